@@ -1,0 +1,218 @@
+//! Batches: many records in columns, with their provenance and their open flaws.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, BooleanArray, RecordBatch, UInt32Array};
+use arrow_schema::SchemaRef;
+use arrow_select::{filter::filter_record_batch, take::take_record_batch};
+
+use crate::error::{Error, Result};
+use crate::findings::Findings;
+use crate::origin::Origin;
+use crate::reject::{Reason, Reject, Stage};
+
+/// Which record of the origin each row of a batch came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rows {
+    /// Row `i` is record `i`; the number of rows.
+    All(u32),
+    /// Row `i` is the record with this ordinal.
+    Some(Arc<[u32]>),
+}
+
+impl Rows {
+    /// The ordinal that a row came from.
+    pub fn ordinal(&self, row: usize) -> u32 {
+        match self {
+            Rows::All(_) => row as u32,
+            Rows::Some(ordinals) => ordinals[row],
+        }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Rows::All(n) => *n as usize,
+            Rows::Some(ordinals) => ordinals.len(),
+        }
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn select(&self, rows: impl Iterator<Item = usize>) -> Self {
+        Rows::Some(rows.map(|row| self.ordinal(row)).collect())
+    }
+}
+
+/// A reason for rejecting a row that is not yet acted on, so that later rules can add theirs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Flaw {
+    /// Row in the batch.
+    pub row: u32,
+    /// Where it was found.
+    pub stage: Stage,
+    /// What is wrong.
+    pub reason: Reason,
+}
+
+/// Many records in columns, with their provenance.
+///
+/// Casts and rules do not take a bad row out at once: they note a *flaw*, so that every reason is
+/// known when [`Batch::settle`] turns flawed rows into rejects. A field with a flaw is null.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    columns: RecordBatch,
+    origin: Arc<Origin>,
+    rows: Rows,
+    flaws: Vec<Flaw>,
+}
+
+impl Batch {
+    /// A batch whose row `i` came from record `rows.ordinal(i)` of `origin`.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Internal`] when `rows` and `columns` disagree on the number of rows.
+    pub fn new(columns: RecordBatch, origin: Arc<Origin>, rows: Rows) -> Result<Self> {
+        if columns.num_rows() != rows.len() {
+            return Err(Error::internal(format!(
+                "a batch of {} rows has provenance for {}",
+                columns.num_rows(),
+                rows.len()
+            )));
+        }
+        Ok(Self { columns, origin, rows, flaws: Vec::new() })
+    }
+
+    /// A batch in which every record of the origin is a row.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn whole(columns: RecordBatch, origin: Arc<Origin>) -> Result<Self> {
+        let rows = Rows::All(origin.len() as u32);
+        Self::new(columns, origin, rows)
+    }
+
+    /// The columns.
+    pub fn columns(&self) -> &RecordBatch {
+        &self.columns
+    }
+
+    /// Names and types of the columns.
+    pub fn schema(&self) -> SchemaRef {
+        self.columns.schema()
+    }
+
+    /// Number of rows.
+    pub fn num_rows(&self) -> usize {
+        self.columns.num_rows()
+    }
+
+    /// The provenance.
+    pub fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
+    /// Which record each row came from.
+    pub fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// Flaws noted and not yet settled, in the order they were noted.
+    pub fn flaws(&self) -> &[Flaw] {
+        &self.flaws
+    }
+
+    /// Notes a reason to reject a row.
+    pub fn add_flaw(&mut self, row: usize, stage: Stage, reason: Reason) {
+        self.flaws.push(Flaw { row: row as u32, stage, reason });
+    }
+
+    /// Notes many.
+    pub fn add_flaws(&mut self, flaws: impl IntoIterator<Item = Flaw>) {
+        self.flaws.extend(flaws);
+    }
+
+    /// The same rows with other columns.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_columns(self, columns: RecordBatch) -> Result<Self> {
+        let flaws = self.flaws;
+        let mut batch = Self::new(columns, self.origin, self.rows)?;
+        batch.flaws = flaws;
+        Ok(batch)
+    }
+
+    /// The rows for which `keep` is true, in order; null counts as false. Flaws follow their rows.
+    ///
+    /// # Errors
+    /// When `keep` has another length.
+    pub fn filter(self, keep: &BooleanArray) -> Result<Self> {
+        if keep.null_count() == 0
+            && keep.true_count() == keep.len()
+            && keep.len() == self.num_rows()
+        {
+            return Ok(self);
+        }
+        let columns = filter_record_batch(&self.columns, keep)?;
+        let kept: Vec<usize> =
+            (0..keep.len()).filter(|&row| keep.is_valid(row) && keep.value(row)).collect();
+        let rows = self.rows.select(kept.iter().copied());
+        let flaws = self
+            .flaws
+            .into_iter()
+            .filter_map(|flaw| {
+                let row = kept.binary_search(&(flaw.row as usize)).ok()?;
+                Some(Flaw { row: row as u32, ..flaw })
+            })
+            .collect();
+        Ok(Self { columns, origin: self.origin, rows, flaws })
+    }
+
+    /// The rows at `indices`, in that order; a row may be taken any number of times. Only for a
+    /// batch without open flaws.
+    ///
+    /// # Errors
+    /// When flaws are open or an index is out of range.
+    pub fn take(self, indices: &UInt32Array) -> Result<Self> {
+        if !self.flaws.is_empty() {
+            return Err(Error::internal("rows were taken from a batch with open flaws"));
+        }
+        let columns = take_record_batch(&self.columns, indices)?;
+        let rows = self.rows.select(indices.values().iter().map(|&row| row as usize));
+        Ok(Self { columns, origin: self.origin, rows, flaws: Vec::new() })
+    }
+
+    /// Turns flawed rows into rejects with all their reasons, and keeps the others.
+    ///
+    /// # Errors
+    /// When a column operation fails, which is a bug.
+    pub fn settle(mut self, findings: &mut Findings) -> Result<Self> {
+        if self.flaws.is_empty() {
+            return Ok(self);
+        }
+        let mut flaws = std::mem::take(&mut self.flaws);
+        flaws.sort_by_key(|flaw| flaw.row); // stable: reasons stay in the order they were found
+        let mut keep = vec![true; self.num_rows()];
+        let mut flaws = flaws.into_iter().peekable();
+        while let Some(first) = flaws.next() {
+            let row = first.row;
+            let stage = first.stage;
+            let mut errors = vec![first.reason];
+            while let Some(next) = flaws.next_if(|flaw| flaw.row == row) {
+                errors.push(next.reason);
+            }
+            keep[row as usize] = false;
+            findings.reject(Reject {
+                origin: Arc::clone(&self.origin),
+                ordinal: self.rows.ordinal(row as usize),
+                stage,
+                errors,
+            });
+        }
+        self.filter(&BooleanArray::from(keep))
+    }
+}

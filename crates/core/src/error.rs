@@ -1,0 +1,132 @@
+//! The error that crosses stage boundaries: what a run cannot go on after.
+//!
+//! A finding about one record is a [`crate::Reject`], never an error.
+
+use std::fmt;
+use std::io;
+
+/// What a caller can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The definition is wrong: an option, a column name, an expression. Mend the pipeline file.
+    Configuration,
+    /// A source, or something in it, is not there.
+    NotFound,
+    /// The system refused access.
+    Permission,
+    /// The input ends before it should (half a gzip file, a Parquet file without its footer).
+    Truncated,
+    /// The input as a whole is not what it says it is.
+    Corrupt,
+    /// Columns of several inputs, or of input and destination, do not agree.
+    Schema,
+    /// Something outside that may work when tried again (a busy database, a timeout).
+    Transient,
+    /// Reading or writing failed.
+    Io,
+    /// A limit or a rule with severity `abort` stopped the run.
+    Stopped,
+    /// The run was interrupted.
+    Cancelled,
+    /// The memory limit leaves no room to go on.
+    Memory,
+    /// The destination refused the load as a whole.
+    Destination,
+    /// A bug in Gristmill.
+    Internal,
+}
+
+/// An error with its kind, a hint that says what to do, and its cause.
+///
+/// The message names the thing and states the fact, without a full stop; the cause is in
+/// [`std::error::Error::source`] and not repeated in the message.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The result of everything that can end a run.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of `kind` saying `message`.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None, source: None }
+    }
+
+    /// A bug: a state the code promised not to reach.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+            .hint("this is a bug in Gristmill; please report it with the pipeline and the message")
+    }
+
+    /// An input or output error while doing `what`, for example "cannot read `funds.csv`".
+    pub fn io(what: impl Into<String>, source: io::Error) -> Self {
+        let kind = match source.kind() {
+            io::ErrorKind::NotFound => ErrorKind::NotFound,
+            io::ErrorKind::PermissionDenied => ErrorKind::Permission,
+            io::ErrorKind::UnexpectedEof => ErrorKind::Truncated,
+            io::ErrorKind::TimedOut
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted => ErrorKind::Transient,
+            _ => ErrorKind::Io,
+        };
+        Self::new(kind, what).caused_by(source)
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn caused_by(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What a caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The hint, if there is one.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Whether the same call may succeed when made again.
+    pub fn is_transient(&self) -> bool {
+        self.kind == ErrorKind::Transient
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<arrow_schema::ArrowError> for Error {
+    fn from(source: arrow_schema::ArrowError) -> Self {
+        Error::internal("a column operation failed").caused_by(source)
+    }
+}

@@ -1,0 +1,65 @@
+//! The trait by which expressions reach crates that must not know how they are evaluated.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{DataType, SchemaRef};
+
+use crate::error::Result;
+
+/// An SQL scalar expression, compiled against a schema.
+pub trait Expression: Send + Sync + std::fmt::Debug {
+    /// The text it was compiled from.
+    fn text(&self) -> &str;
+    /// The type of its values.
+    fn data_type(&self) -> &DataType;
+    /// Columns it reads.
+    fn columns(&self) -> &[String];
+    /// Its value for every row of a batch with the schema it was compiled against.
+    ///
+    /// # Errors
+    /// Only for bugs and exhausted resources: a row that has no value (division by zero, a cast
+    /// that fails, an overflow) is in [`Evaluated::failures`].
+    fn evaluate(&self, columns: &RecordBatch) -> Result<Evaluated>;
+}
+
+/// The values of an expression.
+#[derive(Debug)]
+pub struct Evaluated {
+    /// One value for every row; null for rows that failed.
+    pub values: ArrayRef,
+    /// Rows that have no value, ascending, and why.
+    pub failures: Vec<(u32, String)>,
+}
+
+/// Compiles expressions.
+pub trait ExpressionCompiler: Send + Sync {
+    /// Parses `text` and binds it to `schema`.
+    ///
+    /// # Errors
+    /// [`ExpressionError`], pointing into the text.
+    fn compile(
+        &self,
+        text: &str,
+        schema: &SchemaRef,
+    ) -> Result<Arc<dyn Expression>, ExpressionError>;
+
+    /// Parses `text` without a schema, to find syntax mistakes before any I/O.
+    ///
+    /// # Errors
+    /// [`ExpressionError`], pointing into the text.
+    fn check(&self, text: &str) -> Result<(), ExpressionError>;
+}
+
+/// What is wrong with an expression.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ExpressionError {
+    /// What is wrong, without a full stop.
+    pub message: String,
+    /// The part of the text it is about, in bytes.
+    pub span: Option<Range<usize>>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}

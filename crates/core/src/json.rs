@@ -1,0 +1,116 @@
+//! Values as JSON: the form of rows in rejects, records and JSON files.
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Field};
+use serde_json::Value;
+
+use crate::text::write_value;
+use crate::types::is_json;
+
+/// Writes a value as JSON. Numbers and decimals are JSON numbers with all their digits, dates and
+/// times are strings in ISO 8601, JSON columns are put in as they are, lists and structs become
+/// arrays and objects. NaN and infinities, which JSON does not have, become null.
+pub fn write_json(out: &mut Vec<u8>, array: &dyn Array, field: &Field, row: usize) {
+    if array.is_null(row) {
+        out.extend_from_slice(b"null");
+        return;
+    }
+    match array.data_type() {
+        DataType::Utf8View | DataType::Utf8 | DataType::LargeUtf8 if is_json(field) => {
+            write_value(out, array, row);
+        }
+        DataType::Utf8View => write_string(out, array.as_string_view().value(row)),
+        DataType::Utf8 => write_string(out, array.as_string::<i32>().value(row)),
+        DataType::LargeUtf8 => write_string(out, array.as_string::<i64>().value(row)),
+        DataType::Float64 | DataType::Float32 | DataType::Float16 => {
+            let start = out.len();
+            write_value(out, array, row);
+            if !out[start..].last().is_some_and(u8::is_ascii_digit) {
+                out.truncate(start);
+                out.extend_from_slice(b"null");
+            }
+        }
+        data_type if data_type.is_numeric() || *data_type == DataType::Boolean => {
+            write_value(out, array, row);
+        }
+        DataType::List(item) => write_list(out, &array.as_list::<i32>().value(row), item),
+        DataType::LargeList(item) => write_list(out, &array.as_list::<i64>().value(row), item),
+        DataType::FixedSizeList(item, _) => {
+            write_list(out, &array.as_fixed_size_list().value(row), item);
+        }
+        DataType::Struct(fields) => {
+            let columns = array.as_struct().columns();
+            let fields = fields.iter().map(AsRef::as_ref);
+            write_object(out, fields.zip(columns), row);
+        }
+        DataType::Dictionary(..) => {
+            let values = array.as_any_dictionary();
+            let key = values.normalized_keys()[row];
+            write_json(out, values.values(), field, key);
+        }
+        _ => {
+            let mut text = Vec::new();
+            write_value(&mut text, array, row);
+            write_string(out, &String::from_utf8_lossy(&text));
+        }
+    }
+}
+
+/// Writes a row as a JSON object, keys in column order.
+pub fn write_row(out: &mut Vec<u8>, columns: &RecordBatch, row: usize) {
+    let schema = columns.schema_ref();
+    let fields = schema.fields().iter().map(AsRef::as_ref);
+    write_object(out, fields.zip(columns.columns()), row);
+}
+
+/// A row as a JSON object.
+pub fn row_to_string(columns: &RecordBatch, row: usize) -> String {
+    let mut out = Vec::new();
+    write_row(&mut out, columns, row);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// A value as [`serde_json::Value`]; decimals are strings there, so that they stay exact.
+pub fn value(array: &ArrayRef, field: &Field, row: usize) -> Value {
+    let mut out = Vec::new();
+    if matches!(array.data_type(), DataType::Decimal128(..)) && array.is_valid(row) {
+        write_value(&mut out, array, row);
+        return Value::String(String::from_utf8_lossy(&out).into_owned());
+    }
+    write_json(&mut out, array, field, row);
+    serde_json::from_slice(&out).unwrap_or(Value::Null)
+}
+
+/// Writes a JSON string.
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    let _ = serde_json::to_writer(out, text); // a Vec takes everything
+}
+
+fn write_list(out: &mut Vec<u8>, items: &ArrayRef, field: &Field) {
+    out.push(b'[');
+    for row in 0..items.len() {
+        if row > 0 {
+            out.push(b',');
+        }
+        write_json(out, items, field, row);
+    }
+    out.push(b']');
+}
+
+fn write_object<'a>(
+    out: &mut Vec<u8>,
+    fields: impl Iterator<Item = (&'a Field, &'a ArrayRef)>,
+    row: usize,
+) {
+    out.push(b'{');
+    for (i, (field, column)) in fields.enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write_string(out, field.name());
+        out.push(b':');
+        write_json(out, column, field, row);
+    }
+    out.push(b'}');
+}

@@ -1,0 +1,52 @@
+//! Metrics of one stage of a run.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What a stage did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageMetrics {
+    /// Records that came in.
+    pub records_in: u64,
+    /// Records passed on.
+    pub records_out: u64,
+    /// Bytes read or written; 0 for steps.
+    pub bytes: u64,
+    /// Time spent working, added up over workers, in seconds.
+    #[serde(with = "seconds")]
+    pub busy: Duration,
+    /// Time from its first to its last record, in seconds.
+    #[serde(with = "seconds")]
+    pub wall: Duration,
+}
+
+impl StageMetrics {
+    /// Adds what the stage did elsewhere or later. Wall times do not add up: the longer one stays.
+    pub fn add(&mut self, other: &StageMetrics) {
+        self.records_in += other.records_in;
+        self.records_out += other.records_out;
+        self.bytes += other.bytes;
+        self.busy += other.busy;
+        self.wall = self.wall.max(other.wall);
+    }
+}
+
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        value: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64((value.as_secs_f64() * 1e6).round() / 1e6)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        Ok(Duration::from_secs_f64(f64::deserialize(deserializer)?.max(0.0)))
+    }
+}

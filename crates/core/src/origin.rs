@@ -1,0 +1,209 @@
+//! Where rows come from: the provenance shared by all rows of one decoded batch.
+
+use std::sync::{Arc, OnceLock};
+
+use arrow_array::RecordBatch;
+use bytes::Bytes;
+
+use crate::json;
+
+/// The bytes of one record within an [`Origin`]'s text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// First byte, from the start of the text.
+    pub start: u32,
+    /// Length in bytes, without the line end.
+    pub len: u32,
+}
+
+/// Where a batch begins in its source. Known once all batches before it are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Number of the batch's first record, from 1.
+    pub first_record: u64,
+    /// Line of the batch's first byte, from 1.
+    pub first_line: u64,
+}
+
+#[derive(Debug)]
+enum Content {
+    Text { bytes: Bytes, offset: u64, spans: Vec<Span>, line_end: u8 },
+    Columns(RecordBatch),
+}
+
+/// The provenance of one decoded batch: which source, which records, and the records as they
+/// stood in the source. Shared by the batch's rows and by the rejects made from them.
+///
+/// A record's position in the origin is its *ordinal*, from 0, counting every record that was
+/// read, those that failed to parse included.
+#[derive(Debug)]
+pub struct Origin {
+    source: Arc<str>,
+    content: Content,
+    place: OnceLock<Place>,
+}
+
+/// Where one record stood, and its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// Number of the record in its source, from 1.
+    pub record: u64,
+    /// Line on which it starts, from 1; `None` for sources without lines.
+    pub line: Option<u64>,
+    /// First byte in the source's (decompressed, UTF-8) text.
+    pub offset: Option<u64>,
+    /// Length in bytes.
+    pub length: Option<u64>,
+}
+
+impl Origin {
+    /// Records found in a text. `offset` is the position of `bytes` in the source's decompressed
+    /// UTF-8 text, `spans` the records in it, `line_end` the byte that ends a line.
+    pub fn text(
+        source: Arc<str>,
+        bytes: Bytes,
+        offset: u64,
+        spans: Vec<Span>,
+        line_end: u8,
+    ) -> Self {
+        Self {
+            source,
+            content: Content::Text { bytes, offset, spans, line_end },
+            place: OnceLock::new(),
+        }
+    }
+
+    /// Records that were columns already (Parquet, Arrow, a database).
+    pub fn columns(source: Arc<str>, columns: RecordBatch) -> Self {
+        Self { source, content: Content::Columns(columns), place: OnceLock::new() }
+    }
+
+    /// The source's name: a path as the user wrote it, or a table.
+    pub fn source(&self) -> &Arc<str> {
+        &self.source
+    }
+
+    /// Number of records read.
+    pub fn len(&self) -> usize {
+        match &self.content {
+            Content::Text { spans, .. } => spans.len(),
+            Content::Columns(columns) => columns.num_rows(),
+        }
+    }
+
+    /// Whether no record was read.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of lines that end in the text; 0 for columns.
+    pub fn line_count(&self) -> u64 {
+        match &self.content {
+            Content::Text { bytes, line_end, .. } => count(bytes, *line_end),
+            Content::Columns(_) => 0,
+        }
+    }
+
+    /// Bytes kept alive by this origin.
+    pub fn byte_size(&self) -> usize {
+        match &self.content {
+            Content::Text { bytes, spans, .. } => bytes.len() + spans.len() * size_of::<Span>(),
+            Content::Columns(columns) => columns.get_array_memory_size(),
+        }
+    }
+
+    /// Says where the batch begins. The first call counts; whoever sees the batches in source
+    /// order makes it.
+    pub fn set_place(&self, place: Place) {
+        let _ = self.place.set(place);
+    }
+
+    /// The record as it stood in the source: its text, or for columns its JSON form.
+    /// Bytes that are not UTF-8 become U+FFFD.
+    pub fn raw(&self, ordinal: usize) -> String {
+        match &self.content {
+            Content::Text { bytes, spans, .. } => {
+                let span = spans[ordinal];
+                let start = span.start as usize;
+                String::from_utf8_lossy(&bytes[start..start + span.len as usize]).into_owned()
+            }
+            Content::Columns(columns) => json::row_to_string(columns, ordinal),
+        }
+    }
+
+    /// Length of [`Self::raw`] before any replacement, in bytes; `None` for columns.
+    pub fn raw_len(&self, ordinal: usize) -> Option<usize> {
+        match &self.content {
+            Content::Text { spans, .. } => Some(spans[ordinal].len as usize),
+            Content::Columns(_) => None,
+        }
+    }
+
+    /// Where a record stood. Costs a count of the lines before it in the batch: for many records
+    /// of one origin, use a [`Locator`].
+    pub fn locate(self: &Arc<Self>, ordinal: usize) -> Location {
+        Locator::default().locate(self, ordinal)
+    }
+}
+
+/// Locates records one after the other, counting the lines between them only once while the
+/// ordinals ascend.
+#[derive(Debug, Default)]
+pub struct Locator {
+    last: Option<(Arc<Origin>, usize, u64)>,
+}
+
+impl Locator {
+    /// Where the record with this ordinal stood. Before [`Origin::set_place`], numbers count from
+    /// the start of the batch.
+    pub fn locate(&mut self, origin: &Arc<Origin>, ordinal: usize) -> Location {
+        let place = origin.place.get().copied().unwrap_or(Place { first_record: 1, first_line: 1 });
+        let record = place.first_record + ordinal as u64;
+        let Content::Text { bytes, offset, spans, line_end } = &origin.content else {
+            return Location { record, line: None, offset: None, length: None };
+        };
+        let span = spans[ordinal];
+        let start = span.start as usize;
+        let (from, lines) = match &self.last {
+            Some((last, at, lines)) if Arc::ptr_eq(last, origin) && *at <= start => (*at, *lines),
+            _ => (0, 0),
+        };
+        let lines = lines + count(&bytes[from..start], *line_end);
+        self.last = Some((Arc::clone(origin), start, lines));
+        Location {
+            record,
+            line: Some(place.first_line + lines),
+            offset: Some(offset + u64::from(span.start)),
+            length: Some(u64::from(span.len)),
+        }
+    }
+}
+
+fn count(bytes: &[u8], line_end: u8) -> u64 {
+    // A byte-wise sum over blocks of at most 255: the compiler turns it into vector compares.
+    bytes
+        .chunks(255)
+        .map(|block| u64::from(block.iter().fold(0u8, |n, &b| n + u8::from(b == line_end))))
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locates_records_by_line_and_offset() {
+        let text = Bytes::from_static(b"a,1\n\"b\nb\",2\nc,3\n");
+        let spans =
+            vec![Span { start: 0, len: 3 }, Span { start: 4, len: 7 }, Span { start: 12, len: 3 }];
+        let origin = Arc::new(Origin::text("x.csv".into(), text, 100, spans, b'\n'));
+        origin.set_place(Place { first_record: 11, first_line: 21 });
+        let mut locator = Locator::default();
+        let third = locator.locate(&origin, 2);
+        assert_eq!((third.record, third.line, third.offset), (13, Some(24), Some(112)));
+        let second = locator.locate(&origin, 1);
+        assert_eq!((second.record, second.line), (12, Some(22)));
+        assert_eq!(origin.raw(1), "\"b\nb\",2");
+        assert_eq!(origin.line_count(), 4);
+    }
+}

@@ -1,0 +1,98 @@
+//! The shapes of registry entries: what a connector or step says of itself.
+//!
+//! Each stage crate has one `KINDS` slice of these. An entry is found by the key that stands first
+//! in its item of the pipeline file (`file`, `table`, `clean` …). Its JSON schema is generated from
+//! the doc comments of its options struct and drives the check of the pipeline file, the option
+//! reference and editors alike.
+
+use std::path::{Path, PathBuf};
+
+use arrow_schema::SchemaRef;
+use chrono::{DateTime, Utc};
+use schemars::{Schema, SchemaGenerator};
+use serde_json::Value;
+
+use crate::error::Result;
+use crate::expression::ExpressionCompiler;
+use crate::mistake::Mistake;
+use crate::size::ByteSize;
+use crate::stage::{Extractor, Loader, StepPlan};
+
+/// An extractor that pipelines can name.
+pub struct ExtractorKind {
+    /// The key of its item, for example `file`.
+    pub name: &'static str,
+    /// One sentence for the reference.
+    pub about: &'static str,
+    /// An item that parses, in YAML, starting with `name:`.
+    pub example: &'static str,
+    /// The JSON schema of the item.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+    /// Mistakes that the schema cannot express, found without I/O. The item fits the schema.
+    pub check: fn(&Value) -> Vec<Mistake>,
+    /// Opens the source. The item has no mistakes.
+    pub open: fn(&Value, &ExtractContext) -> Result<Box<dyn Extractor>>,
+}
+
+/// What an extractor may use.
+#[derive(Debug, Clone)]
+pub struct ExtractContext {
+    /// The folder that relative paths start from.
+    pub base: PathBuf,
+    /// A folder for temporary files, removed after the run.
+    pub scratch: PathBuf,
+    /// The memory that the run may use; a single record must stay well below it.
+    pub memory: ByteSize,
+}
+
+/// A step that pipelines can name: an item is `{name: options}`.
+pub struct StepKind {
+    /// The key of its item, for example `clean`.
+    pub name: &'static str,
+    /// One sentence for the reference.
+    pub about: &'static str,
+    /// An item that parses, in YAML, starting with `name:`.
+    pub example: &'static str,
+    /// The JSON schema of its options: what stands behind `name:`.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+    /// Makes the step's plan from its options, which fit the schema, or says all mistakes in them,
+    /// found without columns and without I/O (a bad pattern, an expression that does not parse).
+    pub plan: fn(&Value, &dyn ExpressionCompiler) -> Planned,
+}
+
+/// A step's plan, or every mistake in its options.
+pub type Planned = Result<Box<dyn StepPlan>, Vec<Mistake>>;
+
+/// A loader that pipelines can name.
+pub struct LoaderKind {
+    /// The key of its item, for example `table`.
+    pub name: &'static str,
+    /// One sentence for the reference.
+    pub about: &'static str,
+    /// An item that parses, in YAML, starting with `name:`.
+    pub example: &'static str,
+    /// The JSON schema of the item.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+    /// Mistakes that the schema cannot express, found without I/O. The item fits the schema.
+    pub check: fn(&Value) -> Vec<Mistake>,
+    /// Mistakes that need the columns to be seen, found without I/O.
+    pub bind: fn(&Value, &SchemaRef) -> Vec<Mistake>,
+    /// Opens the destination for batches of this schema. Nothing becomes visible before
+    /// [`Loader::publish`].
+    pub open: fn(&Value, &SchemaRef, &LoadContext<'_>) -> Result<Box<dyn Loader>>,
+}
+
+/// What a loader may use and say.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadContext<'a> {
+    /// The folder that relative paths start from.
+    pub base: &'a Path,
+    /// Name of the pipeline.
+    pub pipeline: &'a str,
+    /// Id of the run; unique, and safe in file names.
+    pub run: &'a str,
+    /// When the run started.
+    pub started: DateTime<Utc>,
+    /// The memory that the run may use.
+    pub memory: ByteSize,
+}

@@ -1,0 +1,140 @@
+//! Rejects: records taken out, with every reason, and their form in the rejects file.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::origin::{Locator, Origin};
+
+/// The stage that took a record out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The record could not be read: ragged, badly quoted, undecodable.
+    Parse,
+    /// A value is not of its column's type.
+    Type,
+    /// A rule failed.
+    Validate,
+    /// A step could not be computed.
+    Transform,
+    /// The destination refused the record.
+    Load,
+}
+
+impl Stage {
+    /// The name in the rejects file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Parse => "parse",
+            Stage::Type => "type",
+            Stage::Validate => "validate",
+            Stage::Transform => "transform",
+            Stage::Load => "load",
+        }
+    }
+}
+
+/// One reason why a record was taken out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// The field it is about; none when it is about the record.
+    pub field: Option<Cow<'static, str>>,
+    /// The rule that failed, for example `required`, `type`, `fee_cap`, `fields`.
+    pub rule: Cow<'static, str>,
+    /// What is wrong, in words.
+    pub message: String,
+    /// The value found, as text; none for a null.
+    pub value: Option<String>,
+}
+
+impl Reason {
+    /// A reason about the whole record.
+    pub fn record(rule: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { field: None, rule: rule.into(), message: message.into(), value: None }
+    }
+
+    /// A reason about one field.
+    pub fn field(
+        field: impl Into<Cow<'static, str>>,
+        rule: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+        value: Option<String>,
+    ) -> Self {
+        Self { field: Some(field.into()), rule: rule.into(), message: message.into(), value }
+    }
+}
+
+/// A record taken out of the flow.
+#[derive(Debug, Clone)]
+pub struct Reject {
+    /// Provenance of the batch it was in.
+    pub origin: Arc<Origin>,
+    /// Which record of the origin.
+    pub ordinal: u32,
+    /// The stage that took it out; with reasons of several stages, the first.
+    pub stage: Stage,
+    /// Every reason, at least one.
+    pub errors: Vec<Reason>,
+}
+
+/// A reject as one line of the rejects file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RejectLine {
+    /// Id of the run.
+    pub run: String,
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// The stage that took it out.
+    pub stage: Stage,
+    /// Name of the source.
+    pub source: String,
+    /// Number of the record in the source, from 1.
+    pub record: u64,
+    /// Line on which the record starts, from 1.
+    pub line: Option<u64>,
+    /// First byte of the record in the source's decompressed UTF-8 text.
+    pub offset: Option<u64>,
+    /// Length of the record in bytes.
+    pub length: Option<u64>,
+    /// The record as it stood in the source.
+    pub raw: String,
+    /// Whether `raw` was cut short.
+    pub truncated: bool,
+    /// Every reason.
+    pub errors: Vec<Reason>,
+}
+
+/// The longest `raw` that the rejects file keeps, in bytes.
+pub const MAX_RAW: usize = 1 << 20;
+
+impl Reject {
+    /// The reject as it is written. Call it in source order, with one locator, so that lines are
+    /// counted once.
+    pub fn to_line(&self, run: &str, pipeline: &str, locator: &mut Locator) -> RejectLine {
+        let ordinal = self.ordinal as usize;
+        let location = locator.locate(&self.origin, ordinal);
+        let mut raw = self.origin.raw(ordinal);
+        let mut truncated = location.length.is_some_and(|length| length > raw.len() as u64);
+        if raw.len() > MAX_RAW {
+            let cut = (0..=MAX_RAW).rev().find(|&at| raw.is_char_boundary(at)).unwrap_or(0);
+            raw.truncate(cut);
+            truncated = true;
+        }
+        RejectLine {
+            run: run.to_owned(),
+            pipeline: pipeline.to_owned(),
+            stage: self.stage,
+            source: self.origin.source().to_string(),
+            record: location.record,
+            line: location.line,
+            offset: location.offset,
+            length: location.length,
+            raw,
+            truncated,
+            errors: self.errors.clone(),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The traits that extractors, steps and loaders implement.
+//!
+//! They are sync and see batches. A pipeline opens each part from its checked definition, asks the
+//! extractor what it can read ([`Extractor::read_plan`]), lets leading steps write themselves into
+//! that plan, binds the other steps to the schema, and then moves chunks:
+//!
+//! ```text
+//! Extractor ─▶ Chunk ─▶ Batch ─▶ Step … ─▶ Part (Encoder) ─▶ Encoded ─▶ Loader
+//!  one thread   └────────── one worker per chunk ──────────┘     in order, one thread
+//! ```
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::Batch;
+use crate::error::Result;
+use crate::expression::ExpressionCompiler;
+use crate::findings::Findings;
+use crate::mistake::Mistake;
+use crate::plan::ReadPlan;
+
+/// Opens a source and cuts it into independent chunks of work, in source order.
+pub trait Extractor: Send {
+    /// The columns as the source has them, where it decodes text and can be asked to clean and
+    /// cast while doing so; `None` where columns come typed (Parquet, Arrow, a database).
+    /// Reads no more than the header.
+    ///
+    /// # Errors
+    /// When the source cannot be opened or has no readable header.
+    fn read_plan(&mut self) -> Result<Option<ReadPlan>>;
+
+    /// Decides what is read. Called once, before the first chunk, with the plan that
+    /// [`Self::read_plan`] gave and steps completed, or `None` if it gave none. Infers types where
+    /// the definition asks for it, which reads the whole input.
+    ///
+    /// # Errors
+    /// When the source cannot be read as planned.
+    fn begin(&mut self, plan: Option<ReadPlan>) -> Result<SchemaRef>;
+
+    /// The next piece of work; `None` at the end, and ever after. Boundaries follow the data only.
+    ///
+    /// # Errors
+    /// When the source cannot be read on; nothing more comes after.
+    fn next_chunk(&mut self) -> Result<Option<Box<dyn Chunk>>>;
+
+    /// Bytes that will be read in all, before decompression, if that is known.
+    fn total_bytes(&self) -> Option<u64>;
+
+    /// Bytes read so far, before decompression.
+    fn bytes_read(&self) -> u64;
+
+    /// Things a reader of the report should know: drifted schemas, a byte order mark, a guessed
+    /// dialect. One sentence each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// A piece of a source, decoded on whichever worker takes it into batches small enough to stay in
+/// a cache.
+pub trait Chunk: Send {
+    /// Memory it holds, in bytes: what the budget counts.
+    fn size(&self) -> usize;
+
+    /// Whether it starts a new source (the next file): record and line numbers begin again.
+    fn starts_source(&self) -> bool;
+
+    /// The next batch; `None` at the end. Records that cannot be read go to `findings` and are
+    /// counted in the batch's origin all the same, so a batch may have no rows.
+    ///
+    /// # Errors
+    /// When the input as a whole cannot be read on. A bad record is a finding.
+    fn next_batch(&mut self, findings: &mut Findings) -> Result<Option<Batch>>;
+}
+
+/// Whether a step's output rows are its input rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grain {
+    /// Each output row is one input row: the account balances.
+    Preserves,
+    /// One input row may become any number of rows: a new account starts.
+    Changes,
+}
+
+/// A step's checked definition, not yet bound to columns.
+pub trait StepPlan: Send + Sync {
+    /// Writes the step into the source's read plan and answers true, where the decoder can do all
+    /// of it. Only called while every step before it answered true.
+    ///
+    /// # Errors
+    /// Mistakes that need the columns to be seen, for example a column that does not exist.
+    fn push_down(&self, plan: &mut ReadPlan) -> Result<bool, Vec<Mistake>> {
+        let _ = plan;
+        Ok(false)
+    }
+
+    /// Compiles the step for batches of this schema.
+    ///
+    /// # Errors
+    /// Mistakes that need the columns to be seen, all of them.
+    fn bind(&self, input: &SchemaRef, context: &BindContext<'_>) -> Result<Bound, Vec<Mistake>>;
+}
+
+/// What a step may use while it is bound.
+pub struct BindContext<'a> {
+    /// Compiles SQL expressions.
+    pub expressions: &'a dyn ExpressionCompiler,
+}
+
+/// A step compiled for a schema: a row-local part, an ordered part, or both in that order.
+pub struct Bound {
+    /// What workers do to each batch.
+    pub local: Option<Box<dyn Step>>,
+    /// What is done to the batches one after the other, in source order.
+    pub ordered: Option<Box<dyn OrderedStep>>,
+    /// The schema of the result.
+    pub output: SchemaRef,
+    /// Whether records in and out are the same records.
+    pub grain: Grain,
+}
+
+/// A row-local step: sees one batch at a time, remembers nothing that changes its result.
+pub trait Step: Send + Sync {
+    /// Transforms a batch. Rows that must go get a flaw, or are taken out and counted in
+    /// `findings`.
+    ///
+    /// # Errors
+    /// When the run cannot go on: a bug, or a rule with severity `abort`.
+    fn apply(&self, batch: Batch, findings: &mut Findings) -> Result<Batch>;
+
+    /// Whether it wants flawed rows to be settled first. Checking steps say false, so that a
+    /// record is rejected with the reasons of all of them; anything that computes says true.
+    fn settles(&self) -> bool {
+        true
+    }
+
+    /// Anything the step adds to the run's report, asked once at the end.
+    fn report(&self) -> Option<serde_json::Value> {
+        None
+    }
+}
+
+/// A step that needs to see all batches one after the other (uniqueness, for example).
+pub trait OrderedStep: Send {
+    /// As [`Step::apply`], called in source order.
+    ///
+    /// # Errors
+    /// As [`Step::apply`].
+    fn apply(&mut self, batch: Batch, findings: &mut Findings) -> Result<Batch>;
+
+    /// As [`Step::settles`].
+    fn settles(&self) -> bool {
+        true
+    }
+
+    /// As [`Step::report`].
+    fn report(&self) -> Option<serde_json::Value> {
+        None
+    }
+}
+
+/// What a worker made of a chunk for one destination.
+pub struct Encoded {
+    /// Records in it.
+    pub records: u64,
+    /// Its size in memory, in bytes.
+    pub bytes: u64,
+    /// What the loader that handed out the encoder expects.
+    pub payload: Box<dyn Any + Send>,
+}
+
+/// Turns batches into what a destination appends. Workers share it.
+pub trait Encoder: Send + Sync {
+    /// Starts the encoding of one chunk.
+    fn begin(&self) -> Box<dyn Part>;
+}
+
+/// One chunk being encoded by one worker.
+pub trait Part: Send {
+    /// Adds a batch. Its flaws are settled.
+    ///
+    /// # Errors
+    /// When the batch cannot be encoded.
+    fn push(&mut self, batch: &Batch) -> Result<()>;
+
+    /// Completes the chunk.
+    ///
+    /// # Errors
+    /// When the chunk cannot be encoded.
+    fn finish(self: Box<Self>) -> Result<Encoded>;
+}
+
+/// Two-phase: `append` in order, `prepare` makes all of it durable but invisible, `publish` shows it.
+/// Dropping a loader that is not published aborts it.
+pub trait Loader: Send {
+    /// What the destination is called in messages and the report.
+    fn name(&self) -> &str;
+
+    /// The encoder that workers share.
+    fn encoder(&self) -> Arc<dyn Encoder>;
+
+    /// Takes the next chunk, in source order. Records that the destination refuses go to
+    /// `findings`.
+    ///
+    /// # Errors
+    /// When the destination cannot go on.
+    fn append(&mut self, part: Encoded, findings: &mut Findings) -> Result<()>;
+
+    /// Makes everything durable, and shows none of it.
+    ///
+    /// # Errors
+    /// When the destination cannot go on.
+    fn prepare(&mut self, findings: &mut Findings) -> Result<()>;
+
+    /// Shows everything at once.
+    ///
+    /// # Errors
+    /// When it could not be shown; the old state is still there.
+    fn publish(self: Box<Self>) -> Result<Loaded>;
+
+    /// Removes every trace.
+    fn abort(self: Box<Self>);
+}
+
+/// What a destination made of the records it was given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// New rows.
+    pub inserted: u64,
+    /// Rows changed.
+    pub updated: u64,
+    /// Rows closed and reopened.
+    pub closed: u64,
+    /// Records already there, equal.
+    pub unchanged: u64,
+    /// Records dropped as duplicates of another one in this load.
+    pub deduplicated: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Files published, for destinations made of files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<PublishedFile>,
+}
+
+/// A file that a run published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Records in it.
+    pub records: u64,
+    /// Its size.
+    pub bytes: u64,
+}
