@@ -216,11 +216,11 @@ pub trait Loader: Send {
     /// When the destination cannot go on.
     fn prepare(&mut self, findings: &mut Findings) -> Result<()>;
 
-    /// Shows everything at once.
+    /// Shows everything at once. After a transient error it may be called again.
     ///
     /// # Errors
     /// When it could not be shown; the old state is still there.
-    fn publish(self: Box<Self>) -> Result<Loaded>;
+    fn publish(&mut self) -> Result<Loaded>;
 
     /// Removes every trace.
     fn abort(self: Box<Self>);
