@@ -70,6 +70,7 @@ impl Error {
             io::ErrorKind::NotFound => ErrorKind::NotFound,
             io::ErrorKind::PermissionDenied => ErrorKind::Permission,
             io::ErrorKind::UnexpectedEof => ErrorKind::Truncated,
+            io::ErrorKind::InvalidData => ErrorKind::Corrupt,
             io::ErrorKind::TimedOut
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
