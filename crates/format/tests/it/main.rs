@@ -1,0 +1,4 @@
+//! Integration tests of the codecs.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod compression;
