@@ -98,6 +98,14 @@ impl Error {
         self
     }
 
+    /// Adds to the end of the message what else is known, for example "after 3 attempts".
+    #[must_use]
+    pub fn amend(mut self, more: &str) -> Self {
+        self.message.push(' ');
+        self.message.push_str(more);
+        self
+    }
+
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         self.kind
