@@ -1,0 +1,4 @@
+//! What users of the crate were promised, module by module.
+
+mod ordered;
+mod retry;
