@@ -1,0 +1,356 @@
+//! The report of a run: what became of every record, for people and for machines.
+
+mod summary;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use gristmill_core::{
+    Account, Encoded, Error, ErrorKind, Findings, Loaded, Loader, PublishedFile, Result, Stage,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use summary::{bytes, duration, summary, thousands};
+
+use crate::run::RunError;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Everything was published.
+    Published,
+    /// Something went wrong; nothing was published.
+    Failed,
+    /// A limit or a rule stopped it; nothing was published.
+    Stopped,
+    /// The definition does not fit the data; nothing was published.
+    Invalid,
+    /// It was interrupted; nothing was published.
+    Interrupted,
+}
+
+impl Status {
+    /// The exit code of the command.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Status::Published => 0,
+            Status::Failed => 1,
+            Status::Invalid => 2,
+            Status::Stopped => 3,
+            Status::Interrupted => 130,
+        }
+    }
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Published => "published",
+            Status::Failed => "failed",
+            Status::Stopped => "stopped",
+            Status::Invalid => "invalid",
+            Status::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// Why a run did not publish.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What is wrong.
+    pub message: String,
+    /// What led to it, outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// How the run ended.
+    pub status: Status,
+}
+
+impl Failure {
+    pub(crate) fn of(error: &RunError) -> Self {
+        match error {
+            RunError::Error(error) => Self::of_error(error),
+            RunError::Bind(bind) => Self {
+                message: bind
+                    .mistakes
+                    .iter()
+                    .map(|mistake| mistake.clone().under(&bind.at).to_string())
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+                causes: Vec::new(),
+                hint: bind.mistakes.iter().find_map(|mistake| mistake.hint.clone()),
+                status: Status::Invalid,
+            },
+        }
+    }
+
+    fn of_error(error: &Error) -> Self {
+        let mut causes = Vec::new();
+        let mut cause = std::error::Error::source(error);
+        while let Some(next) = cause {
+            causes.push(next.to_string());
+            cause = next.source();
+        }
+        let status = match error.kind() {
+            ErrorKind::Configuration => Status::Invalid,
+            ErrorKind::Stopped => Status::Stopped,
+            ErrorKind::Cancelled => Status::Interrupted,
+            _ => Status::Failed,
+        };
+        Self {
+            message: error.to_string(),
+            causes,
+            hint: error.hint_text().map(str::to_owned),
+            status,
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.status
+    }
+}
+
+/// Records read from one file or the like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Records read from it.
+    pub records: u64,
+}
+
+/// What one step did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// The step's key, or `read` and `write` for the ends.
+    pub name: String,
+    /// Records in.
+    pub records_in: u64,
+    /// Records passed on.
+    pub records_out: u64,
+    /// Records filtered out.
+    pub filtered: u64,
+    /// Records dropped as duplicates.
+    pub deduplicated: u64,
+    /// Records rejected.
+    pub rejected: u64,
+    /// Time spent in it, added up over workers, in seconds.
+    pub busy_seconds: f64,
+    /// What the step says itself, for example quality metrics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+}
+
+impl StepReport {
+    pub(crate) fn new(
+        name: &str,
+        account: &Account,
+        busy: Duration,
+        details: Option<Value>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            records_in: account.read,
+            records_out: account.inserted,
+            filtered: account.filtered,
+            deduplicated: account.deduplicated,
+            rejected: account.rejected,
+            busy_seconds: round(busy.as_secs_f64()),
+            details,
+        }
+    }
+}
+
+/// What one destination was given and what it made of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestinationReport {
+    /// Its name.
+    pub name: String,
+    /// Its account: what it was given, and what became of it.
+    pub account: Account,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Files published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<PublishedFile>,
+}
+
+impl DestinationReport {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), account: Account::default(), bytes: 0, files: Vec::new() }
+    }
+
+    /// Takes over what the destination says it did.
+    pub(crate) fn close(&mut self, loaded: Loaded) {
+        self.account.inserted = loaded.inserted;
+        self.account.updated = loaded.updated;
+        self.account.closed = loaded.closed;
+        self.account.unchanged = loaded.unchanged;
+        self.account.deduplicated = loaded.deduplicated;
+        self.bytes = loaded.bytes;
+        self.files = loaded.files;
+    }
+
+    /// Hands over a chunk, and counts the records that the destination refused.
+    pub(crate) fn append(&mut self, loader: &mut dyn Loader, part: Encoded) -> Result<Findings> {
+        let mut refused = Findings::default();
+        loader.append(part, &mut refused)?;
+        self.account.rejected += refused.rejects().len() as u64;
+        Ok(refused)
+    }
+
+    /// Makes the load durable, and counts the records that the destination refused.
+    pub(crate) fn prepare(&mut self, loader: &mut dyn Loader) -> Result<Findings> {
+        let mut refused = Findings::default();
+        loader.prepare(&mut refused)?;
+        self.account.rejected += refused.rejects().len() as u64;
+        Ok(refused)
+    }
+}
+
+/// How many records were rejected for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectTally {
+    /// The stage.
+    pub stage: Stage,
+    /// The field; none when it is about the record.
+    pub field: Option<String>,
+    /// The rule.
+    pub rule: String,
+    /// Records with this reason. A record may have several reasons.
+    pub records: u64,
+    /// The message of the first of them.
+    pub example: String,
+    /// The source of the first of them.
+    pub source: String,
+    /// Its number in the source.
+    pub record: u64,
+    /// Its line in the source.
+    pub line: Option<u64>,
+}
+
+/// Records that failed a rule with severity `warn`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WarningTally {
+    /// The field, empty when it is about the record.
+    pub field: String,
+    /// The rule.
+    pub rule: String,
+    /// Records that failed it.
+    pub records: u64,
+    /// The message of the first of them.
+    pub example: String,
+}
+
+pub(crate) fn warnings(findings: &Findings) -> Vec<WarningTally> {
+    let warnings: &BTreeMap<_, _> = findings.warnings();
+    warnings
+        .iter()
+        .map(|((field, rule), warning)| WarningTally {
+            field: field.clone(),
+            rule: rule.clone(),
+            records: warning.records,
+            example: warning.message.clone(),
+        })
+        .collect()
+}
+
+/// Everything a run has to say. `report.json` is this, and so is the ledger's record of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Id of the run.
+    pub run: String,
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// Version of Gristmill.
+    pub version: String,
+    /// How it ended.
+    pub status: Status,
+    /// Why it did not publish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// When it started.
+    pub started: DateTime<Utc>,
+    /// When it ended.
+    pub ended: Option<DateTime<Utc>>,
+    /// How long it took.
+    pub seconds: f64,
+    /// Number of workers.
+    pub workers: usize,
+    /// The most memory that the process has held so far, where the system says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+    /// Records read from all sources.
+    pub read: u64,
+    /// Bytes read, before decompression.
+    pub bytes_read: u64,
+    /// Records rejected, at any stage.
+    pub rejected: u64,
+    /// The run's account with its first destination. Each destination has its own below; upstream
+    /// of them all have the same. After a step that changes the grain, `read` counts its rows.
+    pub account: Account,
+    /// Sources in the order they were read.
+    pub sources: Vec<SourceReport>,
+    /// Steps in order.
+    pub steps: Vec<StepReport>,
+    /// Destinations in order.
+    pub destinations: Vec<DestinationReport>,
+    /// Rejected records by reason, most frequent first.
+    pub rejected_by: Vec<RejectTally>,
+    /// The rejects file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejects_file: Option<PathBuf>,
+    /// Failures of rules with severity `warn`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<WarningTally>,
+    /// Things worth knowing about the sources.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn new(run: &str, pipeline: &str, started: DateTime<Utc>) -> Self {
+        Self {
+            run: run.to_owned(),
+            pipeline: pipeline.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            status: Status::Failed,
+            error: None,
+            started,
+            ended: None,
+            seconds: 0.0,
+            workers: 0,
+            peak_memory_bytes: None,
+            read: 0,
+            bytes_read: 0,
+            rejected: 0,
+            account: Account::default(),
+            sources: Vec::new(),
+            steps: Vec::new(),
+            destinations: Vec::new(),
+            rejected_by: Vec::new(),
+            rejects_file: None,
+            warnings: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// The process's peak resident memory, from Linux's `/proc`.
+pub(crate) fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+fn round(seconds: f64) -> f64 {
+    (seconds * 1e6).round() / 1e6
+}

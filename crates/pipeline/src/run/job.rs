@@ -1,0 +1,150 @@
+//! What a run needs to know: the parts of a pipeline, ready to be opened.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use gristmill_core::{
+    ByteSize, Error, ErrorKind, ExpressionCompiler, ExtractContext, Extractor, LoadContext, Loader,
+    Mistake, Pointer, Ratio, Result, StepPlan,
+};
+use gristmill_parallel::Retry;
+
+type OpenSource = Box<dyn Fn(&ExtractContext) -> Result<Box<dyn Extractor>> + Send>;
+type OpenDestination = Box<dyn Fn(&SchemaRef, &LoadContext<'_>) -> Result<Box<dyn Loader>> + Send>;
+type BindDestination = Box<dyn Fn(&SchemaRef) -> Vec<Mistake> + Send>;
+
+/// A source that can be opened, and opened again after a transient error.
+pub struct Source {
+    open: OpenSource,
+}
+
+impl Source {
+    /// A source opened by `open`.
+    pub fn new(
+        open: impl Fn(&ExtractContext) -> Result<Box<dyn Extractor>> + Send + 'static,
+    ) -> Self {
+        Self { open: Box::new(open) }
+    }
+
+    pub(super) fn open(&self, context: &ExtractContext) -> Result<Box<dyn Extractor>> {
+        (self.open)(context)
+    }
+}
+
+/// A destination that can be opened for a schema.
+pub struct Destination {
+    /// Where it stands in the definition.
+    pub at: Pointer,
+    bind: BindDestination,
+    open: OpenDestination,
+}
+
+impl Destination {
+    /// A destination opened by `open`. `bind` finds what does not fit the columns, without I/O.
+    pub fn new(
+        at: Pointer,
+        bind: impl Fn(&SchemaRef) -> Vec<Mistake> + Send + 'static,
+        open: impl Fn(&SchemaRef, &LoadContext<'_>) -> Result<Box<dyn Loader>> + Send + 'static,
+    ) -> Self {
+        Self { at, bind: Box::new(bind), open: Box::new(open) }
+    }
+
+    pub(super) fn bind(&self, schema: &SchemaRef) -> Vec<Mistake> {
+        (self.bind)(schema)
+    }
+
+    pub(super) fn open(
+        &self,
+        schema: &SchemaRef,
+        context: &LoadContext<'_>,
+    ) -> Result<Box<dyn Loader>> {
+        (self.open)(schema, context)
+    }
+}
+
+/// A step with its name and its place in the definition.
+pub struct NamedStep {
+    /// The step's key, for example `clean`.
+    pub name: String,
+    /// Where its options stand in the definition.
+    pub at: Pointer,
+    /// Its plan.
+    pub plan: Box<dyn StepPlan>,
+}
+
+/// Limits of a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Memory that the run may use.
+    pub memory: ByteSize,
+    /// Number of workers.
+    pub workers: Option<usize>,
+    /// Most records that may be rejected.
+    pub rejected: Option<u64>,
+    /// Largest share of the records read that may be rejected.
+    pub rejected_ratio: Option<Ratio>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory: ByteSize(1 << 30), workers: None, rejected: None, rejected_ratio: None }
+    }
+}
+
+impl Limits {
+    /// Stops as soon as there are too many rejects.
+    pub(super) fn check_rejected(&self, rejected: u64) -> Result<()> {
+        match self.rejected {
+            Some(limit) if rejected > limit => Err(Error::new(
+                ErrorKind::Stopped,
+                format!("{rejected} records rejected, and the limit is {limit}"),
+            )
+            .hint(
+                "read the rejects file; mend the source or the rules, or raise `limits.rejected`",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Judges the whole run.
+    pub(super) fn check(&self, rejected: u64, read: u64) -> Result<()> {
+        self.check_rejected(rejected)?;
+        let Some(limit) = self.rejected_ratio else { return Ok(()) };
+        let ratio = if read == 0 { 0.0 } else { rejected as f64 / read as f64 };
+        if ratio <= limit.get() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Stopped,
+            format!(
+                "{rejected} of {read} records rejected ({:.2}%), and the limit is {:.2}%",
+                ratio * 100.0,
+                limit.get() * 100.0
+            ),
+        )
+        .hint(
+            "read the rejects file; mend the source or the rules, or raise `limits.rejected_ratio`",
+        ))
+    }
+}
+
+/// A pipeline ready to run.
+pub struct Job {
+    /// The pipeline's name.
+    pub name: String,
+    /// Sources, chained in this order.
+    pub sources: Vec<Source>,
+    /// Steps in order.
+    pub steps: Vec<NamedStep>,
+    /// Destinations; each gets every record.
+    pub destinations: Vec<Destination>,
+    /// Where rejects are written.
+    pub rejects: Option<PathBuf>,
+    /// Limits.
+    pub limits: Limits,
+    /// How opening and publishing are tried again.
+    pub retry: Retry,
+    /// Compiles expressions.
+    pub expressions: Arc<dyn ExpressionCompiler>,
+}

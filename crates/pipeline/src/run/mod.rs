@@ -1,0 +1,284 @@
+//! One execution of a pipeline: opens its parts, moves the chunks, keeps the books, publishes.
+//!
+//! ```text
+//! chunks ─▶ ordered map: decode ▸ steps ▸ encode ─▶ in order: rejects, append ─▶ prepare ─▶ publish
+//! ```
+//!
+//! A step that must see all batches one after the other splits the map in two; between them, and
+//! at the end, batches pass in source order on the caller's thread.
+
+mod books;
+mod job;
+mod open;
+mod rejects;
+mod segment;
+mod work;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use gristmill_core::{Chunk, Encoder, Error, Findings, LoadContext, Loader, Result};
+use gristmill_parallel::{Cancel, MapOptions, Pool, ordered_map, retry};
+
+pub use job::{Destination, Job, Limits, NamedStep, Source};
+pub use open::BindError;
+
+use crate::report::{DestinationReport, Failure, Report, Status};
+use books::Books;
+use open::{OpenSources, Opened};
+use rejects::RejectsFile;
+use segment::{Place, Segment};
+use work::Work;
+
+/// What happens while a run goes on; for progress bars and logs.
+pub trait Observer: Send + Sync {
+    /// Called after each chunk, in source order.
+    fn progress(&self, progress: &Progress);
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Bytes read from the sources, before decompression.
+    pub bytes_read: u64,
+    /// Bytes that will be read in all, where that is known.
+    pub total_bytes: Option<u64>,
+    /// Records read.
+    pub records: u64,
+    /// Records rejected.
+    pub rejected: u64,
+    /// Time since the start.
+    pub elapsed: Duration,
+}
+
+/// Who runs a job, and how it is watched and stopped.
+pub struct RunContext<'a> {
+    /// Id of the run, safe in file names.
+    pub id: &'a str,
+    /// The folder that relative paths start from.
+    pub base: &'a Path,
+    /// When the run started.
+    pub started: DateTime<Utc>,
+    /// Number of workers, where the job does not say; the machine's cores when `None`.
+    pub workers: Option<usize>,
+    /// Stops the run.
+    pub cancel: Cancel,
+    /// Watches the run.
+    pub observer: Option<&'a dyn Observer>,
+}
+
+/// Why a run did not publish.
+#[derive(Debug)]
+pub enum RunError {
+    /// Something it cannot go on after.
+    Error(Error),
+    /// The definition does not fit the columns that the sources have.
+    Bind(BindError),
+}
+
+impl From<Error> for RunError {
+    fn from(error: Error) -> Self {
+        RunError::Error(error)
+    }
+}
+
+/// Runs a job. The report says what became of every record, whether the run published or not; the
+/// error, if there is one, is also told in it.
+pub fn run(job: Job, context: &RunContext<'_>) -> (Report, Option<RunError>) {
+    let clock = Instant::now();
+    let mut report = Report::new(context.id, &job.name, context.started);
+    let outcome = execute(job, context, &mut report, clock);
+    report.seconds = clock.elapsed().as_secs_f64();
+    report.peak_memory_bytes = crate::report::peak_memory();
+    report.ended = Some(context.started + clock.elapsed());
+    match outcome {
+        Ok(()) => {
+            report.status = Status::Published;
+            (report, None)
+        }
+        Err(error) => {
+            let failure = Failure::of(&error);
+            report.status = failure.status();
+            report.error = Some(failure);
+            (report, Some(error))
+        }
+    }
+}
+
+fn execute(
+    job: Job,
+    context: &RunContext<'_>,
+    report: &mut Report,
+    clock: Instant,
+) -> Result<(), RunError> {
+    let workers = job.limits.workers.or(context.workers).unwrap_or_else(cores);
+    report.workers = workers;
+    let scratch = tempfile::Builder::new()
+        .prefix("gristmill-")
+        .tempdir()
+        .map_err(|source| Error::io("cannot make a temporary folder", source))?;
+    let mut rejects = RejectsFile::create(job.rejects.as_deref(), context.id, &job.name)?;
+
+    let pool = Pool::new(workers)?;
+    let Opened { sources, segments, steps, schema } = open::open(&job, context, scratch.path())?;
+    let mut books = Books::new(&steps);
+    let load_context = LoadContext {
+        base: context.base,
+        pipeline: &job.name,
+        run: context.id,
+        started: context.started,
+        memory: job.limits.memory,
+    };
+    let mut loaders = Vec::with_capacity(job.destinations.len());
+    for destination in &job.destinations {
+        let opened =
+            retry(&job.retry, &context.cancel, |_| destination.open(&schema, &load_context))?;
+        loaders.push(opened);
+    }
+    report.destinations =
+        loaders.iter().map(|loader| DestinationReport::new(loader.name())).collect();
+
+    let encoders: Vec<_> = loaders.iter().map(|loader| loader.encoder()).collect();
+    let progress = sources.progress();
+    let reporters = segment::Reporters::of(&segments);
+    let budget = usize::try_from(job.limits.memory.0).unwrap_or(usize::MAX) / IN_FLIGHT_SHARE;
+    let machine = Machine { pool, budget: budget / segments.len(), cancel: context.cancel.clone() };
+    let mut findings = Findings::default();
+    let mut take = |mut work: Work| -> Result<()> {
+        books.add(&work);
+        rejects.write(&mut work.findings)?;
+        findings.append(work.findings);
+        let parts = loaders.iter_mut().zip(work.parts).zip(&mut report.destinations);
+        for ((loader, part), destination) in parts {
+            destination.account.read += part.records;
+            rejects.write(&mut destination.append(loader.as_mut(), part)?)?;
+        }
+        if let Some(observer) = context.observer {
+            observer.progress(&progress.so_far(books.read(), rejects.count(), clock.elapsed()));
+        }
+        job.limits.check_rejected(rejects.count())
+    };
+    let mut outcome = machine.stream(sources, segments, encoders).try_for_each(|work| take(work?));
+    if outcome.is_ok() {
+        outcome = loaders.iter_mut().zip(&mut report.destinations).try_for_each(
+            |(loader, destination)| rejects.write(&mut destination.prepare(loader.as_mut())?),
+        );
+    }
+
+    report.notes = progress.notes();
+    report.read = books.read();
+    report.bytes_read = progress.bytes();
+    report.sources = books.sources();
+    report.steps = books.steps(&reporters);
+    report.warnings = crate::report::warnings(&findings);
+    report.rejected = rejects.count();
+    report.rejected_by = rejects.tallies();
+    if outcome.is_ok() {
+        outcome = books
+            .check()
+            .and_then(|()| job.limits.check(rejects.count(), books.read()))
+            .and_then(|()| context.cancel.check());
+    }
+    // Written even when the run fails: what was found wrong is worth knowing.
+    let written = rejects.publish();
+    report.rejects_file = written.as_ref().ok().cloned().flatten();
+    outcome = outcome.and(written.map(drop));
+    if let Err(error) = outcome {
+        loaders.into_iter().for_each(Loader::abort);
+        return Err(error.into());
+    }
+    publish(loaders, &job, context, report)?;
+    books.close(report)?;
+    Ok(())
+}
+
+/// Memory limit divided by this is what chunks in flight may hold as source text: a chunk being
+/// worked on also has its columns, its encoded form and its share of the writer's buffers.
+const IN_FLIGHT_SHARE: usize = 6;
+
+fn publish(
+    loaders: Vec<Box<dyn Loader>>,
+    job: &Job,
+    context: &RunContext<'_>,
+    report: &mut Report,
+) -> Result<()> {
+    let mut loaders = loaders.into_iter().zip(&mut report.destinations);
+    while let Some((mut loader, destination)) = loaders.next() {
+        let published = retry(&job.retry, &context.cancel, |_| loader.publish());
+        match published {
+            Ok(loaded) => destination.close(loaded),
+            Err(error) => {
+                loader.abort();
+                for (loader, _) in loaders {
+                    loader.abort();
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+struct Machine {
+    pool: Pool,
+    budget: usize,
+    cancel: Cancel,
+}
+
+type Stream = Box<dyn Iterator<Item = Result<Work>>>;
+
+impl Machine {
+    /// All chunks of the sources, decoded, worked on and encoded, in source order.
+    fn stream(
+        &self,
+        sources: OpenSources,
+        segments: Vec<Segment>,
+        encoders: Vec<Arc<dyn Encoder>>,
+    ) -> Stream {
+        let last = segments.len() - 1;
+        let mut segments = segments.into_iter().enumerate();
+        let Some((_, first)) = segments.next() else { return Box::new(std::iter::empty()) };
+        let mut waiting = first.ordered;
+        let local = Arc::clone(&first.local);
+        let first_encoders = if last == 0 { encoders.clone() } else { Vec::new() };
+        let decoded = ordered_map(
+            &self.pool,
+            self.options(),
+            sources,
+            |item: &(Box<dyn Chunk>, usize)| item.0.size(),
+            move |(chunk, source)| local.decode(chunk, source, &first_encoders),
+        );
+        let mut place = Place::default();
+        let mut stream: Stream = Box::new(decoded.map(move |work| {
+            let work = work?;
+            place.set(&work);
+            Ok(work)
+        }));
+        for (i, segment) in segments {
+            if let Some(ordered) = waiting.take() {
+                stream = Box::new(stream.map(move |work| ordered.apply(work?)));
+            }
+            let local = Arc::clone(&segment.local);
+            let encoders = if i == last { encoders.clone() } else { Vec::new() };
+            stream = Box::new(ordered_map(
+                &self.pool,
+                self.options(),
+                stream,
+                Work::size,
+                move |work| local.apply(work, &encoders),
+            ));
+            waiting = segment.ordered;
+        }
+        stream
+    }
+
+    fn options(&self) -> MapOptions {
+        MapOptions { budget: self.budget, cancel: self.cancel.clone(), max_in_flight: None }
+    }
+}

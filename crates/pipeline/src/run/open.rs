@@ -1,0 +1,254 @@
+//! Opening: sources and their columns, steps bound to them, segments made of the steps.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arrow_schema::{Schema, SchemaRef};
+use gristmill_core::types::type_name;
+use gristmill_core::{
+    BindContext, Bound, Chunk, Error, ErrorKind, ExtractContext, Extractor, Grain, Mistake,
+    Pointer, Result,
+};
+use gristmill_parallel::retry;
+
+use super::segment::{Local, Ordered, Segment};
+use super::{Job, Progress, RunContext, RunError};
+
+/// A part of the definition that does not fit the columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindError {
+    /// Where the part's options stand in the definition.
+    pub at: Pointer,
+    /// Every mistake in them.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// A step as the books know it.
+pub(super) struct StepInfo {
+    pub(super) name: String,
+    pub(super) grain: Grain,
+}
+
+pub(super) struct Opened {
+    pub(super) sources: OpenSources,
+    pub(super) segments: Vec<Segment>,
+    pub(super) steps: Vec<StepInfo>,
+    /// The columns that destinations get.
+    pub(super) schema: SchemaRef,
+}
+
+/// Opens the sources, writes leading steps into their read plans, and binds the others.
+pub(super) fn open(
+    job: &Job,
+    context: &RunContext<'_>,
+    scratch: &Path,
+) -> Result<Opened, RunError> {
+    let extract = ExtractContext {
+        base: context.base.to_owned(),
+        scratch: scratch.to_owned(),
+        memory: job.limits.memory,
+    };
+    let mut read = Vec::with_capacity(job.sources.len());
+    for source in &job.sources {
+        let (mut extractor, plan) = retry(&job.retry, &context.cancel, |_| {
+            let mut extractor = source.open(&extract)?;
+            let plan = extractor.read_plan()?;
+            Ok((extractor, plan))
+        })?;
+        let (plan, pushed) = match plan {
+            Some(plan) => {
+                let (plan, pushed) = push_down(job, plan)?;
+                (Some(plan), pushed)
+            }
+            None => (None, 0),
+        };
+        let schema = extractor.begin(plan)?;
+        read.push((extractor, schema, pushed));
+    }
+    let leading = read.iter().map(|(_, _, pushed)| *pushed).max().unwrap_or_default();
+
+    let mut binder = Binder { job, steps: Vec::new() };
+    let mut local = Local::default();
+    let mut extractors = Vec::with_capacity(read.len());
+    let mut schema: Option<SchemaRef> = None;
+    for (extractor, mut own, pushed) in read {
+        let mut steps = Vec::new();
+        for index in pushed..leading {
+            let bound = binder.bind(index, &own)?;
+            steps.extend(bound.local.map(|step| (index, step)));
+            own = bound.output;
+        }
+        local.leading.push(steps);
+        match &schema {
+            Some(first) => agree(first, &own)?,
+            None => schema = Some(own),
+        }
+        extractors.push(extractor);
+    }
+    let mut schema =
+        schema.ok_or_else(|| Error::internal("a pipeline without a source was run"))?;
+    binder.steps = (0..leading).map(|index| binder.info(index, Grain::Preserves)).collect();
+
+    let mut segments = Vec::new();
+    for index in leading..job.steps.len() {
+        let bound = binder.bind(index, &schema)?;
+        binder.steps.push(binder.info(index, bound.grain));
+        local.steps.extend(bound.local.map(|step| (index, step)));
+        if let Some(step) = bound.ordered {
+            let ordered = Ordered { index, step: Arc::new(Mutex::new(step)) };
+            let done = std::mem::take(&mut local);
+            segments.push(Segment { local: Arc::new(done), ordered: Some(ordered) });
+        }
+        schema = bound.output;
+    }
+    segments.push(Segment { local: Arc::new(local), ordered: None });
+
+    for destination in &job.destinations {
+        let mistakes = destination.bind(&schema);
+        if !mistakes.is_empty() {
+            return Err(RunError::Bind(BindError { at: destination.at.clone(), mistakes }));
+        }
+    }
+    Ok(Opened { sources: OpenSources::new(extractors), segments, steps: binder.steps, schema })
+}
+
+struct Binder<'a> {
+    job: &'a Job,
+    steps: Vec<StepInfo>,
+}
+
+impl Binder<'_> {
+    fn bind(&self, index: usize, schema: &SchemaRef) -> Result<Bound, RunError> {
+        let step = &self.job.steps[index];
+        let context = BindContext { expressions: self.job.expressions.as_ref() };
+        step.plan
+            .bind(schema, &context)
+            .map_err(|mistakes| RunError::Bind(BindError { at: step.at.clone(), mistakes }))
+    }
+
+    fn info(&self, index: usize, grain: Grain) -> StepInfo {
+        StepInfo { name: self.job.steps[index].name.clone(), grain }
+    }
+}
+
+/// Lets leading steps write themselves into the plan; says how many did.
+fn push_down(
+    job: &Job,
+    mut plan: gristmill_core::ReadPlan,
+) -> Result<(gristmill_core::ReadPlan, usize), RunError> {
+    for (index, step) in job.steps.iter().enumerate() {
+        let mut next = plan.clone();
+        match step.plan.push_down(&mut next) {
+            Ok(true) => plan = next,
+            Ok(false) => return Ok((plan, index)),
+            Err(mistakes) => {
+                return Err(RunError::Bind(BindError { at: step.at.clone(), mistakes }));
+            }
+        }
+    }
+    Ok((plan, job.steps.len()))
+}
+
+/// Chained sources must give the same columns.
+fn agree(first: &Schema, other: &Schema) -> Result<()> {
+    let describe = |schema: &Schema| -> Vec<String> {
+        let fields = schema.fields().iter();
+        fields.map(|field| format!("{} {}", field.name(), type_name(field))).collect()
+    };
+    let (first, other) = (describe(first), describe(other));
+    if first == other {
+        return Ok(());
+    }
+    let missing: Vec<_> = first.iter().filter(|column| !other.contains(column)).cloned().collect();
+    let extra: Vec<_> = other.iter().filter(|column| !first.contains(column)).cloned().collect();
+    let what = match (missing.is_empty(), extra.is_empty()) {
+        (true, true) => "they are in another order".to_owned(),
+        (false, true) => format!("missing: {}", missing.join(", ")),
+        (true, false) => format!("extra: {}", extra.join(", ")),
+        (false, false) => format!("missing: {}; extra: {}", missing.join(", "), extra.join(", ")),
+    };
+    Err(Error::new(
+        ErrorKind::Schema,
+        format!("the sources of `extract` do not have the same columns; {what}"),
+    )
+    .hint("declare the types with `columns:` on each source, or bring them into line with `select` and `cast`"))
+}
+
+/// The sources, one after the other, as chunks with the number of the source.
+pub(super) struct OpenSources {
+    extractors: Vec<Box<dyn Extractor>>,
+    current: usize,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    bytes: AtomicU64,
+    total_bytes: Option<u64>,
+    notes: Mutex<Vec<Vec<String>>>,
+}
+
+/// Sees how far the sources are read, from outside the stream.
+#[derive(Clone)]
+pub(super) struct ReadProgress(Arc<Shared>);
+
+impl OpenSources {
+    fn new(extractors: Vec<Box<dyn Extractor>>) -> Self {
+        let total_bytes = extractors.iter().map(|extractor| extractor.total_bytes()).sum();
+        let notes = extractors.iter().map(|extractor| extractor.notes()).collect();
+        let shared = Shared { bytes: AtomicU64::new(0), total_bytes, notes: Mutex::new(notes) };
+        Self { extractors, current: 0, shared: Arc::new(shared) }
+    }
+
+    pub(super) fn progress(&self) -> ReadProgress {
+        ReadProgress(Arc::clone(&self.shared))
+    }
+}
+
+impl Iterator for OpenSources {
+    type Item = Result<(Box<dyn Chunk>, usize)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let current = self.current;
+            let next = self.extractors.get_mut(current)?.next_chunk();
+            let bytes = self.extractors.iter().map(|extractor| extractor.bytes_read()).sum();
+            self.shared.bytes.store(bytes, Ordering::Relaxed);
+            match next {
+                Ok(Some(chunk)) => return Some(Ok((chunk, current))),
+                Ok(None) => {
+                    let notes = self.extractors[current].notes();
+                    let mut all = self.shared.notes.lock().unwrap_or_else(PoisonError::into_inner);
+                    all[current] = notes;
+                    drop(all);
+                    self.current += 1;
+                }
+                Err(error) => {
+                    self.current = self.extractors.len();
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl ReadProgress {
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.0.notes.lock().unwrap_or_else(PoisonError::into_inner).concat()
+    }
+
+    pub(super) fn so_far(&self, records: u64, rejected: u64, elapsed: Duration) -> Progress {
+        Progress {
+            bytes_read: self.bytes(),
+            total_bytes: self.0.total_bytes,
+            records,
+            rejected,
+            elapsed,
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The rejects file: one JSON object a line, written in source order, shown by rename.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use gristmill_core::origin::Locator;
+use gristmill_core::{Error, Findings, Reject, Result};
+
+use crate::report::RejectTally;
+
+/// Writes rejects and counts them by reason.
+pub(super) struct RejectsFile {
+    out: Option<Output>,
+    run: String,
+    pipeline: String,
+    locator: Locator,
+    count: u64,
+    tallies: BTreeMap<(&'static str, String, String), RejectTally>,
+}
+
+struct Output {
+    path: PathBuf,
+    temporary: PathBuf,
+    writer: BufWriter<File>,
+}
+
+impl RejectsFile {
+    /// Starts the file beside where it will be, or counts only when there is no path.
+    pub(super) fn create(path: Option<&Path>, run: &str, pipeline: &str) -> Result<Self> {
+        let out = path.map(|path| Output::create(path, run)).transpose()?;
+        Ok(Self {
+            out,
+            run: run.to_owned(),
+            pipeline: pipeline.to_owned(),
+            locator: Locator::default(),
+            count: 0,
+            tallies: BTreeMap::new(),
+        })
+    }
+
+    /// Writes the rejects of the next chunk, in the order of their records.
+    pub(super) fn write(&mut self, findings: &mut Findings) -> Result<()> {
+        let mut rejects = findings.take_rejects();
+        let mut lines = Vec::with_capacity(rejects.len());
+        // Batches of a chunk follow each other; within one, stages may have found rejects in any order.
+        for group in rejects.chunk_by_mut(|a, b| std::ptr::eq(&*a.origin, &*b.origin)) {
+            group.sort_by_key(|reject| reject.ordinal);
+        }
+        for reject in &rejects {
+            lines.push(self.line(reject));
+        }
+        lines.sort_by_key(|line| line.record);
+        for line in lines {
+            self.count += 1;
+            self.tally(&line);
+            let Some(out) = &mut self.out else { continue };
+            serde_json::to_writer(&mut out.writer, &line)
+                .map_err(std::io::Error::from)
+                .and_then(|()| out.writer.write_all(b"\n"))
+                .map_err(|source| out.cannot_write(source))?;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, reject: &Reject) -> gristmill_core::RejectLine {
+        reject.to_line(&self.run, &self.pipeline, &mut self.locator)
+    }
+
+    fn tally(&mut self, line: &gristmill_core::RejectLine) {
+        for reason in &line.errors {
+            let field = reason.field.as_deref().unwrap_or_default();
+            let key = (line.stage.name(), field.to_owned(), reason.rule.to_string());
+            self.tallies
+                .entry(key)
+                .or_insert_with(|| RejectTally {
+                    stage: line.stage,
+                    field: reason.field.as_deref().map(str::to_owned),
+                    rule: reason.rule.to_string(),
+                    records: 0,
+                    example: reason.message.clone(),
+                    source: line.source.clone(),
+                    record: line.record,
+                    line: line.line,
+                })
+                .records += 1;
+        }
+    }
+
+    /// Records rejected so far.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Reasons, most frequent first.
+    pub(super) fn tallies(&self) -> Vec<RejectTally> {
+        let mut tallies: Vec<_> = self.tallies.values().cloned().collect();
+        tallies.sort_by_key(|tally| std::cmp::Reverse(tally.records));
+        tallies
+    }
+
+    /// Shows the file under its name.
+    pub(super) fn publish(mut self) -> Result<Option<PathBuf>> {
+        let Some(out) = self.out.take() else { return Ok(None) };
+        out.publish().map(Some)
+    }
+}
+
+impl Output {
+    fn create(path: &Path, run: &str) -> Result<Self> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let failed =
+            |source| Error::io(format!("cannot write rejects to `{}`", path.display()), source);
+        if path.is_dir() {
+            return Err(
+                failed(std::io::ErrorKind::IsADirectory.into()).hint("give `rejects` a file name")
+            );
+        }
+        fs::create_dir_all(folder).map_err(failed)?;
+        sweep(folder, &name);
+        let temporary = folder.join(format!(".{name}.gristmill-{run}.tmp"));
+        let file = File::create_new(&temporary).map_err(failed)?;
+        file.try_lock().map_err(|source| failed(source.into()))?;
+        Ok(Self { path: path.to_owned(), temporary, writer: BufWriter::new(file) })
+    }
+
+    fn publish(mut self) -> Result<PathBuf> {
+        let done = self.writer.flush().and_then(|()| self.writer.get_ref().sync_data());
+        done.and_then(|()| fs::rename(&self.temporary, &self.path))
+            .map_err(|source| self.cannot_write(source))?;
+        Ok(std::mem::take(&mut self.path))
+    }
+
+    fn cannot_write(&self, source: std::io::Error) -> Error {
+        Error::io(format!("cannot write rejects to `{}`", self.path.display()), source)
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.temporary); // gone already after a rename
+    }
+}
+
+/// Removes what runs that died left beside the file. A living run holds a lock on its own.
+fn sweep(folder: &Path, name: &str) {
+    let prefix = format!(".{name}.gristmill-");
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let found = entry.file_name();
+        let found = found.to_string_lossy();
+        if !(found.starts_with(&prefix) && found.ends_with(".tmp")) {
+            continue;
+        }
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Segments: the steps between two points where batches pass in source order.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use gristmill_core::{Chunk, Encoded, Encoder, Findings, OrderedStep, Result, Step};
+
+use super::work::{Count, Tally, Work, apply_step, settle};
+
+/// Row-local steps, then perhaps an ordered one.
+pub(super) struct Segment {
+    pub(super) local: Arc<Local>,
+    pub(super) ordered: Option<Ordered>,
+}
+
+/// Steps that a worker applies to each batch.
+#[derive(Default)]
+pub(super) struct Local {
+    /// Steps that only batches of some sources need, since the others' decoders did them: by
+    /// source, with their position in the job.
+    pub(super) leading: Vec<Vec<(usize, Box<dyn Step>)>>,
+    /// Steps with their position in the job.
+    pub(super) steps: Vec<(usize, Box<dyn Step>)>,
+}
+
+/// A step that sees the batches in source order.
+#[derive(Clone)]
+pub(super) struct Ordered {
+    pub(super) index: usize,
+    pub(super) step: Arc<Mutex<Box<dyn OrderedStep>>>,
+}
+
+impl Ordered {
+    pub(super) fn apply(&self, mut work: Work) -> Result<Work> {
+        let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        work.ordered(self.index, step.as_mut())?;
+        Ok(work)
+    }
+}
+
+impl Local {
+    /// Decodes a chunk and does all of this segment to it while it is in cache.
+    pub(super) fn decode(
+        &self,
+        mut chunk: Box<dyn Chunk>,
+        source: usize,
+        encoders: &[Arc<dyn Encoder>],
+    ) -> Result<Work> {
+        let mut work = Work {
+            starts_source: chunk.starts_source(),
+            origins: Vec::new(),
+            batches: Vec::new(),
+            findings: Findings::default(),
+            decoded: Tally::default(),
+            steps: Vec::new(),
+            encoded: Default::default(),
+            parts: Vec::new(),
+        };
+        let leading = self.leading.get(source).map_or(&[][..], Vec::as_slice);
+        let steps: Vec<_> = leading.iter().chain(&self.steps).collect();
+        work.steps = steps.iter().map(|(index, _)| (*index, Tally::default())).collect();
+        let mut encoding: Vec<_> = encoders.iter().map(|encoder| encoder.begin()).collect();
+        loop {
+            let started = Instant::now();
+            let rejects = work.findings.rejects().len();
+            let Some(mut batch) = chunk.next_batch(&mut work.findings)? else { break };
+            work.decoded.busy += started.elapsed();
+            let decoded = Count::of(&batch);
+            work.decoded.read += batch.origin().len() as u64;
+            work.decoded.passed += decoded.fit();
+            work.decoded.rejected += (work.findings.rejects().len() - rejects) as u64;
+            work.decoded.rejected += decoded.flawed;
+            work.origins.push(Arc::clone(batch.origin()));
+            for ((_, step), (_, tally)) in steps.iter().zip(&mut work.steps) {
+                let mut apply = |batch, findings: &mut Findings| step.apply(batch, findings);
+                apply_step(&mut batch, &mut work.findings, tally, step.settles(), &mut apply)?;
+            }
+            if encoders.is_empty() {
+                work.batches.push(batch);
+                continue;
+            }
+            let started = Instant::now();
+            let batch = settle(batch, &mut work.findings)?;
+            for part in &mut encoding {
+                part.push(&batch)?;
+            }
+            work.encoded += started.elapsed();
+        }
+        let started = Instant::now();
+        work.parts = encoding.into_iter().map(|part| part.finish()).collect::<Result<_>>()?;
+        work.encoded += started.elapsed();
+        Ok(work)
+    }
+
+    /// Goes on with a chunk that was decoded in an earlier segment.
+    pub(super) fn apply(&self, mut work: Work, encoders: &[Arc<dyn Encoder>]) -> Result<Work> {
+        for (index, step) in &self.steps {
+            work.step(*index, step.as_ref())?;
+        }
+        if encoders.is_empty() {
+            return Ok(work);
+        }
+        let started = Instant::now();
+        let mut batches = Vec::with_capacity(work.batches.len());
+        for batch in std::mem::take(&mut work.batches) {
+            batches.push(settle(batch, &mut work.findings)?);
+        }
+        work.parts = encoders
+            .iter()
+            .map(|encoder| {
+                let mut part = encoder.begin();
+                batches.iter().try_for_each(|batch| part.push(batch))?;
+                part.finish()
+            })
+            .collect::<Result<Vec<Encoded>>>()?;
+        work.encoded += started.elapsed();
+        Ok(work)
+    }
+}
+
+/// Gives each chunk its place in its source.
+pub(super) struct Place {
+    next: gristmill_core::Place,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { next: gristmill_core::Place { first_record: 1, first_line: 1 } }
+    }
+}
+
+impl Place {
+    pub(super) fn set(&mut self, work: &Work) {
+        if work.starts_source {
+            *self = Self::default();
+        }
+        for origin in &work.origins {
+            origin.set_place(self.next);
+            self.next.first_record += origin.len() as u64;
+            self.next.first_line += origin.line_count();
+        }
+    }
+}
+
+/// Reads what steps add to the report, after the stream has gone.
+pub(super) struct Reporters {
+    local: Vec<Arc<Local>>,
+    ordered: Vec<Ordered>,
+}
+
+impl Reporters {
+    pub(super) fn of(segments: &[Segment]) -> Self {
+        Self {
+            local: segments.iter().map(|segment| Arc::clone(&segment.local)).collect(),
+            ordered: segments.iter().filter_map(|segment| segment.ordered.clone()).collect(),
+        }
+    }
+
+    /// What the step at this position reports: its local and its ordered part, merged.
+    pub(super) fn report(&self, index: usize) -> Option<serde_json::Value> {
+        let local = self.local.iter().flat_map(|local| &local.steps);
+        let local = local.filter(|(at, _)| *at == index).find_map(|(_, step)| step.report());
+        let ordered =
+            self.ordered.iter().filter(|ordered| ordered.index == index).find_map(|ordered| {
+                ordered.step.lock().unwrap_or_else(PoisonError::into_inner).report()
+            });
+        match (local, ordered) {
+            (
+                Some(serde_json::Value::Object(mut local)),
+                Some(serde_json::Value::Object(ordered)),
+            ) => {
+                local.extend(ordered);
+                Some(local.into())
+            }
+            (local, ordered) => local.or(ordered),
+        }
+    }
+}
