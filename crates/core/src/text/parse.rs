@@ -39,9 +39,10 @@ pub fn int(text: &[u8]) -> Option<i64> {
 }
 
 /// A decimal number with an optional exponent, rounded to the nearest `f64`; `nan`, `inf` and
-/// `infinity` in any case.
+/// `infinity` in any case. Digits of a number that no `f64` holds (`1e999`) are none.
 pub fn double(text: &[u8]) -> Option<f64> {
-    fast_float2::parse(text).ok()
+    let value: f64 = fast_float2::parse(text).ok()?;
+    (value.is_finite() || !text.iter().any(u8::is_ascii_digit)).then_some(value)
 }
 
 /// An exact decimal number, as an integer scaled by 10^`scale`. A value with more digits than
@@ -270,6 +271,14 @@ mod tests {
         for wrong in [&b""[..], b".", b"-", b"1,5", b"e5", b"1e", b"nan"] {
             assert_eq!(decimal(wrong, 18, 2), None, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn doubles_do_not_become_infinite() {
+        assert_eq!(double(b"1e999"), None);
+        assert_eq!(double(b"-1e308"), Some(-1e308));
+        assert_eq!(double(b"-inf"), Some(f64::NEG_INFINITY));
+        assert!(double(b"NaN").is_some_and(f64::is_nan));
     }
 
     #[test]
