@@ -1,0 +1,152 @@
+//! Cutting an input at record ends, forward, on one thread. What is cut off follows the bytes of
+//! the input and the sizes alone, not how much a read returns.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gristmill_core::reject::MAX_RAW;
+use gristmill_core::{Error, ErrorKind, Result, Span};
+
+use super::document::Document;
+use super::lines::Lines;
+use super::{Layout, ReadOptions};
+use crate::Sizes;
+
+/// A piece of the input that ends where a record ends.
+pub(super) struct Cut {
+    /// Its bytes. Pieces tile the input, but for the tails of records that are too long.
+    pub(super) bytes: Bytes,
+    /// Position of the first byte in the input.
+    pub(super) offset: u64,
+    pub(super) records: Records,
+    /// Where a record starts that is too long and not here in full: the last one.
+    pub(super) cut_short: Option<usize>,
+}
+
+/// Which bytes of a cut are records.
+pub(super) enum Records {
+    /// Every line that is not blank.
+    Lines,
+    /// These.
+    Spans(Vec<Span>),
+}
+
+/// Cuts one input.
+pub(super) enum Cutter {
+    Lines(Lines),
+    Document(Document),
+}
+
+impl Cutter {
+    pub(super) fn new(
+        name: &Arc<str>,
+        input: Box<dyn Read + Send>,
+        layout: Layout,
+        options: &ReadOptions,
+        sizes: Sizes,
+    ) -> Result<Self> {
+        if let Some(mistake) = options.check(layout).into_iter().next() {
+            let error =
+                Error::new(ErrorKind::Configuration, format!("`{name}`: {}", mistake.message));
+            return Err(match mistake.hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            });
+        }
+        let source = Source {
+            name: Arc::clone(name),
+            input,
+            sizes: Sizes { chunk: sizes.chunk.max(1), ..sizes },
+            buffer: Vec::new(),
+            offset: 0,
+            end: false,
+            begun: false,
+            bom: false,
+        };
+        Ok(match layout {
+            Layout::Lines => Cutter::Lines(Lines::new(source)),
+            Layout::Document => Cutter::Document(Document::new(source, options.path())),
+        })
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<Cut>> {
+        match self {
+            Cutter::Lines(lines) => lines.next(),
+            Cutter::Document(document) => document.next(),
+        }
+    }
+
+    /// Whether the input began with a byte order mark.
+    pub(super) fn bom(&self) -> bool {
+        match self {
+            Cutter::Lines(lines) => lines.source.bom,
+            Cutter::Document(document) => document.source.bom,
+        }
+    }
+}
+
+/// An input and what was read of it and not yet cut off.
+pub(super) struct Source {
+    pub(super) name: Arc<str>,
+    input: Box<dyn Read + Send>,
+    pub(super) sizes: Sizes,
+    pub(super) buffer: Vec<u8>,
+    /// Position of the buffer's first byte in the input.
+    pub(super) offset: u64,
+    /// Whether everything was read.
+    pub(super) end: bool,
+    begun: bool,
+    bom: bool,
+}
+
+impl Source {
+    /// Reads until the buffer has `len` bytes or the input ends.
+    pub(super) fn fill(&mut self, len: usize) -> Result<()> {
+        if !self.begun {
+            self.begun = true;
+            self.read_to(3)?;
+            if self.buffer.starts_with(b"\xef\xbb\xbf") {
+                self.bom = true;
+                self.offset = 3;
+                self.buffer.clear();
+            } else if self.buffer.starts_with(b"\xff\xfe") || self.buffer.starts_with(b"\xfe\xff") {
+                let message = format!("`{}` is UTF-16, and JSON is UTF-8", self.name);
+                return Err(Error::new(ErrorKind::Corrupt, message)
+                    .hint("convert it first, for example with `iconv -f UTF-16 -t UTF-8`"));
+            }
+        }
+        self.read_to(len)
+    }
+
+    fn read_to(&mut self, len: usize) -> Result<()> {
+        if self.end || self.buffer.len() >= len {
+            return Ok(());
+        }
+        let missing = len - self.buffer.len();
+        let read = (&mut *self.input)
+            .take(missing as u64)
+            .read_to_end(&mut self.buffer)
+            .map_err(|error| Error::io(format!("cannot read `{}`", self.name), error))?;
+        self.end = read < missing;
+        Ok(())
+    }
+
+    /// Takes the first `len` bytes. The offset grows by `len` and by the bytes that were dropped.
+    pub(super) fn cut(&mut self, len: usize, dropped: u64) -> (Bytes, u64) {
+        let offset = self.offset;
+        self.offset += len as u64 + dropped;
+        let rest = self.buffer.split_off(len);
+        (Bytes::from(std::mem::replace(&mut self.buffer, rest)), offset)
+    }
+
+    /// How many bytes are kept of a record that is too long.
+    pub(super) fn kept(&self) -> usize {
+        self.sizes.max_record.min(MAX_RAW + 1)
+    }
+
+    /// How many bytes are read at a time where the next cut is not foreseen.
+    pub(super) fn step(&self) -> usize {
+        self.sizes.chunk.min(1 << 20)
+    }
+}

@@ -1,0 +1,490 @@
+//! Cutting JSON documents at record ends.
+//!
+//! The structure around records is read strictly. A record itself is only delimited, by its
+//! strings and the depth of its brackets, so that a malformed one can be rejected and the next
+//! found. Where brackets do not match, the next record cannot be found: that is an error.
+
+use gristmill_core::{Error, ErrorKind, Result, Span};
+use memchr::{memchr_iter, memchr2};
+
+use super::cut::{Cut, Records, Source};
+use super::token::is_blank;
+
+/// What the structure may go on with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expect {
+    /// A top-level value, or the end.
+    Top,
+    /// An element of the array of records.
+    Element { first: bool },
+    /// `,` or `]` of the array of records.
+    Separator,
+    /// A key of an object on the path, whose level it is.
+    Key { level: usize, first: bool },
+    /// `:` behind a key.
+    Colon { level: usize, on_path: bool },
+    /// The value of a key.
+    Member { level: usize, on_path: bool },
+    /// `,` or `}` of an object on the path.
+    NextMember { level: usize },
+}
+
+/// Where a value ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// With the bracket or quote that closes it.
+    Closed,
+    /// Before a blank or a structural character.
+    Break,
+    /// Before the `,` or `]` of the array around it.
+    Separator,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Record,
+    Key { level: usize },
+    Skipped,
+}
+
+/// A value being delimited.
+struct Open {
+    start: usize,
+    role: Role,
+    until: Until,
+    then: Expect,
+    depth: u32,
+    /// The kinds of the innermost 128 brackets, a set bit for `[`.
+    arrays: u128,
+    in_string: bool,
+    escaped: bool,
+}
+
+pub(super) struct Document {
+    pub(super) source: Source,
+    path: Vec<String>,
+    expect: Expect,
+    open: Option<Open>,
+    /// The next byte to look at.
+    at: usize,
+    spans: Vec<Span>,
+    /// Whether the records of the current top-level value were found.
+    found: bool,
+    /// Lines cut off.
+    lines: u64,
+    /// Bytes of the open record that were dropped because it is too long, and where in the buffer
+    /// they are missing.
+    dropped: Option<(u64, usize)>,
+}
+
+impl Document {
+    pub(super) fn new(source: Source, path: Vec<String>) -> Self {
+        Self {
+            source,
+            path,
+            expect: Expect::Top,
+            open: None,
+            at: 0,
+            spans: Vec::new(),
+            found: false,
+            lines: 0,
+            dropped: None,
+        }
+    }
+
+    /// A chunk of records, or of text between records.
+    pub(super) fn next(&mut self) -> Result<Option<Cut>> {
+        loop {
+            while self.at < self.source.buffer.len() {
+                let record_ended = self.advance()?;
+                if record_ended && (self.at >= self.source.sizes.chunk || self.dropped.is_some()) {
+                    return Ok(Some(self.cut()));
+                }
+            }
+            if self.source.end {
+                return self.finish();
+            }
+            match self.open.as_ref().map(|open| open.role) {
+                Some(Role::Record) => self.drop_excess(),
+                Some(Role::Key { .. }) => self.check_key()?,
+                Some(Role::Skipped) | None => {
+                    if self.at >= self.source.sizes.chunk {
+                        return Ok(Some(self.cut()));
+                    }
+                }
+            }
+            let len = self.source.buffer.len() + self.source.step();
+            self.source.fill(len)?;
+        }
+    }
+
+    fn cut(&mut self) -> Cut {
+        let len = self.at;
+        let (dropped, cut_short) = match self.dropped.take() {
+            Some((dropped, _)) => (dropped, self.spans.last().map(|span| span.start as usize)),
+            None => (0, None),
+        };
+        let (bytes, offset) = self.source.cut(len, dropped);
+        self.lines += memchr_iter(b'\n', &bytes).count() as u64;
+        self.at = 0;
+        if let Some(open) = &mut self.open {
+            open.start = 0; // only a skipped value is open across a cut
+        }
+        Cut { bytes, offset, records: Records::Spans(std::mem::take(&mut self.spans)), cut_short }
+    }
+
+    fn finish(&mut self) -> Result<Option<Cut>> {
+        if let Some(open) = self.open.take_if(|open| open.until == Until::Break) {
+            self.close(open, self.at);
+        }
+        let complete = |open: &Open| {
+            let text = &self.source.buffer[open.start..];
+            let begun = !text.iter().all(|&byte| is_blank(byte));
+            open.until == Until::Separator && open.depth == 0 && !open.in_string && begun
+        };
+        if let Some(open) = &self.open {
+            if complete(open) {
+                return Err(self.truncated("array"));
+            }
+            let what = if open.role == Role::Record { "the record" } else { "the value" };
+            let line = self.line(open.start);
+            return Err(self.error(
+                ErrorKind::Truncated,
+                format!("ends in the middle of {what} that starts on line {line}"),
+            ));
+        }
+        match self.expect {
+            Expect::Top if self.source.buffer.is_empty() => Ok(None),
+            Expect::Top => Ok(Some(self.cut())),
+            Expect::Element { .. } | Expect::Separator => Err(self.truncated("array")),
+            _ => Err(self.truncated("object")),
+        }
+    }
+
+    fn truncated(&self, what: &str) -> Error {
+        let line = self.line(self.at);
+        self.error(ErrorKind::Truncated, format!("ends on line {line} before its {what} is closed"))
+    }
+
+    /// Reads on from `self.at` up to the end of a value or one structural character. Answers
+    /// whether a record ended.
+    fn advance(&mut self) -> Result<bool> {
+        if self.open.is_some() {
+            return self.delimit();
+        }
+        let byte = self.source.buffer[self.at];
+        if is_blank(byte) {
+            self.at += 1;
+            return Ok(false);
+        }
+        match self.expect {
+            Expect::Top => self.top(byte)?,
+            Expect::Element { first } => {
+                if byte == b']' && first {
+                    self.at += 1;
+                    self.end_array();
+                } else {
+                    // An empty element, between commas or before the bracket, is a bad record.
+                    self.begin(Role::Record, Until::Separator, Expect::Separator);
+                }
+            }
+            Expect::Separator => {
+                self.at += 1;
+                if byte == b',' {
+                    self.expect = Expect::Element { first: false };
+                } else {
+                    self.end_array(); // a record only ends before `,` and `]`
+                }
+            }
+            Expect::Key { level, first } => match byte {
+                b'"' => {
+                    let then = Expect::Colon { level, on_path: false };
+                    self.begin(Role::Key { level }, Until::Closed, then);
+                }
+                b'}' if first => {
+                    self.at += 1;
+                    self.end_object(level)?;
+                }
+                _ => return Err(self.unexpected("a key in quotes")),
+            },
+            Expect::Colon { level, on_path } => {
+                if byte != b':' {
+                    return Err(self.unexpected("`:`"));
+                }
+                self.at += 1;
+                self.expect = Expect::Member { level, on_path };
+            }
+            Expect::Member { level, on_path } => self.member(byte, level, on_path)?,
+            Expect::NextMember { level } => match byte {
+                b',' => {
+                    self.at += 1;
+                    self.expect = Expect::Key { level, first: false };
+                }
+                b'}' => {
+                    self.at += 1;
+                    self.end_object(level)?;
+                }
+                _ => return Err(self.unexpected("`,` or `}`")),
+            },
+        }
+        Ok(false)
+    }
+
+    fn top(&mut self, byte: u8) -> Result<()> {
+        match byte {
+            b'{' if !self.path.is_empty() => {
+                self.at += 1;
+                self.found = false;
+                self.expect = Expect::Key { level: 0, first: true };
+            }
+            b'[' if self.path.is_empty() => {
+                self.at += 1;
+                self.expect = Expect::Element { first: true };
+            }
+            b'{' => self.begin(Role::Record, Until::Closed, Expect::Top),
+            b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' if self.path.is_empty() => {
+                let until = if byte == b'"' { Until::Closed } else { Until::Break };
+                self.begin(Role::Record, until, Expect::Top);
+            }
+            b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
+                let line = self.line(self.at);
+                let path = self.path.join(".");
+                let message = format!("has no `{path}`: the value on line {line} is not an object");
+                return Err(self.error(ErrorKind::Schema, message));
+            }
+            _ => return Err(self.unexpected("a JSON value")),
+        }
+        Ok(())
+    }
+
+    fn member(&mut self, byte: u8, level: usize, on_path: bool) -> Result<()> {
+        let then = Expect::NextMember { level };
+        let last = level + 1 == self.path.len();
+        match byte {
+            b',' | b'}' | b']' | b':' => return Err(self.unexpected("a value")),
+            b'[' if on_path && last => {
+                self.at += 1;
+                self.found = true;
+                self.expect = Expect::Element { first: true };
+            }
+            b'{' if on_path && last => {
+                self.found = true;
+                self.begin(Role::Record, Until::Closed, then);
+            }
+            b'{' if on_path => {
+                self.at += 1;
+                self.expect = Expect::Key { level: level + 1, first: true };
+            }
+            b'n' if on_path => {
+                self.found = true; // a null in place of the records: none
+                self.begin(Role::Skipped, Until::Break, then);
+            }
+            _ if on_path => {
+                let path = self.path[..=level].join(".");
+                let what = if last { "an array or an object" } else { "an object" };
+                let line = self.line(self.at);
+                let message = format!("has a `{path}` on line {line} that is not {what}");
+                return Err(self.error(ErrorKind::Schema, message));
+            }
+            b'{' | b'[' | b'"' => self.begin(Role::Skipped, Until::Closed, then),
+            _ => self.begin(Role::Skipped, Until::Break, then),
+        }
+        Ok(())
+    }
+
+    fn end_array(&mut self) {
+        self.expect = match self.path.len().checked_sub(1) {
+            Some(level) => Expect::NextMember { level },
+            None => Expect::Top,
+        };
+    }
+
+    fn end_object(&mut self, level: usize) -> Result<()> {
+        if let Some(level) = level.checked_sub(1) {
+            self.expect = Expect::NextMember { level };
+            return Ok(());
+        }
+        if !self.found {
+            let line = self.line(self.at);
+            let path = self.path.join(".");
+            let message = format!("has no `{path}` in the object that ends on line {line}");
+            return Err(self
+                .error(ErrorKind::Schema, message)
+                .hint("`records` takes the keys that lead to the records, separated by dots"));
+        }
+        self.expect = Expect::Top;
+        Ok(())
+    }
+
+    fn begin(&mut self, role: Role, until: Until, then: Expect) {
+        self.open = Some(Open {
+            start: self.at,
+            role,
+            until,
+            then,
+            depth: 0,
+            arrays: 0,
+            in_string: false,
+            escaped: false,
+        });
+    }
+
+    /// Looks for the end of the open value in what is buffered.
+    fn delimit(&mut self) -> Result<bool> {
+        let Some(mut open) = self.open.take() else {
+            return Ok(false);
+        };
+        let bytes = &self.source.buffer;
+        let mut at = self.at;
+        let end = loop {
+            if open.in_string {
+                if open.escaped && at < bytes.len() {
+                    open.escaped = false;
+                    at += 1;
+                }
+                match memchr2(b'"', b'\\', &bytes[at..]) {
+                    None => break None,
+                    Some(found) if bytes[at + found] == b'\\' => {
+                        open.escaped = true;
+                        at += found + 1;
+                    }
+                    Some(found) => {
+                        open.in_string = false;
+                        at += found + 1;
+                        if open.depth == 0 && open.until == Until::Closed {
+                            break Some(at);
+                        }
+                    }
+                }
+                if at == bytes.len() {
+                    break None;
+                }
+                continue;
+            }
+            let Some(&byte) = bytes.get(at) else {
+                break None;
+            };
+            match byte {
+                b'"' => open.in_string = true,
+                b'{' | b'[' => {
+                    open.depth += 1;
+                    open.arrays = open.arrays << 1 | u128::from(byte == b'[');
+                }
+                b',' | b']' if open.depth == 0 && open.until == Until::Separator => {
+                    break Some(at);
+                }
+                b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n'
+                    if open.depth == 0 && open.until == Until::Break =>
+                {
+                    break Some(at);
+                }
+                b'}' | b']' => {
+                    let known = open.depth <= u128::BITS;
+                    let matches = !known || (open.arrays & 1 == 1) == (byte == b']');
+                    if open.depth == 0 || !matches {
+                        self.at = at;
+                        return Err(self.mismatch(&open));
+                    }
+                    open.depth -= 1;
+                    open.arrays >>= 1;
+                    if open.depth == 0 && open.until == Until::Closed {
+                        break Some(at + 1);
+                    }
+                }
+                _ => {}
+            }
+            at += 1;
+        };
+        match end {
+            None => {
+                self.at = bytes.len();
+                self.open = Some(open);
+                Ok(false)
+            }
+            Some(end) => {
+                self.at = end;
+                Ok(self.close(open, end))
+            }
+        }
+    }
+
+    /// Notes the value that ended at `end`. Answers whether it is a record.
+    fn close(&mut self, open: Open, end: usize) -> bool {
+        self.expect = open.then;
+        let text = &self.source.buffer[open.start..end];
+        match open.role {
+            Role::Record => {
+                let len = match self.dropped {
+                    Some(_) => self.source.kept(),
+                    None => text.iter().rposition(|&byte| !is_blank(byte)).map_or(0, |at| at + 1),
+                };
+                self.spans.push(Span { start: open.start as u32, len: len as u32 });
+            }
+            Role::Key { level } => {
+                let on_path =
+                    serde_json::from_slice::<String>(text).is_ok_and(|key| key == self.path[level]);
+                self.expect = Expect::Colon { level, on_path };
+            }
+            Role::Skipped => {}
+        }
+        open.role == Role::Record
+    }
+
+    /// Keeps the buffer small while a record is too long: its beginning stays, and its line ends,
+    /// which are needed to count lines.
+    fn drop_excess(&mut self) {
+        let Some(open) = &self.open else {
+            return;
+        };
+        if self.dropped.is_none() && self.at - open.start <= self.source.sizes.max_record {
+            return;
+        }
+        let (dropped, from) = self.dropped.unwrap_or((0, open.start + self.source.kept()));
+        let buffer = &mut self.source.buffer; // all of it is looked at
+        let line_ends = memchr_iter(b'\n', &buffer[from..]).count();
+        let more = (buffer.len() - from - line_ends) as u64;
+        buffer.truncate(from);
+        buffer.resize(from + line_ends, b'\n');
+        self.at = buffer.len();
+        self.dropped = Some((dropped + more, buffer.len()));
+    }
+
+    fn check_key(&self) -> Result<()> {
+        let start = self.open.as_ref().map_or(self.at, |open| open.start);
+        if self.at - start <= self.source.sizes.max_record {
+            return Ok(());
+        }
+        let line = self.line(start);
+        Err(self.error(ErrorKind::Corrupt, format!("has a key on line {line} that is too long")))
+    }
+
+    fn line(&self, at: usize) -> u64 {
+        let before = &self.source.buffer[..at.min(self.source.buffer.len())];
+        self.lines + memchr_iter(b'\n', before).count() as u64 + 1
+    }
+
+    fn error(&self, kind: ErrorKind, what: impl std::fmt::Display) -> Error {
+        Error::new(kind, format!("`{}` {what}", self.source.name))
+    }
+
+    fn unexpected(&self, expected: &str) -> Error {
+        let rest = &self.source.buffer[self.at..];
+        let head = String::from_utf8_lossy(&rest[..rest.len().min(4)]);
+        let found = head.chars().next().unwrap_or_default().escape_debug();
+        let line = self.line(self.at);
+        let message =
+            format!("is not valid JSON on line {line}: expected {expected} but found `{found}`");
+        self.error(ErrorKind::Corrupt, message)
+    }
+
+    fn mismatch(&self, open: &Open) -> Error {
+        let byte = char::from(self.source.buffer[self.at]);
+        let (line, start) = (self.line(self.at), self.line(open.start));
+        let message = format!(
+            "is not valid JSON on line {line}: `{byte}` closes what it does not open, in the record \
+             that starts on line {start}"
+        );
+        self.error(ErrorKind::Corrupt, message)
+            .hint("the records after it cannot be told apart; mend the line")
+    }
+}

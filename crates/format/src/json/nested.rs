@@ -1,0 +1,328 @@
+//! Column builders that take checked JSON values: scalars by their text, lists and structs by
+//! their parts.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, ListArray, StructArray};
+use arrow_buffer::{NullBufferBuilder, OffsetBuffer};
+use arrow_schema::{DataType, Field, FieldRef, Fields};
+use gristmill_core::batch::Flaw;
+use gristmill_core::text::{ColumnBuilder, ColumnPlan, ValueError};
+use gristmill_core::{Error, FieldType, Reason, Result, Stage};
+
+use super::token::{Kind, Token};
+
+/// Keys of an object and their positions. Objects of one input mostly have them in the same order:
+/// the one after the last is tried first.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    names: Vec<Box<[u8]>>,
+    positions: HashMap<Box<[u8]>, usize>,
+}
+
+impl Keys {
+    /// The position of a key, which is added if it is new.
+    pub(super) fn add(&mut self, key: &str) -> usize {
+        let key = Box::<[u8]>::from(key.as_bytes());
+        let next = self.names.len();
+        let position = *self.positions.entry(key.clone()).or_insert(next);
+        if position == next {
+            self.names.push(key);
+        }
+        position
+    }
+
+    pub(super) fn find(&self, key: &[u8], guess: usize) -> Option<usize> {
+        if self.names.get(guess).is_some_and(|name| **name == *key) {
+            return Some(guess);
+        }
+        self.positions.get(key).copied()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+}
+
+/// Flaws found in the values of a row.
+#[derive(Default)]
+pub(super) struct Flaws {
+    pub(super) row: u32,
+    pub(super) found: Vec<Flaw>,
+}
+
+impl Flaws {
+    fn add(&mut self, stage: Stage, reason: Reason) {
+        self.found.push(Flaw { row: self.row, stage, reason });
+    }
+}
+
+/// The way from a column to a value in it, for messages: `address.lines[2]`.
+pub(super) enum FieldPath<'a> {
+    Column(&'a str),
+    Member(&'a FieldPath<'a>, &'a str),
+    Element(&'a FieldPath<'a>, usize),
+}
+
+impl fmt::Display for FieldPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FieldPath::Column(name) => f.write_str(name),
+            FieldPath::Member(outer, name) => write!(f, "{outer}.{name}"),
+            FieldPath::Element(outer, index) => write!(f, "{outer}[{index}]"),
+        }
+    }
+}
+
+/// Builds a column, or a part of a nested one.
+pub(super) enum Node {
+    Leaf(Box<Leaf>),
+    List(Box<List>),
+    Struct(Box<Struct>),
+}
+
+pub(super) struct Leaf {
+    builder: ColumnBuilder,
+    field_type: FieldType,
+    formats: Vec<String>,
+    scratch: Vec<u8>,
+}
+
+pub(super) struct List {
+    field: FieldRef,
+    item: Node,
+    offsets: Vec<i32>,
+    len: i32,
+    validity: NullBufferBuilder,
+}
+
+pub(super) struct Struct {
+    fields: Fields,
+    keys: Keys,
+    members: Vec<Node>,
+    slots: Vec<Option<Token>>,
+    validity: NullBufferBuilder,
+}
+
+impl Node {
+    /// A builder for a planned column.
+    pub(super) fn of_plan(plan: &ColumnPlan) -> Result<Self> {
+        match &plan.nested {
+            Some(field) => Self::of_field(field),
+            None => Ok(Self::leaf(plan)),
+        }
+    }
+
+    fn of_field(field: &Field) -> Result<Self> {
+        Ok(match field.data_type() {
+            DataType::List(item) => Node::List(Box::new(List {
+                field: Arc::clone(item),
+                item: Self::of_field(item)?,
+                offsets: vec![0],
+                len: 0,
+                validity: NullBufferBuilder::new(0),
+            })),
+            DataType::Struct(fields) => {
+                let mut keys = Keys::default();
+                for field in fields {
+                    keys.add(field.name());
+                }
+                Node::Struct(Box::new(Struct {
+                    fields: fields.clone(),
+                    slots: vec![None; keys.len()],
+                    keys,
+                    members: fields
+                        .iter()
+                        .map(|field| Self::of_field(field))
+                        .collect::<Result<_>>()?,
+                    validity: NullBufferBuilder::new(0),
+                }))
+            }
+            data_type => match FieldType::of(field) {
+                Some(field_type) => Self::leaf(&ColumnPlan::new(field.name(), field_type)),
+                None => {
+                    let name = field.name();
+                    let message = format!("a JSON column `{name}` was planned as {data_type}");
+                    return Err(Error::internal(message));
+                }
+            },
+        })
+    }
+
+    fn leaf(plan: &ColumnPlan) -> Self {
+        Node::Leaf(Box::new(Leaf {
+            builder: ColumnBuilder::new(plan, 0),
+            field_type: plan.field_type,
+            formats: plan.formats.clone(),
+            scratch: Vec::new(),
+        }))
+    }
+
+    /// Appends a value; none is a missing one. What is not of the column's type becomes a null and
+    /// a flaw.
+    pub(super) fn push(
+        &mut self,
+        record: &[u8],
+        token: Option<Token>,
+        path: &FieldPath<'_>,
+        flaws: &mut Flaws,
+    ) {
+        let Some(token) = token.filter(|token| token.kind != Kind::Null) else {
+            return self.push_missing(path, flaws);
+        };
+        match self {
+            Node::Leaf(leaf) => {
+                if let Err(error) = leaf.push(record, token) {
+                    flaws.add(Stage::Type, of_type(path, &error));
+                }
+            }
+            Node::List(list) if token.kind == Kind::Array => list.push(record, token, path, flaws),
+            Node::Struct(node) if token.kind == Kind::Object => {
+                node.push(record, token, path, flaws);
+            }
+            Node::List(_) => self.push_other_kind(record, token, "an array", path, flaws),
+            Node::Struct(_) => self.push_other_kind(record, token, "an object", path, flaws),
+        }
+    }
+
+    fn push_missing(&mut self, path: &FieldPath<'_>, flaws: &mut Flaws) {
+        match self {
+            Node::Leaf(leaf) => {
+                if let Err(error) = leaf.builder.push_null() {
+                    flaws.add(Stage::Type, of_type(path, &error));
+                }
+            }
+            _ => self.append_null(),
+        }
+    }
+
+    fn push_other_kind(
+        &mut self,
+        record: &[u8],
+        token: Token,
+        kind: &str,
+        path: &FieldPath<'_>,
+        flaws: &mut Flaws,
+    ) {
+        let mut text = Vec::new();
+        token.compact_into(record, &mut text);
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let shown: String = text.chars().take(100).collect();
+        let more = if shown.len() < text.len() { "…" } else { "" };
+        let message = format!("`{shown}{more}` is not {kind}");
+        flaws.add(Stage::Type, Reason::field(path.to_string(), "type", message, Some(text)));
+        self.append_null();
+    }
+
+    fn append_null(&mut self) {
+        match self {
+            Node::Leaf(leaf) => leaf.builder.append_null(),
+            Node::List(list) => {
+                list.offsets.push(list.len);
+                list.validity.append_null();
+            }
+            Node::Struct(node) => {
+                node.members.iter_mut().for_each(Node::append_null);
+                node.validity.append_null();
+            }
+        }
+    }
+
+    /// The column, and an empty builder for the next one.
+    pub(super) fn finish(&mut self) -> Result<ArrayRef> {
+        Ok(match self {
+            Node::Leaf(leaf) => leaf.builder.finish(),
+            Node::List(list) => {
+                list.len = 0;
+                let offsets = std::mem::replace(&mut list.offsets, vec![0]);
+                let offsets = OffsetBuffer::new(offsets.into());
+                let items = list.item.finish()?;
+                let nulls = list.validity.finish();
+                Arc::new(ListArray::try_new(Arc::clone(&list.field), offsets, items, nulls)?)
+            }
+            Node::Struct(node) => {
+                let members: Vec<ArrayRef> =
+                    node.members.iter_mut().map(Node::finish).collect::<Result<_>>()?;
+                let nulls = node.validity.finish();
+                Arc::new(StructArray::try_new(node.fields.clone(), members, nulls)?)
+            }
+        })
+    }
+}
+
+impl Leaf {
+    fn push(&mut self, record: &[u8], token: Token) -> Result<(), ValueError> {
+        let as_text = matches!(self.field_type, FieldType::String | FieldType::Json);
+        match token.kind {
+            Kind::Array | Kind::Object if as_text => {
+                self.scratch.clear();
+                token.compact_into(record, &mut self.scratch);
+                self.builder.push(&self.scratch)
+            }
+            Kind::Array | Kind::Object => {
+                self.builder.append_null();
+                self.scratch.clear();
+                token.compact_into(record, &mut self.scratch);
+                Err(ValueError {
+                    value: String::from_utf8_lossy(&self.scratch).into_owned(),
+                    field_type: self.field_type,
+                    formats: self.formats.clone(),
+                })
+            }
+            Kind::Plain | Kind::Escaped if self.field_type != FieldType::Json => {
+                if token.kind == Kind::Plain {
+                    return self.builder.push(&token.string(record));
+                }
+                self.scratch.clear();
+                token.string_into(record, &mut self.scratch);
+                self.builder.push(&self.scratch)
+            }
+            _ => self.builder.push(token.text(record)),
+        }
+    }
+}
+
+impl List {
+    fn push(&mut self, record: &[u8], token: Token, path: &FieldPath<'_>, flaws: &mut Flaws) {
+        let mut index = 0;
+        token.elements(record, |element| {
+            self.item.push(record, Some(element), &FieldPath::Element(path, index), flaws);
+            index += 1;
+        });
+        self.len += index as i32; // a batch's text is far below 2 GiB
+        self.offsets.push(self.len);
+        self.validity.append_non_null();
+    }
+}
+
+impl Struct {
+    fn push(&mut self, record: &[u8], token: Token, path: &FieldPath<'_>, flaws: &mut Flaws) {
+        self.slots.fill(None);
+        let mut guess = 0;
+        let (keys, slots) = (&self.keys, &mut self.slots);
+        token.members(record, |key, value| {
+            let Some(position) = keys.find(&key, guess) else {
+                return;
+            };
+            guess = position + 1;
+            if slots[position].replace(value).is_some() {
+                let key = String::from_utf8_lossy(&key);
+                let message = format!("`{path}` has the key `{key}` twice");
+                flaws.add(
+                    Stage::Parse,
+                    Reason::field(path.to_string(), "duplicate_key", message, None),
+                );
+            }
+        });
+        for ((member, slot), field) in self.members.iter_mut().zip(&self.slots).zip(&self.fields) {
+            member.push(record, *slot, &FieldPath::Member(path, field.name()), flaws);
+        }
+        self.validity.append_non_null();
+    }
+}
+
+fn of_type(path: &FieldPath<'_>, error: &ValueError) -> Reason {
+    Reason::field(path.to_string(), "type", error.to_string(), Some(error.value.clone()))
+}
