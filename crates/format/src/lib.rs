@@ -13,6 +13,7 @@ use gristmill_core::{Chunk, Encoded, Encoder, ReadPlan, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod columnar;
 pub mod compression;
 pub mod csv;
 pub mod infer;
@@ -109,6 +110,12 @@ pub trait Reader: Send {
     /// # Errors
     /// When the input cannot be read on.
     fn next_chunk(&mut self) -> Result<Option<Box<dyn Chunk>>>;
+
+    /// Bytes of the file taken so far, where the reader was given a file. `None` where it was
+    /// given a stream: whoever opened that counts its bytes.
+    fn bytes_read(&self) -> Option<u64> {
+        None
+    }
 
     /// Sentences for the report.
     fn notes(&self) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Integration tests of the codecs.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod columnar;
 mod compression;
 mod json;

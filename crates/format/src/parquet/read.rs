@@ -1,0 +1,351 @@
+//! Reading Parquet files.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use bytes::Bytes;
+use gristmill_core::types::{EXTENSION, JSON_EXTENSION};
+use gristmill_core::{Batch, Chunk, Error, ErrorKind, Findings, ReadPlan, Result};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
+};
+use parquet::basic::{Compression, LogicalType, Type as PhysicalType};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::reader::{ChunkReader, Length};
+
+use crate::columnar::{ReadAt, ReadFrom, batch, batch_rows, engine_schema, to_engine, view_type};
+
+/// Uncompressed bytes that a chunk has at most, as far as whole batches allow.
+const SLICE: usize = 32 << 20;
+
+/// Reads one Parquet file.
+pub struct Reader {
+    source: Arc<Source>,
+    group: usize,
+    row: usize,
+    started: bool,
+    bytes: u64,
+}
+
+struct Source {
+    name: Arc<str>,
+    file: ReadAt,
+    metadata: ArrowReaderMetadata,
+    columns: ProjectionMask,
+    order: Vec<usize>,
+    schema: SchemaRef,
+}
+
+impl Reader {
+    /// Reads the file's footer. `name` is what messages call the file.
+    ///
+    /// # Errors
+    /// When the file is not a Parquet file, or only a part of one, or encrypted or compressed by
+    /// a codec that is not supported.
+    pub fn open(name: Arc<str>, file: File) -> Result<Self> {
+        let cannot_read = |error| Error::io(format!("cannot read `{name}`"), error);
+        let file = ReadAt::new(file).map_err(cannot_read)?;
+        check_ends(&name, &file)?;
+        let options = ArrowReaderOptions::new();
+        let metadata = ArrowReaderMetadata::load(&file, options.clone())
+            .map_err(|error| failure(&name, error))?;
+        check_metadata(&name, metadata.metadata())?;
+        let metadata = with_views(metadata, options);
+        let schema = marked_schema(&metadata);
+        let source = Source {
+            columns: ProjectionMask::all(),
+            order: (0..schema.fields().len()).collect(),
+            schema: engine_schema(&schema),
+            name,
+            file,
+            metadata,
+        };
+        Ok(Self { source: Arc::new(source), group: 0, row: 0, started: false, bytes: 0 })
+    }
+
+    /// Reads these columns only, in this order.
+    ///
+    /// # Errors
+    /// When the file does not have one of them.
+    pub fn with_columns(self, names: &[impl AsRef<str>]) -> Result<Self> {
+        let source = &self.source;
+        let whole = engine_schema(&marked_schema(&source.metadata));
+        let mut indices = Vec::with_capacity(names.len());
+        for name in names {
+            let name = name.as_ref();
+            indices.push(whole.index_of(name).map_err(|_| {
+                let there: Vec<_> = whole.fields().iter().map(|f| f.name().as_str()).collect();
+                let message = format!("`{}` has no column `{name}`", source.name);
+                Error::new(ErrorKind::Schema, message)
+                    .hint(format!("its columns are {}", there.join(", ")))
+            })?);
+        }
+        let mut read = indices.clone();
+        read.sort_unstable();
+        read.dedup();
+        let source = Source {
+            name: Arc::clone(&source.name),
+            file: source.file.clone(),
+            columns: ProjectionMask::roots(
+                source.metadata.parquet_schema(),
+                indices.iter().copied(),
+            ),
+            order: indices.iter().filter_map(|i| read.binary_search(i).ok()).collect(),
+            schema: Arc::new(whole.project(&indices)?),
+            metadata: source.metadata.clone(),
+        };
+        Ok(Self { source: Arc::new(source), ..self })
+    }
+
+    /// The columns that are read.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.source.schema
+    }
+
+    /// Records in the file.
+    pub fn num_rows(&self) -> u64 {
+        let groups = self.source.metadata.metadata().row_groups();
+        groups.iter().map(|group| group.num_rows() as u64).sum()
+    }
+}
+
+impl crate::Reader for Reader {
+    fn read_plan(&mut self) -> Result<Option<ReadPlan>> {
+        Ok(None)
+    }
+
+    fn begin(&mut self, _: Option<&ReadPlan>) -> Result<SchemaRef> {
+        Ok(Arc::clone(&self.source.schema))
+    }
+
+    fn next_chunk(&mut self) -> Result<Option<Box<dyn Chunk>>> {
+        let groups = self.source.metadata.metadata().row_groups();
+        while let Some(group) = groups.get(self.group) {
+            let rows = group.num_rows() as usize;
+            if self.row >= rows {
+                self.bytes += group.compressed_size() as u64;
+                self.group += 1;
+                self.row = 0;
+                continue;
+            }
+            let bytes = group.total_byte_size() as usize;
+            let batch = batch_rows(rows, bytes);
+            let slice = rows.div_ceil(bytes.div_ceil(SLICE).max(1)).next_multiple_of(batch);
+            let take = slice.min(rows - self.row);
+            let chunk = RowGroup {
+                source: Arc::clone(&self.source),
+                group: self.group,
+                first: self.row,
+                rows: take,
+                batch,
+                seen: 0,
+                size: (bytes as u64 * take as u64 / rows as u64) as usize,
+                starts_source: !self.started,
+                decoder: None,
+            };
+            self.started = true;
+            self.row += take;
+            return Ok(Some(Box::new(chunk)));
+        }
+        Ok(None)
+    }
+
+    fn bytes_read(&self) -> Option<u64> {
+        Some(self.bytes)
+    }
+}
+
+/// Some rows of a row group.
+struct RowGroup {
+    source: Arc<Source>,
+    group: usize,
+    first: usize,
+    rows: usize,
+    batch: usize,
+    seen: usize,
+    size: usize,
+    starts_source: bool,
+    decoder: Option<ParquetRecordBatchReader>,
+}
+
+impl RowGroup {
+    fn open(&self) -> Result<ParquetRecordBatchReader> {
+        let source = &self.source;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
+            source.file.clone(),
+            source.metadata.clone(),
+        );
+        builder
+            .with_row_groups(vec![self.group])
+            .with_projection(source.columns.clone())
+            .with_batch_size(self.batch)
+            .with_offset(self.first)
+            .with_limit(self.rows)
+            .build()
+            .map_err(|error| failure(&source.name, error))
+    }
+}
+
+impl Chunk for RowGroup {
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn starts_source(&self) -> bool {
+        self.starts_source
+    }
+
+    fn next_batch(&mut self, _: &mut Findings) -> Result<Option<Batch>> {
+        if self.seen == self.rows {
+            return Ok(None);
+        }
+        let mut decoder = match self.decoder.take() {
+            Some(decoder) => decoder,
+            None => self.open()?,
+        };
+        let source = &self.source;
+        let Some(columns) = decoder.next() else {
+            let message = format!(
+                "`{}` is damaged: row group {} ends after {} of {} records",
+                source.name,
+                self.group,
+                self.first + self.seen,
+                self.first + self.rows
+            );
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        };
+        let columns = columns.map_err(|error| damaged(&source.name, error))?;
+        self.seen += columns.num_rows();
+        self.decoder = Some(decoder);
+        let columns = columns.project(&source.order)?;
+        let columns = to_engine(&source.name, &columns, &source.schema)?;
+        batch(&source.name, columns).map(Some)
+    }
+}
+
+impl Length for ReadAt {
+    fn len(&self) -> u64 {
+        self.size()
+    }
+}
+
+impl ChunkReader for ReadAt {
+    type T = BufReader<ReadFrom>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(BufReader::new(self.from(start)))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        Ok(self.read_exact_at(start, length)?.into())
+    }
+}
+
+const MAGIC: &[u8] = b"PAR1";
+const ENCRYPTED: &[u8] = b"PARE";
+
+fn check_ends(name: &str, file: &ReadAt) -> Result<()> {
+    let cannot_read = |error| Error::io(format!("cannot read `{name}`"), error);
+    let part = |offset| -> Result<Vec<u8>> {
+        let len = 4.min(file.size() - offset) as usize;
+        file.read_exact_at(offset, len).map_err(cannot_read)
+    };
+    let start = part(0)?;
+    if start == ENCRYPTED || part(file.size().saturating_sub(4))? == ENCRYPTED {
+        return Err(Error::new(ErrorKind::Corrupt, format!("`{name}` is encrypted"))
+            .hint("encrypted Parquet files are not supported: write it without encryption"));
+    }
+    if start.is_empty() || !MAGIC.starts_with(&start) {
+        let what = if start.is_empty() { "empty and " } else { "" };
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("`{name}` is {what}not a Parquet file"),
+        )
+        .hint("say what it is with `format:`"));
+    }
+    if file.size() < 12 || part(file.size() - 4)? != MAGIC {
+        return Err(Error::new(
+            ErrorKind::Truncated,
+            format!("`{name}` ends before its Parquet footer, after {} bytes", file.size()),
+        )
+        .hint("it was cut off while it was written or copied: get it again"));
+    }
+    Ok(())
+}
+
+fn check_metadata(name: &str, metadata: &ParquetMetaData) -> Result<()> {
+    for group in metadata.row_groups() {
+        let sizes = [group.num_rows(), group.total_byte_size(), group.compressed_size()];
+        if sizes.iter().any(|&size| size < 0) {
+            let message = format!("`{name}` is damaged: its footer has a negative size");
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        for column in group.columns() {
+            if matches!(column.compression(), Compression::BROTLI(_) | Compression::LZO) {
+                let message = format!(
+                    "column `{}` of `{name}` is compressed with {}, which is not supported",
+                    column.column_path().string(),
+                    column.compression()
+                );
+                return Err(Error::new(ErrorKind::Corrupt, message)
+                    .hint("write the file with snappy, zstd, gzip or lz4"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Asks for texts as views right from the decoder, and for the old `INT96` timestamps in
+/// microseconds, in which the year 9999 fits.
+fn with_views(metadata: ArrowReaderMetadata, options: ArrowReaderOptions) -> ArrowReaderMetadata {
+    let roots = metadata.parquet_schema().root_schema().get_fields();
+    let fields = metadata.schema().fields().iter().zip(roots).map(|(field, root)| {
+        let int96 = root.is_primitive() && root.get_physical_type() == PhysicalType::INT96;
+        let data_type = match field.data_type() {
+            DataType::Timestamp(TimeUnit::Nanosecond, None) if int96 => {
+                DataType::Timestamp(TimeUnit::Microsecond, None)
+            }
+            other => view_type(other),
+        };
+        field.as_ref().clone().with_data_type(data_type)
+    });
+    let schema =
+        Schema::new_with_metadata(fields.collect::<Vec<_>>(), metadata.schema().metadata().clone());
+    // A hint that the decoder does not take is no loss: columns are converted after it.
+    let hinted = options.with_schema(Arc::new(schema));
+    ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), hinted).unwrap_or(metadata)
+}
+
+/// The decoder's schema, with JSON columns marked as such.
+fn marked_schema(metadata: &ArrowReaderMetadata) -> Schema {
+    let roots = metadata.parquet_schema().root_schema().get_fields();
+    let fields = metadata.schema().fields().iter().zip(roots).map(|(field, root)| {
+        let mut field: Field = field.as_ref().clone();
+        if root.get_basic_info().logical_type_ref() == Some(&LogicalType::Json) {
+            field.metadata_mut().insert(EXTENSION.into(), JSON_EXTENSION.into());
+        }
+        field
+    });
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
+fn failure(name: &str, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
+            Ok(error) => Error::io(format!("cannot read `{name}`"), *error),
+            Err(other) => damaged(name, ParquetError::External(other)),
+        },
+        other => damaged(name, other),
+    }
+}
+
+fn damaged(name: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("`{name}` is a damaged Parquet file"))
+        .caused_by(error)
+        .hint("get the file again, or write it again from its source")
+}

@@ -1,0 +1,218 @@
+//! Writing Parquet files.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow_schema::{Schema, SchemaRef};
+use gristmill_core::types::is_json;
+use gristmill_core::{Batch, Encoded, Encoder, Error, ErrorKind, Part, Result};
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+};
+use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
+use parquet::basic::{Compression, GzipLevel, LogicalType, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::{Type, TypePtr};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::columnar::plain_schema;
+use crate::{Sink, Writer};
+
+/// How Parquet files are written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WriteOptions {
+    /// How pages are compressed.
+    pub compression: Codec,
+}
+
+/// The compression of pages in a Parquet file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Codec {
+    /// Snappy: fast, and read by every tool.
+    #[default]
+    Snappy,
+    /// Zstandard: smaller files.
+    Zstd,
+    /// gzip: small files, slowly.
+    Gzip,
+    /// LZ4 (`LZ4_RAW`): the fastest to read.
+    Lz4,
+    /// None.
+    None,
+}
+
+impl From<Codec> for Compression {
+    fn from(codec: Codec) -> Self {
+        match codec {
+            Codec::Snappy => Compression::SNAPPY,
+            Codec::Zstd => Compression::ZSTD(ZstdLevel::default()),
+            Codec::Gzip => Compression::GZIP(GzipLevel::default()),
+            Codec::Lz4 => Compression::LZ4_RAW,
+            Codec::None => Compression::UNCOMPRESSED,
+        }
+    }
+}
+
+/// A writer for batches of this schema. Each chunk becomes a row group; the same chunks give the
+/// same bytes.
+///
+/// # Errors
+/// When the schema has a type that Parquet does not have.
+pub fn writer(schema: &SchemaRef, options: &WriteOptions) -> Result<Arc<dyn Writer>> {
+    let layout = layout(schema).map_err(|error| {
+        Error::new(ErrorKind::Schema, "a column's type cannot be written to Parquet")
+            .caused_by(error)
+            .hint("cast the column to another type, or drop it")
+    })?;
+    let mut properties =
+        WriterProperties::builder().set_compression(options.compression.into()).build();
+    add_encoded_arrow_schema_to_metadata(&plain_schema(schema), &mut properties);
+    let properties = Arc::new(properties);
+    let blank =
+        SerializedFileWriter::new(std::io::sink(), Arc::clone(&layout), Arc::clone(&properties));
+    let blank = blank.map_err(|error| Error::internal("a Parquet schema").caused_by(error))?;
+    let factory = ArrowRowGroupWriterFactory::new(&blank, Arc::clone(schema));
+    let encoder = Columns { schema: Arc::clone(schema), factory: Arc::new(factory) };
+    Ok(Arc::new(FileWriter { layout, properties, encoder: Arc::new(encoder) }))
+}
+
+/// The Parquet schema, with the logical type JSON on columns that hold JSON.
+fn layout(schema: &Schema) -> Result<TypePtr, ParquetError> {
+    let root = ArrowSchemaConverter::new().convert(schema)?.root_schema_ptr();
+    let mut fields = root.get_fields().to_vec();
+    for (field, column) in fields.iter_mut().zip(schema.fields()) {
+        if is_json(column) && field.is_primitive() {
+            let info = field.get_basic_info();
+            let json = Type::primitive_type_builder(field.name(), field.get_physical_type())
+                .with_repetition(info.repetition())
+                .with_logical_type(Some(LogicalType::Json))
+                .build()?;
+            *field = Arc::new(json);
+        }
+    }
+    Ok(Arc::new(Type::group_type_builder(root.name()).with_fields(fields).build()?))
+}
+
+struct FileWriter {
+    layout: TypePtr,
+    properties: WriterPropertiesPtr,
+    encoder: Arc<Columns>,
+}
+
+impl Writer for FileWriter {
+    fn encoder(&self) -> Arc<dyn Encoder> {
+        Arc::clone(&self.encoder) as _
+    }
+
+    fn sink(&self, out: Box<dyn Write + Send>) -> Result<Box<dyn Sink>> {
+        let layout = Arc::clone(&self.layout);
+        let file = SerializedFileWriter::new(out, layout, Arc::clone(&self.properties));
+        Ok(Box::new(File(file.map_err(cannot_write)?)))
+    }
+}
+
+struct Columns {
+    schema: SchemaRef,
+    factory: Arc<ArrowRowGroupWriterFactory>,
+}
+
+impl Encoder for Columns {
+    fn begin(&self) -> Box<dyn Part> {
+        Box::new(Group {
+            schema: Arc::clone(&self.schema),
+            factory: Arc::clone(&self.factory),
+            columns: Vec::new(),
+            records: 0,
+        })
+    }
+}
+
+/// A row group being encoded.
+struct Group {
+    schema: SchemaRef,
+    factory: Arc<ArrowRowGroupWriterFactory>,
+    columns: Vec<ArrowColumnWriter>,
+    records: u64,
+}
+
+/// A row group encoded: one chunk for each leaf of the schema, none if there are no records.
+struct EncodedGroup(Vec<ArrowColumnChunk>);
+
+impl Part for Group {
+    fn push(&mut self, batch: &Batch) -> Result<()> {
+        let columns = batch.columns();
+        if columns.num_rows() == 0 {
+            return Ok(());
+        }
+        if self.columns.is_empty() {
+            self.columns = self.factory.create_column_writers(0).map_err(cannot_encode)?;
+        }
+        let mut leaves = self.columns.iter_mut();
+        for (field, column) in self.schema.fields().iter().zip(columns.columns()) {
+            for leaf in compute_leaves(field, column).map_err(cannot_encode)? {
+                let writer = leaves.next().ok_or_else(|| {
+                    Error::internal("a Parquet schema has fewer leaves than its columns")
+                })?;
+                writer.write(&leaf).map_err(cannot_encode)?;
+            }
+        }
+        self.records += columns.num_rows() as u64;
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Encoded> {
+        let chunks = self.columns.into_iter().map(ArrowColumnWriter::close);
+        let chunks = chunks.collect::<Result<Vec<_>, _>>().map_err(cannot_encode)?;
+        let bytes = chunks.iter().map(|chunk| chunk.close().bytes_written).sum();
+        let payload = Box::new(EncodedGroup(chunks));
+        Ok(Encoded { records: self.records, bytes, payload })
+    }
+}
+
+struct File(SerializedFileWriter<Box<dyn Write + Send>>);
+
+impl Sink for File {
+    fn append(&mut self, part: Encoded) -> Result<()> {
+        let Ok(group) = part.payload.downcast::<EncodedGroup>() else {
+            return Err(Error::internal("a part of another format came to a Parquet file"));
+        };
+        if group.0.is_empty() {
+            return Ok(());
+        }
+        let mut file = self.0.next_row_group().map_err(cannot_write)?;
+        for chunk in group.0 {
+            chunk.append_to_row_group(&mut file).map_err(cannot_write)?;
+        }
+        file.close().map_err(cannot_write)?;
+        Ok(())
+    }
+
+    fn bytes_written(&self) -> u64 {
+        self.0.bytes_written() as u64
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<u64> {
+        self.0.finish().map_err(cannot_write)?;
+        self.0.flush().map_err(|error| Error::io("cannot write Parquet data", error))?;
+        Ok(self.0.bytes_written() as u64)
+    }
+}
+
+fn cannot_encode(error: ParquetError) -> Error {
+    Error::internal("a batch could not be encoded as Parquet").caused_by(error)
+}
+
+fn cannot_write(error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
+            Ok(error) => Error::io("cannot write Parquet data", *error),
+            Err(other) => cannot_encode(ParquetError::External(other)),
+        },
+        other => Error::new(ErrorKind::Destination, "cannot write Parquet data").caused_by(other),
+    }
+}
