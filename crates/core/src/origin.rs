@@ -118,6 +118,11 @@ impl Origin {
         let _ = self.place.set(place);
     }
 
+    /// Where the batch begins, once it is known.
+    pub fn place(&self) -> Option<Place> {
+        self.place.get().copied()
+    }
+
     /// The record as it stood in the source: its text, or for columns its JSON form.
     /// Bytes that are not UTF-8 become U+FFFD.
     pub fn raw(&self, ordinal: usize) -> String {
