@@ -1,0 +1,193 @@
+//! The part of the step that sees the batches one after the other: keys that no two records share,
+//! and the record that ends the run.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError};
+
+use arrow_array::RecordBatch;
+use gristmill_core::text::value_text;
+use gristmill_core::{
+    Batch, Error, ErrorKind, Findings, OrderedStep, Origin, Reason, Result, Severity, Stage,
+};
+use hashbrown::HashMap;
+
+use crate::arrays::shortened;
+use crate::key::KeyReader;
+use crate::step::{Abort, Aborts};
+
+/// A key that no two records share.
+#[derive(Debug, Clone)]
+pub(crate) struct UniqueKey {
+    pub(crate) columns: Vec<usize>,
+    pub(crate) names: Vec<String>,
+    pub(crate) rule: String,
+    pub(crate) severity: Severity,
+    pub(crate) message: Option<String>,
+    pub(crate) failed: Arc<AtomicU64>,
+}
+
+/// The first record with a key: the index of its source's name, and its number in the source,
+/// 0 if that is not known.
+#[derive(Debug, Clone, Copy)]
+struct First {
+    source: u32,
+    record: u32,
+}
+
+/// Halves of a 128-bit hash: 24 bytes for each record, where a `u128` would take 32.
+type Seen = HashMap<[u64; 2], First>;
+
+pub(crate) struct InOrder {
+    aborts: Option<Aborts>,
+    keys: Vec<(UniqueKey, Seen)>,
+    sources: Vec<Arc<str>>,
+}
+
+impl InOrder {
+    pub(crate) fn new(aborts: Option<Aborts>, keys: Vec<UniqueKey>) -> Self {
+        let keys = keys.into_iter().map(|key| (key, Seen::new())).collect();
+        Self { aborts, keys, sources: Vec::new() }
+    }
+
+    /// Takes what the local part noted about this batch.
+    fn aborted(&self, origin: &Arc<Origin>) -> Option<Abort> {
+        let aborts = self.aborts.as_ref()?;
+        let mut aborts = aborts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = |abort: &mut Abort| Arc::ptr_eq(&abort.origin, origin);
+        aborts.extract_if(.., mine).min_by_key(|abort| abort.ordinal)
+    }
+
+    fn source(&mut self, name: &Arc<str>) -> u32 {
+        if self.sources.last().is_none_or(|last| last != name) {
+            self.sources.push(Arc::clone(name));
+        }
+        (self.sources.len() - 1) as u32
+    }
+
+    fn message(&self, key: &UniqueKey, first: First, source: u32, values: &[String]) -> String {
+        if let Some(message) = &key.message {
+            return message.clone();
+        }
+        let mut message = match (key.names.as_slice(), values) {
+            ([_], [value]) => format!("{value} was seen before"),
+            (names, values) => {
+                format!("the key ({}) = ({}) was seen before", names.join(", "), values.join(", "))
+            }
+        };
+        if first.record > 0 {
+            message.push_str(&format!(", in record {}", first.record));
+            if first.source != source {
+                message.push_str(&format!(" of `{}`", self.sources[first.source as usize]));
+            }
+        }
+        message
+    }
+}
+
+impl OrderedStep for InOrder {
+    fn apply(&mut self, mut batch: Batch, findings: &mut Findings) -> Result<Batch> {
+        if let Some(abort) = self.aborted(batch.origin()) {
+            return Err(stop(&abort));
+        }
+        if self.keys.is_empty() {
+            return Ok(batch);
+        }
+        let columns = batch.columns().clone();
+        let source = self.source(&batch.origin().source().clone());
+        let first_record = batch.origin().place().map(|place| place.first_record);
+        let mut open = vec![false; batch.num_rows()];
+        for flaw in batch.flaws() {
+            open[flaw.row as usize] = true;
+        }
+        let mut readers: Vec<KeyReader<'_>> =
+            self.keys.iter().map(|(key, _)| KeyReader::new(&columns, &key.columns)).collect();
+        let mut hashes: Vec<Option<[u64; 2]>> = Vec::with_capacity(readers.len());
+        for row in (0..columns.num_rows()).filter(|&row| !open[row]) {
+            hashes.clear();
+            hashes.extend(
+                readers
+                    .iter_mut()
+                    .map(|reader| reader.key(row).map(|hash| [hash as u64, (hash >> 64) as u64])),
+            );
+            let mut kept = true;
+            for ((key, seen), hash) in self.keys.iter().zip(&hashes) {
+                let Some(&first) = hash.as_ref().and_then(|hash| seen.get(hash)) else { continue };
+                key.failed.fetch_add(1, Relaxed);
+                let (values, value) = values(&columns, key, row);
+                let message = || self.message(key, first, source, &values);
+                if key.severity == Severity::Warn {
+                    findings.warn(&key.names.join(", "), &key.rule, message);
+                    continue;
+                }
+                let field = match key.names.as_slice() {
+                    [name] => Some(name.clone().into()),
+                    _ => None,
+                };
+                let message = message();
+                let reason = Reason { field, rule: key.rule.clone().into(), message, value };
+                if key.severity == Severity::Abort {
+                    let ordinal = batch.rows().ordinal(row);
+                    let origin = Arc::clone(batch.origin());
+                    return Err(stop(&Abort { origin, ordinal, reason }));
+                }
+                kept = false;
+                batch.add_flaw(row, Stage::Validate, reason);
+            }
+            if !kept {
+                continue; // a rejected record takes no key from a later one
+            }
+            let ordinal = u64::from(batch.rows().ordinal(row));
+            let record = first_record
+                .and_then(|first| u32::try_from(first + ordinal).ok())
+                .unwrap_or_default();
+            for ((_, seen), hash) in self.keys.iter_mut().zip(&hashes) {
+                if let Some(hash) = hash {
+                    seen.entry(*hash).or_insert(First { source, record });
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    fn settles(&self) -> bool {
+        false
+    }
+}
+
+/// The values of a key for its message, and the value of a key of one column.
+fn values(columns: &RecordBatch, key: &UniqueKey, row: usize) -> (Vec<String>, Option<String>) {
+    let texts: Vec<String> = key
+        .columns
+        .iter()
+        .map(|&index| value_text(columns.column(index), row).unwrap_or_default())
+        .collect();
+    let shown = texts.iter().map(|text| format!("`{}`", shortened(text))).collect();
+    let value = match texts.as_slice() {
+        [text] => Some(text.clone()),
+        _ => None,
+    };
+    (shown, value)
+}
+
+fn stop(abort: &Abort) -> Error {
+    let Abort { origin, ordinal, reason } = abort;
+    let location = origin.locate(*ordinal as usize);
+    let source = origin.source();
+    let at = match (origin.place(), location.line, location.offset) {
+        (Some(_), Some(line), _) => {
+            format!("record {} (line {line}) of `{source}`", location.record)
+        }
+        (Some(_), None, _) => format!("record {} of `{source}`", location.record),
+        (None, _, Some(offset)) => format!("the record at byte {offset} of `{source}`"),
+        (None, ..) => format!("a record of `{source}`"),
+    };
+    let field = match &reason.field {
+        Some(field) => format!("field `{field}`, "),
+        None => String::new(),
+    };
+    Error::new(
+        ErrorKind::Stopped,
+        format!("{at}: {field}rule `{}`: {}", reason.rule, reason.message),
+    )
+    .hint("the rule has severity `abort`; mend the record, or let the rule reject or warn")
+}

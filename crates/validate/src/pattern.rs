@@ -1,0 +1,87 @@
+//! Patterns: the one place that knows how text is matched.
+
+use std::ops::Range;
+
+use regex::Regex;
+
+/// A regular expression in the syntax of the [`regex`] crate (Perl-like, linear time: no
+/// look-around and no back-references).
+///
+/// It matches when it is found anywhere in the text, as in most tools; `^` and `$` anchor it to
+/// the beginning and the end. `\d`, `\w`, `\s`, classes and `(?i)` know Unicode.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    regex: Regex,
+}
+
+/// What is wrong with a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PatternError {
+    /// What is wrong, without a full stop.
+    pub message: String,
+    /// The part of the pattern it is about, in bytes.
+    pub span: Option<Range<usize>>,
+}
+
+impl Pattern {
+    /// Compiles a pattern.
+    ///
+    /// # Errors
+    /// [`PatternError`], pointing into the pattern.
+    pub fn new(text: &str) -> Result<Self, PatternError> {
+        Regex::new(text).map(|regex| Self { regex }).map_err(|error| explain(text, &error))
+    }
+
+    /// The pattern as it was written.
+    pub fn text(&self) -> &str {
+        self.regex.as_str()
+    }
+
+    /// Whether the pattern is found in `text`.
+    pub fn is_match(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+}
+
+/// The syntax error with its place, which [`regex::Error`] only draws.
+fn explain(text: &str, error: &regex::Error) -> PatternError {
+    let (message, span) = match regex_syntax::parse(text) {
+        Err(regex_syntax::Error::Parse(error)) => (error.kind().to_string(), Some(*error.span())),
+        Err(regex_syntax::Error::Translate(error)) => {
+            (error.kind().to_string(), Some(*error.span()))
+        }
+        _ => match error {
+            regex::Error::CompiledTooBig(limit) => {
+                (format!("it compiles to more than {limit} bytes"), None)
+            }
+            other => (other.to_string().lines().last().unwrap_or_default().to_owned(), None),
+        },
+    };
+    let message = message.split(", which is not supported").next().unwrap_or(&message);
+    PatternError {
+        message: format!("`{text}` is not a pattern: {message}"),
+        span: span.map(|span| span.start.offset..span.end.offset.max(span.start.offset + 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_point_into_the_pattern() {
+        let error = Pattern::new(r"^FND(\d{6}$").unwrap_err();
+        assert_eq!(error.to_string(), r"`^FND(\d{6}$` is not a pattern: unclosed group");
+        assert_eq!(error.span, Some(4..5));
+        assert_eq!(Pattern::new(r"a\pX").unwrap_err().span, Some(1..4));
+        assert!(Pattern::new(r"\w{1000}{1000}").unwrap_err().message.contains("more than"));
+    }
+
+    #[test]
+    fn patterns_search_unless_anchored() {
+        assert!(Pattern::new("b+").unwrap().is_match("abbc"));
+        assert!(!Pattern::new("^b+$").unwrap().is_match("abbc"));
+        assert!(Pattern::new(r"^\w+$").unwrap().is_match("Größe"));
+    }
+}
