@@ -1,8 +1,4 @@
-//! Pipelines: YAML → checked plan → run; the ledger, the report.
-//!
-//! This crate alone knows all stages.
+//! Pipelines: the definition file, checked; the run; the ledger of runs.
 
-pub mod report;
-pub mod run;
-
-pub use report::{Report, Status};
+pub mod definition;
+pub mod params;

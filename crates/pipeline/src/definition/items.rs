@@ -1,0 +1,179 @@
+//! The sources, steps and destinations of a pipeline: which kind each is, and what its kind has to
+//! say about its options.
+
+use gristmill_core::{ExtractorKind, LoaderKind, Mistake, Pointer, StepKind};
+use schemars::{Schema, SchemaGenerator};
+
+use super::diagnostic::{Diagnostic, closest, name_list};
+use super::node::{Entry, Kind, Located, Node, Scalar, Value};
+use super::schema;
+use super::schema_check::{Checker, Place, describe};
+use super::{Item, Registry, Source};
+
+/// The items that have a kind.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) extract: Vec<Item<ExtractorKind>>,
+    pub(super) steps: Vec<Item<StepKind>>,
+    pub(super) load: Vec<Item<LoaderKind>>,
+}
+
+/// Finds the kind of every item and gathers the mistakes in their options.
+pub(super) fn check(registry: &Registry, source: &Source, found: &mut Vec<Diagnostic>) -> Parts {
+    let mut parts = Parts::default();
+    let sources: Vec<_> = registry.extractors.iter().map(|kind| kind.name).collect();
+    for (item, at) in items(&source.root, "extract") {
+        let Some(index) = kind_of(item, "extract", &sources, found) else { continue };
+        let kind = &registry.extractors[index];
+        let checked = Checked { source, node: item, place: Place::named(kind.name), at: &at };
+        let options = checked.check(kind.schema, |options| (kind.check)(options), found);
+        parts.extract.push(Item { kind, options, at });
+    }
+    for (item, at) in items(&source.root, "steps") {
+        let Some((kind, entry)) = step_of(item, &registry.steps, found) else { continue };
+        let at = at.key(kind.name);
+        let checked = Checked { source, node: &entry.value, place: Place::key(entry), at: &at };
+        let plan = |options: &_| {
+            (kind.plan)(options, registry.expressions.as_ref()).err().unwrap_or_default()
+        };
+        let options = checked.check(kind.schema, plan, found);
+        parts.steps.push(Item { kind, options, at });
+    }
+    let destinations: Vec<_> = registry.loaders.iter().map(|kind| kind.name).collect();
+    for (item, at) in items(&source.root, "load") {
+        let Some(index) = kind_of(item, "load", &destinations, found) else { continue };
+        let kind = &registry.loaders[index];
+        let checked = Checked { source, node: item, place: Place::named(kind.name), at: &at };
+        let options = checked.check(kind.schema, |options| (kind.check)(options), found);
+        parts.load.push(Item { kind, options, at });
+    }
+    parts
+}
+
+/// Options being checked.
+struct Checked<'a> {
+    source: &'a Source,
+    node: &'a Node,
+    place: Place,
+    at: &'a Pointer,
+}
+
+impl Checked<'_> {
+    /// By the schema; then, where that finds nothing, by the kind itself.
+    fn check(
+        &self,
+        schema: fn(&mut SchemaGenerator) -> Schema,
+        more: impl Fn(&serde_json::Value) -> Vec<Mistake>,
+        found: &mut Vec<Diagnostic>,
+    ) -> serde_json::Value {
+        let (schema, definitions) = schema::with_definitions(schema);
+        let before = found.len();
+        let checker = Checker { definitions: &definitions };
+        checker.check(self.node, &schema, &self.place, found);
+        let options = self.node.to_json();
+        if found.len() == before && !self.node.has_unknown() {
+            let mistakes = more(&options).into_iter();
+            found.extend(mistakes.map(|mistake| self.source.place(mistake.under(self.at))));
+        }
+        options
+    }
+}
+
+fn items<'a>(root: &'a Node, key: &str) -> impl Iterator<Item = (&'a Node, Pointer)> {
+    let list = root.get(key).and_then(|entry| entry.value.items()).unwrap_or_default();
+    let at = Pointer::root().key(key);
+    list.iter().enumerate().map(move |(index, node)| (node, at.index(index)))
+}
+
+/// The entries of an item, which must have one.
+fn entries_of<'n>(
+    item: &'n Node,
+    section: &str,
+    kinds: &[&str],
+    found: &mut Vec<Diagnostic>,
+) -> Option<&'n [Entry]> {
+    let example = kinds.first().copied().unwrap_or_default();
+    match &item.value {
+        Value::Unknown => return None,
+        Value::Mapping(entries) if !entries.is_empty() => return Some(entries),
+        Value::Scalar(Scalar { text, .. }) if kinds.contains(&text.as_str()) => found.push(
+            Diagnostic::new(item.span.clone(), format!("`{text}` needs its options"))
+                .hint(format!("write `- {text}: …`")),
+        ),
+        Value::Mapping(_) => {
+            found.push(Diagnostic::new(
+                item.span.clone(),
+                format!("this item of `{section}` is empty"),
+            ));
+        }
+        _ => {
+            let message = format!("an item of `{section}` takes a mapping, not {}", describe(item));
+            let span = Located { node: item, key: None }.span();
+            found.push(Diagnostic::new(span, message).hint(format!("write `- {example}: …`")));
+        }
+    }
+    None
+}
+
+/// The kind that the first fitting key of an item names.
+fn kind_of(
+    item: &Node,
+    section: &str,
+    kinds: &[&str],
+    found: &mut Vec<Diagnostic>,
+) -> Option<usize> {
+    let entries = entries_of(item, section, kinds, found)?;
+    let named = |entry: &Entry| kinds.iter().position(|name| *name == entry.key);
+    if let Some(index) = entries.iter().find_map(named) {
+        return Some(index);
+    }
+    let noun = if section == "extract" { "source" } else { "destination" };
+    let list = name_list(kinds.iter().copied(), "or");
+    let near =
+        entries.iter().find_map(|entry| Some((entry, closest(&entry.key, kinds.iter().copied())?)));
+    found.push(match near {
+        Some((entry, name)) => {
+            Diagnostic::new(entry.key_span.clone(), format!("unknown {noun} `{}`", entry.key))
+                .suggest(Some(name))
+        }
+        None => {
+            let span = entries[0].key_span.clone();
+            Diagnostic::new(span, format!("this item names no {noun}"))
+                .hint(format!("one of its keys is {list}"))
+        }
+    });
+    None
+}
+
+fn step_of<'n>(
+    item: &'n Node,
+    kinds: &[&'static StepKind],
+    found: &mut Vec<Diagnostic>,
+) -> Option<(&'static StepKind, &'n Entry)> {
+    let names: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
+    let named = |name: &str| kinds.iter().find(|kind| kind.name == name).copied();
+    let (first, others) = entries_of(item, "steps", &names, found)?.split_first()?;
+    let Some(kind) = named(&first.key) else {
+        let near = closest(&first.key, names.iter().copied());
+        let mistake =
+            Diagnostic::new(first.key_span.clone(), format!("unknown step `{}`", first.key))
+                .suggest(near);
+        found.push(mistake.hint(format!("the steps are {}", name_list(names, "and"))));
+        return None;
+    };
+    let Some(other) = others.first() else { return Some((kind, first)) };
+    let span = other.key_span.clone();
+    let bare = matches!(&first.value.value, Value::Scalar(Scalar { kind: Kind::Null, .. }));
+    found.push(if named(&other.key).is_some() {
+        let both = format!("one item has two steps, `{}` and `{}`", first.key, other.key);
+        Diagnostic::new(span, both).hint("begin each step with its own `- `")
+    } else {
+        let message = format!("`{}` cannot stand beside `{}`", other.key, first.key);
+        let hint = match bare {
+            true => format!("indent the options of `{0}` further than `{0}`", first.key),
+            false => format!("a step has one key; its options stand under `{}`", first.key),
+        };
+        Diagnostic::new(span, message).hint(hint)
+    });
+    None
+}

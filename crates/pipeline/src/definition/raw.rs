@@ -1,0 +1,67 @@
+//! The keys at the top of a pipeline file.
+
+use std::path::PathBuf;
+
+use gristmill_core::{ByteSize, Ratio};
+use gristmill_parallel::Retry;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A pipeline: where records come from, what is done to them, where they go.
+///
+/// Paths are relative to the folder of the pipeline file.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Raw {
+    /// The name of the pipeline, in reports and in the ledger: letters, digits, `_`, `-` and `.`,
+    /// beginning with a letter or a digit.
+    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9_.-]*$"))]
+    pub(crate) pipeline: String,
+    /// What the pipeline is for, in a sentence.
+    #[serde(default)]
+    pub(crate) description: Option<String>,
+    /// Where records come from. Several sources are read one after the other, in this order.
+    #[schemars(length(min = 1))]
+    pub(crate) extract: Vec<Map<String, Value>>,
+    /// What is done to every record, in this order.
+    #[serde(default)]
+    pub(crate) steps: Vec<Map<String, Value>>,
+    /// Where records go. Each of several destinations gets every record.
+    #[schemars(length(min = 1))]
+    pub(crate) load: Vec<Map<String, Value>>,
+    /// The file for records that were taken out, with their reasons, one JSON object a line.
+    /// Without it, rejects are counted and not kept.
+    #[serde(default)]
+    pub(crate) rejects: Option<PathBuf>,
+    /// The file for the run's report, as JSON.
+    #[serde(default)]
+    pub(crate) report: Option<PathBuf>,
+    /// Bounds of a run.
+    #[serde(default)]
+    pub(crate) limits: Limits,
+    /// How opening a source and publishing are tried again when they fail for a moment.
+    #[serde(default)]
+    pub(crate) retry: Retry,
+}
+
+/// Bounds of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The memory that a run may use: `1GiB`.
+    pub memory: ByteSize,
+    /// How many workers there are. Without it, one for each processor.
+    #[schemars(range(min = 1, max = 1024))]
+    pub workers: Option<usize>,
+    /// How many records may be rejected. Past it, nothing is published.
+    pub rejected: Option<u64>,
+    /// What share of the records read may be rejected. Past it, nothing is published.
+    pub rejected_ratio: Option<Ratio>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory: ByteSize(1 << 30), workers: None, rejected: None, rejected_ratio: None }
+    }
+}

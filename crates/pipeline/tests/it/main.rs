@@ -1,0 +1,4 @@
+//! What a user of the crate was promised.
+
+mod definition;
+mod kinds;
