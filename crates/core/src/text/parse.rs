@@ -1,6 +1,7 @@
 //! Parsers of single values. Each takes the text as it stands, without white space around it, and
 //! answers `None` when the text is not such a value.
 
+use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
@@ -140,6 +141,11 @@ pub fn date_as(text: &str, formats: &[String]) -> Option<i32> {
             .ok()?;
         Some(date.num_days_from_ce() - EPOCH)
     })
+}
+
+/// Whether a `strftime` format can be understood.
+pub fn is_format(format: &str) -> bool {
+    StrftimeItems::new(format).all(|item| item != Item::Error)
 }
 
 /// A time of day in one of these `strftime` formats, as microseconds since midnight.
@@ -307,6 +313,8 @@ mod tests {
         assert_eq!(date_as("02/01/1970", &formats), Some(1));
         assert_eq!(date_as("19700103", &formats), Some(2));
         assert_eq!(date_as("1970-01-03", &formats), None);
+        assert!(formats.iter().all(|format| is_format(format)));
+        assert!(!is_format("%Q") && !is_format("%"));
     }
 
     proptest! {
