@@ -1,0 +1,93 @@
+//! SQL scalar expressions over batches, by Apache DataFusion's expression crates.
+//!
+//! [`Sql`] compiles the expressions of `derive`, `filter` and `expr` rules. What holds:
+//!
+//! - **Names.** A name means the column written exactly so; without quotes, else the only column
+//!   that differs in case alone. Fields of structs are `column.field`. Type names are those of
+//!   pipelines.
+//! - **Numbers.** `100` is an int, `0.5` an exact decimal, `1e9` a double. A literal takes the
+//!   type of the column beside it: `fee * 0.5` is a double when `fee` is one, a decimal when it is
+//!   that. Where a decimal and a double column meet, the result is a double. `/` of two ints is an
+//!   int, as in SQL.
+//! - **Text** is not a number: `aum * 2` with a string column is a mistake, as is comparing a
+//!   string column with anything but text. A literal is read as what it is compared with:
+//!   `as_of_date >= '2025-01-01'`.
+//! - **Deterministic.** What changes from run to run (`now()`, `random()`, `uuid()`) is refused.
+//!   The time zone is UTC.
+//! - **Rows fail alone.** A row that has no value (division of an int or a decimal by zero, a cast
+//!   that fails, an overflow) is a failure of that row; the others have theirs. Doubles follow
+//!   IEEE 754: `1e0 / 0` is infinite.
+
+mod bind;
+mod evaluate;
+mod literal;
+mod message;
+mod parse;
+mod provider;
+mod resolve;
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use gristmill_core::{Expression, ExpressionCompiler, ExpressionError};
+
+use evaluate::Compiled;
+use provider::Functions;
+
+/// Compiles SQL scalar expressions. Making one collects the functions: make it once and share it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow_array::{Int64Array, RecordBatch};
+/// use gristmill_core::ExpressionCompiler;
+/// use gristmill_transform::Sql;
+///
+/// let batch = RecordBatch::try_from_iter([(
+///     "units",
+///     Arc::new(Int64Array::from(vec![4, 0])) as arrow_array::ArrayRef,
+/// )])?;
+/// let sql = Sql::new();
+/// let per_unit = sql.compile("100 / units", &batch.schema())?;
+/// let evaluated = per_unit.evaluate(&batch)?;
+/// assert_eq!(evaluated.failures, [(1, "division by zero".to_owned())]);
+///
+/// let wrong = sql.compile("100 / unit", &batch.schema()).unwrap_err();
+/// assert_eq!((wrong.message.as_str(), wrong.span), ("no column `unit`", Some(6..10)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Sql {
+    functions: Functions,
+}
+
+impl Sql {
+    /// A compiler with every deterministic scalar function.
+    pub fn new() -> Self {
+        Self { functions: Functions::new() }
+    }
+}
+
+impl Default for Sql {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ExpressionCompiler for Sql {
+    fn compile(
+        &self,
+        text: &str,
+        schema: &SchemaRef,
+    ) -> Result<Arc<dyn Expression>, ExpressionError> {
+        let mut tree = parse::parse(text)?;
+        let columns = resolve::resolve(text, &mut tree, &self.functions, Some(schema))?;
+        let binder = bind::Binder::new(text, &self.functions, schema)?;
+        let (physical, data_type) = binder.bind(&tree)?;
+        Ok(Arc::new(Compiled::new(text, physical, &data_type, columns.into_iter().collect())))
+    }
+
+    fn check(&self, text: &str) -> Result<(), ExpressionError> {
+        let mut tree = parse::parse(text)?;
+        resolve::resolve(text, &mut tree, &self.functions, None).map(drop)
+    }
+}

@@ -1,0 +1,195 @@
+//! From text to syntax tree, and from places in the tree back to bytes of the text.
+
+use std::ops::Range;
+
+use datafusion_sql::sqlparser::ast::{Expr, Spanned};
+use datafusion_sql::sqlparser::dialect::GenericDialect;
+use datafusion_sql::sqlparser::parser::{Parser, ParserError};
+use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token};
+use gristmill_core::ExpressionError;
+
+/// Words that start a statement where an expression should stand.
+const STATEMENTS: [&str; 10] =
+    ["SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "MERGE", "VALUES"];
+
+/// An error about a part of the text.
+pub(super) fn error(
+    message: impl Into<String>,
+    span: Option<Range<usize>>,
+    hint: Option<String>,
+) -> ExpressionError {
+    ExpressionError { message: message.into(), span, hint }
+}
+
+/// Parses one scalar expression and nothing after it.
+pub(super) fn parse(text: &str) -> Result<Expr, ExpressionError> {
+    let words = text.trim_start();
+    let start = text.len() - words.len();
+    if words.is_empty() {
+        let hint = "write an SQL expression, for example `price * quantity`".to_owned();
+        return Err(error("the expression is empty", None, Some(hint)));
+    }
+    let first = words.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
+    let more = words[first.len()..].starts_with(char::is_whitespace);
+    if more && STATEMENTS.iter().any(|word| word.eq_ignore_ascii_case(first)) {
+        return Err(error(
+            format!("`{first}` starts a statement; an expression is expected here"),
+            Some(start..start + first.len()),
+            Some("write only what would stand behind SELECT, for one column".to_owned()),
+        ));
+    }
+    let mut parser = Parser::new(&GenericDialect {})
+        .try_with_sql(text)
+        .map_err(|error| syntax_error(text, &error))?;
+    let expr = parser.parse_expr().map_err(|error| syntax_error(text, &error))?;
+    let next = parser.peek_token();
+    if next.token != Token::EOF {
+        let hint = match next.token {
+            Token::Comma | Token::SemiColon => "write one expression".to_owned(),
+            _ => "an operator is missing before it, or it does not belong here".to_owned(),
+        };
+        return Err(error(
+            format!("unexpected `{}` after the expression", next.token),
+            range(text, next.span),
+            Some(hint),
+        ));
+    }
+    Ok(expr)
+}
+
+/// The bytes that a part of the tree was parsed from, as far as the parser kept them.
+pub(super) fn span_of(text: &str, expr: &Expr) -> Option<Range<usize>> {
+    let mut span = range(text, expr.span())?;
+    if let Expr::Function(_) = expr {
+        let rest = &text[span.end..];
+        let blanks = rest.len() - rest.trim_start().len();
+        match rest.trim_start().as_bytes() {
+            [b')', ..] => span.end += blanks + 1,
+            [b'(', b')', ..] => span.end += blanks + 2,
+            _ => {}
+        }
+    }
+    Some(span)
+}
+
+/// The bytes of a parser's span.
+pub(super) fn range(text: &str, span: Span) -> Option<Range<usize>> {
+    let start = offset(text, span.start)?;
+    let end = offset(text, span.end)?;
+    (start < end).then_some(start..end)
+}
+
+/// The byte that a line and a column, both from 1, stand for. A column is a character.
+fn offset(text: &str, location: Location) -> Option<usize> {
+    let (line, column) = (location.line.checked_sub(1)?, location.column.checked_sub(1)?);
+    let line = usize::try_from(line).ok()?;
+    let start = match line {
+        0 => 0,
+        _ => text.match_indices('\n').nth(line - 1)?.0 + 1,
+    };
+    let rest = &text[start..];
+    let within = rest.char_indices().nth(usize::try_from(column).ok()?).map(|(at, _)| at);
+    Some(start + within.unwrap_or(rest.len()))
+}
+
+fn syntax_error(text: &str, found: &ParserError) -> ExpressionError {
+    let message = match found {
+        ParserError::ParserError(message) | ParserError::TokenizerError(message) => message,
+        ParserError::RecursionLimitExceeded => {
+            let hint = "split it into several columns with `derive`".to_owned();
+            return error("the expression is nested too deeply", None, Some(hint));
+        }
+    };
+    let (message, location) = split_location(message);
+    let at = location.and_then(|location| offset(text, location));
+    let ended = message.ends_with("found: EOF");
+    let span = match at {
+        _ if ended => Some(text.trim_end().len()..text.len().max(text.trim_end().len() + 1)),
+        Some(at) => Some(at..token_end(text, at)),
+        None => None,
+    };
+    let hint = quote_hint(message);
+    error(plain(message), span.filter(|span| span.end <= text.len()), hint)
+}
+
+/// Takes ` at Line: 1, Column: 5` off the end of a message.
+fn split_location(message: &str) -> (&str, Option<Location>) {
+    let Some((before, place)) = message.rsplit_once(" at Line: ") else {
+        return (message, None);
+    };
+    let Some((line, column)) = place.split_once(", Column: ") else {
+        return (message, None);
+    };
+    match (line.trim().parse(), column.trim().parse()) {
+        (Ok(line), Ok(column)) => (before, Some(Location::new(line, column))),
+        _ => (message, None),
+    }
+}
+
+/// Where the word, number or sign that starts at `at` ends.
+fn token_end(text: &str, at: usize) -> usize {
+    let rest = &text[at..];
+    let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    at + if word > 0 { word } else { rest.chars().next().map_or(0, char::len_utf8) }
+}
+
+/// The parser's message in our form: no capital, no "EOF".
+fn plain(message: &str) -> String {
+    let message = message.trim_end_matches('.');
+    if let Some((expected, found)) =
+        message.strip_prefix("Expected: ").and_then(|rest| rest.split_once(", found: "))
+    {
+        let expected = match expected {
+            "an expression" | "an expression:" => "an expression",
+            other => other,
+        };
+        return match found {
+            "EOF" => format!("the text ends where {expected} is expected"),
+            found => format!("`{found}` stands where {expected} is expected"),
+        };
+    }
+    let mut chars = message.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+fn quote_hint(message: &str) -> Option<String> {
+    message.contains("Unterminated").then(|| {
+        "text stands between single quotes; a quote within it is doubled: 'it''s'".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_point_at_their_word() {
+        let wrong = parse("aum * * 2").unwrap_err();
+        assert_eq!(wrong.span, Some(6..7), "{wrong:?}");
+        let wrong = parse("naïve +\n  ) ").unwrap_err();
+        assert_eq!(wrong.span, Some(11..12), "{wrong:?}");
+        let wrong = parse("aum 2").unwrap_err();
+        assert_eq!(
+            (wrong.span, wrong.message.as_str()),
+            (Some(4..5), "unexpected `2` after the expression")
+        );
+    }
+
+    #[test]
+    fn the_end_and_the_quote_are_named() {
+        assert_eq!(
+            parse("aum +").unwrap_err().message,
+            "the text ends where an expression is expected"
+        );
+        let wrong = parse("name = 'x").unwrap_err();
+        assert!(wrong.hint.is_some_and(|hint| hint.contains("single quotes")));
+    }
+
+    #[test]
+    fn statements_are_refused() {
+        for text in ["SELECT a FROM b", "  delete from b"] {
+            assert!(parse(text).unwrap_err().message.contains("starts a statement"), "{text}");
+        }
+        assert!(parse(" ").is_err());
+    }
+}

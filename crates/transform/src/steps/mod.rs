@@ -1,0 +1,53 @@
+//! The row-local steps, one module each.
+
+mod cast;
+mod clean;
+mod compose;
+mod convert;
+mod derive;
+mod drop;
+mod explode;
+mod filter;
+mod flatten;
+mod map;
+mod select;
+
+use gristmill_core::{ExpressionError, Mistake, Pointer, StepKind};
+
+pub use cast::{Cast, CastTo};
+pub use clean::{Clean, Names, Text, Trim};
+pub use derive::Derive;
+pub use drop::Drop;
+pub use explode::{Empty, Explode};
+pub use filter::Filter;
+pub use flatten::{Flatten, Structs};
+pub use map::MapFields;
+pub use select::Select;
+
+/// Every step of this crate.
+pub static KINDS: &[StepKind] = &[
+    clean::KIND,
+    cast::KIND,
+    map::KIND,
+    select::KIND,
+    drop::KIND,
+    derive::KIND,
+    filter::KIND,
+    flatten::KIND,
+    explode::KIND,
+];
+
+/// What is wrong with the expression at `at`.
+fn expression_mistake(at: Pointer, found: ExpressionError) -> Mistake {
+    let mut mistake = Mistake::new(at, found.message);
+    mistake.span = found.span;
+    mistake.hint = found.hint;
+    mistake
+}
+
+/// Why a record has no value, with the expression that has none.
+fn failed(why: &str, expression: &str) -> String {
+    let shown: String = expression.chars().take(60).collect();
+    let more = if shown.len() < expression.len() { "…" } else { "" };
+    format!("{why} in `{shown}{more}`")
+}
