@@ -1,5 +1,5 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 
 use gristmill_core::{Error, ErrorKind, Result};
 use gristmill_parallel::{Cancel, MapOptions, Pool, ordered_map};
@@ -160,32 +160,57 @@ fn an_error_of_the_inner_map_comes_out_of_the_outer() {
     assert!(second.next().is_none());
 }
 
+/// Waits until a pool of one worker has done all it was given before.
+fn drain(pool: &Pool) {
+    assert_eq!(pool.workers(), 1);
+    assert!(ordered_map(pool, within(1), ok([1]), size, Ok).next().unwrap().is_ok());
+}
+
 #[test]
-fn dropped_early_it_waits_for_what_runs_and_starts_no_more() {
-    for workers in [1, 2, 7] {
-        let pool = Pool::new(workers).unwrap();
-        let counts = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
-        let pulled = Arc::new(AtomicUsize::new(0));
-        let (seen, pulls) = (Arc::clone(&counts), Arc::clone(&pulled));
-        let input = ok(0..10_000).inspect(move |_| {
-            pulls.fetch_add(1, Ordering::SeqCst);
-        });
-        let mut map = ordered_map(&pool, within(usize::MAX), input, size, move |item| {
-            seen.0.fetch_add(1, Ordering::SeqCst);
-            let result = grind(item + 7_000);
-            seen.1.fetch_add(1, Ordering::SeqCst);
-            Ok(result)
-        });
-        assert!(map.next().unwrap().is_ok());
-        drop(map);
-        // The closure is gone with the map, so nobody counts any more.
-        assert_eq!(Arc::strong_count(&counts), 1);
-        let (started, finished) =
-            (counts.0.load(Ordering::SeqCst), counts.1.load(Ordering::SeqCst));
-        assert_eq!(started, finished);
-        assert!(started <= workers * 2 + 2, "{started}");
-        assert!(pulled.load(Ordering::SeqCst) <= workers * 2 + 2);
-    }
+fn dropped_early_it_waits_for_what_runs() {
+    let pool = Pool::new(2).unwrap();
+    let finished = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&finished);
+    let (started, has_started) = mpsc::channel();
+    let mut map = ordered_map(&pool, within(usize::MAX), ok(0..2), size, move |item| {
+        if item == 1 {
+            started.send(()).unwrap();
+            for round in 0..300 {
+                std::hint::black_box(grind(7_000 + round)); // long after the map is dropped
+            }
+        }
+        seen.fetch_add(1, Ordering::SeqCst);
+        Ok(item)
+    });
+    assert!(map.next().unwrap().is_ok());
+    has_started.recv().unwrap();
+    drop(map);
+    assert_eq!(finished.load(Ordering::SeqCst), 2);
+    assert_eq!(Arc::strong_count(&finished), 1, "the closure is gone with the map");
+}
+
+#[test]
+fn dropped_early_it_starts_no_more() {
+    let pool = Pool::new(1).unwrap();
+    let started = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&started);
+    // The second item runs until the map lets go of its input, with others queued behind it.
+    let (input_lives, input_gone) = mpsc::channel::<()>();
+    let input_gone = Mutex::new(input_gone);
+    let input = ok(0..10_000).inspect(move |_| {
+        let _ = &input_lives;
+    });
+    let mut map = ordered_map(&pool, within(usize::MAX), input, size, move |item| {
+        seen.fetch_add(1, Ordering::SeqCst);
+        if item == 1 {
+            assert!(input_gone.lock().unwrap().recv().is_err());
+        }
+        Ok(item)
+    });
+    assert!(map.next().unwrap().is_ok());
+    drop(map);
+    drain(&pool);
+    assert!(started.load(Ordering::SeqCst) <= 2);
 }
 
 #[test]
@@ -196,18 +221,25 @@ fn nothing_is_pulled_before_the_first_call() {
 }
 
 #[test]
-fn after_an_error_nothing_more_is_pulled() {
-    let pool = Pool::new(2).unwrap();
-    let pulled = Arc::new(AtomicUsize::new(0));
-    let pulls = Arc::clone(&pulled);
+fn once_an_item_fails_later_ones_are_neither_pulled_nor_started() {
+    let pool = Pool::new(1).unwrap();
+    let (pulled, started) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (pulls, starts) = (Arc::clone(&pulled), Arc::clone(&started));
     let input = ok(0..1_000).inspect(move |_| {
         pulls.fetch_add(1, Ordering::SeqCst);
     });
-    let map = ordered_map(&pool, within(usize::MAX), input, size, |_| -> Result<()> {
-        Err(Error::new(ErrorKind::Corrupt, "no"))
+    let mut map = ordered_map(&pool, within(usize::MAX), input, size, move |item| {
+        starts.fetch_add(1, Ordering::SeqCst);
+        if item == 1 {
+            return Err(Error::new(ErrorKind::Corrupt, "no"));
+        }
+        Ok(item)
     });
-    assert_eq!(map.count(), 1);
-    assert!(pulled.load(Ordering::SeqCst) <= 6);
+    assert!(map.next().unwrap().is_ok());
+    drain(&pool);
+    assert!(map.next().unwrap().is_err());
+    assert_eq!(pulled.load(Ordering::SeqCst), 4, "what was in flight before the failure");
+    assert_eq!(started.load(Ordering::SeqCst), 2);
 }
 
 #[test]
@@ -225,17 +257,39 @@ fn cancelled_it_ends_with_an_error_that_says_so() {
 #[test]
 fn cancelled_from_within_the_work_no_item_is_started_after() {
     let pool = Pool::new(1).unwrap(); // one worker: what comes after starts after
+    let started = Arc::new(AtomicUsize::new(0));
+    let starts = Arc::clone(&started);
     let cancel = Cancel::new();
     let options = MapOptions { cancel: cancel.clone(), ..MapOptions::default() };
     let mut map = ordered_map(&pool, options, ok(0..100), size, move |item| {
-        assert!(item <= 5, "started after it was cancelled");
-        if item == 5 {
+        starts.fetch_add(1, Ordering::SeqCst);
+        if item == 2 {
             cancel.cancel();
         }
         Ok(item)
     });
-    let error = map.find_map(Result::err).unwrap();
-    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    let error = map.find_map(Result::err);
+    drain(&pool);
+    assert_eq!(error.unwrap().kind(), ErrorKind::Cancelled);
+    assert!(started.load(Ordering::SeqCst) <= 3);
+}
+
+#[test]
+fn cancelled_no_queued_item_is_started_while_nobody_asks() {
+    let pool = Pool::new(1).unwrap();
+    let started = Arc::new(AtomicUsize::new(0));
+    let starts = Arc::clone(&started);
+    let cancel = Cancel::new();
+    let options = MapOptions { cancel: cancel.clone(), ..MapOptions::default() };
+    let mut map = ordered_map(&pool, options, ok(0..100), size, move |item| {
+        starts.fetch_add(1, Ordering::SeqCst);
+        cancel.cancel();
+        Ok(item)
+    });
+    assert!(map.next().unwrap().is_ok());
+    drain(&pool);
+    assert_eq!(started.load(Ordering::SeqCst), 1);
+    assert_eq!(map.next().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
 }
 
 #[test]
