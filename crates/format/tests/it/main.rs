@@ -3,4 +3,5 @@
 
 mod columnar;
 mod compression;
+mod infer;
 mod json;
