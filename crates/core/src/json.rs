@@ -1,7 +1,7 @@
 //! Values as JSON: the form of rows in rejects, records and JSON files.
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch, StringViewArray};
 use arrow_schema::{DataType, Field};
 use serde_json::Value;
 
@@ -64,6 +64,51 @@ pub fn write_row(out: &mut Vec<u8>, columns: &RecordBatch, row: usize) {
     write_object(out, fields.zip(columns.columns()), row);
 }
 
+/// Writes the rows of a batch as [`write_row`] does. What the rows share is worked out once: the
+/// keys as they stand in the text, and the types of the columns.
+pub struct RowWriter<'a> {
+    members: Vec<(Vec<u8>, Member<'a>)>,
+}
+
+enum Member<'a> {
+    Text(&'a StringViewArray),
+    Other(&'a dyn Array, &'a Field),
+}
+
+impl<'a> RowWriter<'a> {
+    /// A writer of the rows of `columns`.
+    pub fn new(columns: &'a RecordBatch) -> Self {
+        let fields = columns.schema_ref().fields().iter();
+        let members = fields.zip(columns.columns()).enumerate().map(|(i, (field, column))| {
+            let mut key = vec![if i == 0 { b'{' } else { b',' }];
+            write_string(&mut key, field.name());
+            key.push(b':');
+            let member = match column.as_string_view_opt() {
+                Some(texts) if !is_json(field) => Member::Text(texts),
+                _ => Member::Other(column.as_ref(), field.as_ref()),
+            };
+            (key, member)
+        });
+        Self { members: members.collect() }
+    }
+
+    /// Writes a row.
+    pub fn write(&self, out: &mut Vec<u8>, row: usize) {
+        if self.members.is_empty() {
+            out.push(b'{');
+        }
+        for (key, member) in &self.members {
+            out.extend_from_slice(key);
+            match member {
+                Member::Text(texts) if texts.is_valid(row) => write_string(out, texts.value(row)),
+                Member::Text(_) => out.extend_from_slice(b"null"),
+                Member::Other(array, field) => write_json(out, *array, field, row),
+            }
+        }
+        out.push(b'}');
+    }
+}
+
 /// A row as a JSON object.
 pub fn row_to_string(columns: &RecordBatch, row: usize) -> String {
     let mut out = Vec::new();
@@ -84,7 +129,34 @@ pub fn value(array: &ArrayRef, field: &Field, row: usize) -> Value {
 
 /// Writes a JSON string.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    if ordinary(text.as_bytes()) == text.len() {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     let _ = serde_json::to_writer(out, text); // a Vec takes everything
+}
+
+/// How many bytes at the start of a text may stand in a JSON string as they are: neither a quote, a
+/// backslash nor a control character.
+pub fn ordinary(text: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let (words, rest) = text.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let quote = zero(word ^ (ONES * u64::from(b'"')));
+        let backslash = zero(word ^ (ONES * u64::from(b'\\')));
+        let found = control | quote | backslash; // the lowest bit is never a false one
+        if found != 0 {
+            return i * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    words.len() * 8 + rest.iter().position(special).unwrap_or(rest.len())
 }
 
 fn write_list(out: &mut Vec<u8>, items: &ArrayRef, field: &Field) {
@@ -113,4 +185,51 @@ fn write_object<'a>(
         write_json(out, column, field, row);
     }
     out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{BooleanArray, Float64Array};
+
+    use super::*;
+
+    #[test]
+    fn ordinary_text_ends_at_the_first_special_byte() {
+        for special in [b'"', b'\\', 0x1f, 0x00] {
+            for at in 0..20 {
+                let mut text = vec![b'\x80'; 20];
+                text[at] = special;
+                assert_eq!(ordinary(&text), at);
+            }
+        }
+        assert_eq!(ordinary("äöü !#[]^_ß\u{7f}".as_bytes()), 16);
+    }
+
+    #[test]
+    fn a_row_writer_writes_what_write_row_writes() {
+        let text: StringViewArray =
+            [Some("plain"), Some("a \"b\" \n 😀 and more"), None].into_iter().collect();
+        let double = Float64Array::from(vec![Some(0.1), Some(f64::NAN), None]);
+        let flag = BooleanArray::from(vec![Some(true), None, Some(false)]);
+        let columns = RecordBatch::try_from_iter([
+            ("te\"xt", Arc::new(text) as ArrayRef),
+            ("double", Arc::new(double)),
+            ("flag", Arc::new(flag)),
+        ])
+        .unwrap();
+        let writer = RowWriter::new(&columns);
+        for row in 0..3 {
+            let mut out = Vec::new();
+            writer.write(&mut out, row);
+            let text = String::from_utf8(out).unwrap();
+            assert_eq!(text, row_to_string(&columns, row));
+            serde_json::from_str::<Value>(&text).unwrap();
+        }
+        assert_eq!(
+            row_to_string(&columns, 1),
+            r#"{"te\"xt":"a \"b\" \n 😀 and more","double":null,"flag":null}"#
+        );
+    }
 }
