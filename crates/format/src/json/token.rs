@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use gristmill_core::Reason;
+use gristmill_core::json::ordinary;
 
 /// Levels that objects and arrays may be nested in one another.
 pub(super) const MAX_DEPTH: u32 = 128;
@@ -388,26 +389,6 @@ impl Cursor<'_> {
     }
 }
 
-/// How many bytes at the start are neither a quote, a backslash nor a control character.
-fn ordinary(text: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    let (words, rest) = text.as_chunks::<8>();
-    for (i, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let quote = zero(word ^ (ONES * u64::from(b'"')));
-        let backslash = zero(word ^ (ONES * u64::from(b'\\')));
-        let found = control | quote | backslash; // the lowest bit is never a false one
-        if found != 0 {
-            return i * 8 + found.trailing_zeros() as usize / 8;
-        }
-    }
-    let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
-    words.len() * 8 + rest.iter().position(special).unwrap_or(rest.len())
-}
-
 fn unescape(mut text: &[u8], out: &mut Vec<u8>) {
     while let Some(at) = memchr::memchr(b'\\', text) {
         out.extend_from_slice(&text[..at]);
@@ -505,17 +486,5 @@ mod tests {
         })
         .unwrap();
         assert_eq!(str::from_utf8(&out).unwrap(), r#"{"b c":[1.50,"\" x"]}"#);
-    }
-
-    #[test]
-    fn ordinary_text_ends_at_the_first_special_byte() {
-        for special in [b'"', b'\\', 0x1f, 0x00] {
-            for at in 0..20 {
-                let mut text = vec![b'\x80'; 20];
-                text[at] = special;
-                assert_eq!(ordinary(&text), at);
-            }
-        }
-        assert_eq!(ordinary("äöü !#[]^_ß\u{7f}".as_bytes()), 16);
     }
 }

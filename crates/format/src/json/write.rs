@@ -4,7 +4,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use gristmill_core::{Batch, Encoded, Encoder, Error, Part, Result, json};
+use gristmill_core::json::RowWriter;
+use gristmill_core::{Batch, Encoded, Encoder, Error, Part, Result};
 
 use super::Layout;
 use crate::{Compression, Sink};
@@ -67,11 +68,12 @@ struct RowPart {
 
 impl Part for RowPart {
     fn push(&mut self, batch: &Batch) -> Result<()> {
+        let rows = RowWriter::new(batch.columns());
         for row in 0..batch.num_rows() {
             if self.layout == Layout::Document && self.records > 0 {
                 self.out.extend_from_slice(b",\n");
             }
-            json::write_row(&mut self.out, batch.columns(), row);
+            rows.write(&mut self.out, row);
             if self.layout == Layout::Lines {
                 self.out.push(b'\n');
             }
