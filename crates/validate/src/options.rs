@@ -29,13 +29,16 @@ pub struct Options {
     pub record_rules: Vec<RecordRule>,
     /// Keys that no two records may share: a column, a list of columns that are one key together,
     /// or a list of such lists. The first record in source order keeps its key; records that
-    /// another rule rejects do not count. A key with a null in it is shared with none.
+    /// another rule rejects do not count. A key with a null in it is shared with none. Takes about
+    /// 40 bytes of memory for each different key.
     #[serde(skip_serializing_if = "Keys::is_empty")]
     pub unique: Keys,
     /// What becomes of a record that fails a rule which does not say so itself.
     pub on_failure: Severity,
     /// Measures the input for the report: nulls, type failures, negative numbers, least and
-    /// greatest value and the number of different values of every column, null and duplicate keys.
+    /// greatest value and the number of different values of every column (estimated, with a
+    /// standard error of 1.6 %), null and duplicate keys. `{keys: [[a, b]]}` names keys to count
+    /// besides those of `unique`; each different key takes about 30 bytes of memory.
     #[serde(skip_serializing_if = "Quality::is_off")]
     pub quality: Quality,
 }

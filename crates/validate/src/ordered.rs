@@ -1,5 +1,7 @@
 //! The part of the step that sees the batches one after the other: keys that no two records share,
 //! and the record that ends the run.
+//!
+//! Every different key stays in memory: a 128-bit hash and where it was first seen.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};

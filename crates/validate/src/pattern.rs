@@ -61,12 +61,27 @@ fn explain(text: &str, error: &regex::Error) -> PatternError {
     let message = message.split(", which is not supported").next().unwrap_or(&message);
     PatternError {
         message: format!("`{text}` is not a pattern: {message}"),
-        span: span.map(|span| span.start.offset..span.end.offset.max(span.start.offset + 1)),
+        span: span.map(|span| visible(text, span.start.offset..span.end.offset)),
     }
+}
+
+/// A place that covers at least one character: an empty one gets the next, at the end the last.
+fn visible(text: &str, span: Range<usize>) -> Range<usize> {
+    if !span.is_empty() {
+        return span;
+    }
+    let after = |at: usize| text[at..].chars().next().map_or(at, |c| at + c.len_utf8());
+    if span.start < text.len() {
+        return span.start..after(span.start);
+    }
+    let last = text.char_indices().next_back().map_or(0, |(at, _)| at);
+    last..after(last)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -76,6 +91,15 @@ mod tests {
         assert_eq!(error.span, Some(4..5));
         assert_eq!(Pattern::new(r"a\pX").unwrap_err().span, Some(1..4));
         assert!(Pattern::new(r"\w{1000}{1000}").unwrap_err().message.contains("more than"));
+    }
+
+    proptest! {
+        #[test]
+        fn spans_lie_on_characters(text in r"[a(\[{*\\?<>|)pé,]{1,8}") {
+            if let Err(PatternError { span: Some(span), .. }) = Pattern::new(&text) {
+                prop_assert!(text.get(span.clone()).is_some_and(|part| !part.is_empty()), "{span:?}");
+            }
+        }
     }
 
     #[test]

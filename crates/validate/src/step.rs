@@ -123,13 +123,14 @@ impl Judging<'_> {
     ) {
         check.failed.fetch_add(failing.rows.len() as u64, Relaxed);
         for &row in &failing.rows {
-            let value = column.and_then(|column| value_text(column, row as usize));
-            let message = || self.message(check, value.as_deref(), &failing, row);
+            let value = || column.and_then(|column| value_text(column, row as usize));
             if check.severity == Severity::Warn {
+                let message = || self.message(check, value().as_deref(), &failing, row);
                 findings.warn(check.field.as_deref().unwrap_or_default(), &check.name, message);
                 continue;
             }
-            let message = message();
+            let value = value();
+            let message = self.message(check, value.as_deref(), &failing, row);
             let reason = Reason {
                 field: check.field.clone().map(Into::into),
                 rule: check.name.clone().into(),

@@ -4,6 +4,7 @@
 
 mod conditions;
 mod definition;
+mod fixture;
 mod given;
 mod quality;
 mod rules;
