@@ -279,7 +279,7 @@ fn untrue(expression: &dyn Expression, columns: &RecordBatch) -> Result<Failing>
         failing.why = evaluated
             .failures
             .into_iter()
-            .map(|(row, why)| (row, format!("`{}` cannot be computed: {why}", expression.text())))
+            .map(|(row, why)| (row, format!("cannot be computed: {why}")))
             .collect();
     }
     Ok(failing)

@@ -1,7 +1,6 @@
 //! The options of the `validate` step.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use gristmill_core::{Mistake, Pointer, Severity};
 use indexmap::IndexMap;
@@ -22,7 +21,6 @@ use crate::rule::{Rules, first};
 pub struct Options {
     /// Rules by column: one, or a list of them.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
-    #[schemars(with = "BTreeMap<String, Rules>")]
     pub rules: IndexMap<String, Rules>,
     /// Rules about several columns of a record.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -75,7 +75,7 @@ impl Condition {
             [a] => Ok(one(a)),
             [a, "*", b] => Ok(two(a, b).map(|(a, b)| a * b)),
             [a, "/", b] => match two(a, b) {
-                Some((_, 0.0)) => Err("division by zero".to_owned()),
+                Some((_, 0.0)) => Err(format!("division by zero in `{}`", self.text)),
                 pair => Ok(pair.map(|(a, b)| a / b)),
             },
             _ => panic!("{words:?}"),

@@ -218,7 +218,7 @@ fn expressions_judge_fields_and_records() {
             "1 a.expr: `3` fails `a < b`",
             "1 -.ratio: fails `a / b < 1` with a = `3`, b = `2`",
             "2 a.expr: `1` fails `a < b`",
-            "2 -.ratio: `a / b < 1` cannot be computed: division by zero",
+            "2 -.ratio: cannot be computed: division by zero in `a / b < 1`",
             "4 -.cap: too much",
         ]
     );
