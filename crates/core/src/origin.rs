@@ -29,6 +29,7 @@ pub struct Place {
 enum Content {
     Text { bytes: Bytes, offset: u64, spans: Vec<Span>, line_end: u8 },
     Columns(RecordBatch),
+    Kept { raw: Bytes, location: Location },
 }
 
 /// The provenance of one decoded batch: which source, which records, and the records as they
@@ -78,6 +79,12 @@ impl Origin {
         Self { source, content: Content::Columns(columns), place: OnceLock::new() }
     }
 
+    /// One record whose batch is gone: its text and its location were kept elsewhere in the
+    /// meantime, for example beside a staging table.
+    pub fn kept(source: Arc<str>, raw: Bytes, location: Location) -> Self {
+        Self { source, content: Content::Kept { raw, location }, place: OnceLock::new() }
+    }
+
     /// The source's name: a path as the user wrote it, or a table.
     pub fn source(&self) -> &Arc<str> {
         &self.source
@@ -88,6 +95,7 @@ impl Origin {
         match &self.content {
             Content::Text { spans, .. } => spans.len(),
             Content::Columns(columns) => columns.num_rows(),
+            Content::Kept { .. } => 1,
         }
     }
 
@@ -96,11 +104,11 @@ impl Origin {
         self.len() == 0
     }
 
-    /// Number of lines that end in the text; 0 for columns.
+    /// Number of lines that end in the text; 0 for columns and for a kept record.
     pub fn line_count(&self) -> u64 {
         match &self.content {
             Content::Text { bytes, line_end, .. } => count(bytes, *line_end),
-            Content::Columns(_) => 0,
+            Content::Columns(_) | Content::Kept { .. } => 0,
         }
     }
 
@@ -109,6 +117,7 @@ impl Origin {
         match &self.content {
             Content::Text { bytes, spans, .. } => bytes.len() + spans.len() * size_of::<Span>(),
             Content::Columns(columns) => columns.get_array_memory_size(),
+            Content::Kept { raw, .. } => raw.len(),
         }
     }
 
@@ -133,6 +142,7 @@ impl Origin {
                 String::from_utf8_lossy(&bytes[start..start + span.len as usize]).into_owned()
             }
             Content::Columns(columns) => json::row_to_string(columns, ordinal),
+            Content::Kept { raw, .. } => String::from_utf8_lossy(raw).into_owned(),
         }
     }
 
@@ -141,6 +151,7 @@ impl Origin {
         match &self.content {
             Content::Text { spans, .. } => Some(spans[ordinal].len as usize),
             Content::Columns(_) => None,
+            Content::Kept { location, .. } => location.length.map(|length| length as usize),
         }
     }
 
@@ -162,6 +173,9 @@ impl Locator {
     /// Where the record with this ordinal stood. Before [`Origin::set_place`], numbers count from
     /// the start of the batch.
     pub fn locate(&mut self, origin: &Arc<Origin>, ordinal: usize) -> Location {
+        if let Content::Kept { location, .. } = &origin.content {
+            return location.clone();
+        }
         let place = origin.place.get().copied().unwrap_or(Place { first_record: 1, first_line: 1 });
         let record = place.first_record + ordinal as u64;
         let Content::Text { bytes, offset, spans, line_end } = &origin.content else {
@@ -210,5 +224,19 @@ mod tests {
         assert_eq!((second.record, second.line), (12, Some(22)));
         assert_eq!(origin.raw(1), "\"b\nb\",2");
         assert_eq!(origin.line_count(), 4);
+    }
+
+    #[test]
+    fn a_kept_record_is_where_it_was() {
+        let text = Bytes::from_static(b"a,1\n\"b\nb\",2\n");
+        let spans = vec![Span { start: 0, len: 3 }, Span { start: 4, len: 7 }];
+        let origin = Arc::new(Origin::text("x.csv".into(), text, 100, spans, b'\n'));
+        origin.set_place(Place { first_record: 11, first_line: 21 });
+        let location = origin.locate(1);
+        let raw = Bytes::from(origin.raw(1));
+        let kept = Arc::new(Origin::kept(Arc::clone(origin.source()), raw, location.clone()));
+        assert_eq!(kept.locate(0), location);
+        assert_eq!((kept.raw(0), kept.raw_len(0)), (origin.raw(1), origin.raw_len(1)));
+        assert_eq!(kept.len(), 1);
     }
 }
