@@ -1,0 +1,311 @@
+//! A folder of files: `part-00000.parquet`, in folders by partition where there are any.
+//!
+//! The whole folder is built under a hidden name. In mode `replace` it then changes places with
+//! the old folder in one step. In mode `append` its files are renamed into the existing folder one
+//! by one, under names that contain the run's id: each appears whole, but a run killed in the
+//! middle of publishing has shown some of them.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_schema::Schema;
+use gristmill_core::{
+    Encoded, Encoder, Error, ErrorKind, Findings, Loaded, Loader, PublishedFile, Result,
+};
+use gristmill_format::{Sink, Writer};
+use indexmap::IndexMap;
+
+use super::options::Mode;
+use super::partition::{Pieces, Splitter};
+use super::{extensions, failed};
+use crate::hidden::{self, Beside, Hidden};
+
+/// Files that are written to at the same time. Records of a partition whose file was closed to
+/// make room go into its next file.
+const MAX_OPEN: usize = 64;
+
+pub(crate) struct Folder {
+    name: String,
+    path: PathBuf,
+    mode: Mode,
+    run: String,
+    writer: Arc<dyn Writer>,
+    encoder: Arc<Splitter>,
+    /// What file names end in.
+    end: String,
+    max_file_size: Option<u64>,
+    partitioned: bool,
+    hidden: Hidden,
+    /// Files being written, by partition; the one used last is the last.
+    open: IndexMap<String, Part>,
+    /// Files begun in each partition.
+    begun: IndexMap<String, u32>,
+    /// Files that are complete.
+    files: Vec<Part>,
+    rejected: u64,
+    prepared: bool,
+}
+
+struct Part {
+    /// Its path below the folder.
+    path: PathBuf,
+    sink: Option<Box<dyn Sink>>,
+    records: u64,
+    bytes: u64,
+}
+
+/// How a folder is written.
+pub(crate) struct Plan<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) path: PathBuf,
+    pub(crate) mode: Mode,
+    pub(crate) run: &'a str,
+    pub(crate) partition_by: &'a [String],
+    pub(crate) max_file_size: Option<u64>,
+    pub(crate) format: gristmill_format::Format,
+    pub(crate) compression: gristmill_format::Compression,
+}
+
+impl Folder {
+    pub(crate) fn open(plan: Plan<'_>, schema: &Schema, writer: Arc<dyn Writer>) -> Result<Self> {
+        refuse_what_is_not_ours(plan.name, &plan.path, plan.mode)?;
+        let hidden = Beside::new(&plan.path)?.folder(plan.run)?;
+        Ok(Self {
+            name: plan.name.to_owned(),
+            path: plan.path,
+            mode: plan.mode,
+            run: plan.run.to_owned(),
+            encoder: Arc::new(Splitter::new(schema, plan.partition_by, Arc::clone(&writer))),
+            writer,
+            end: extensions(plan.format, plan.compression),
+            max_file_size: plan.max_file_size,
+            partitioned: !plan.partition_by.is_empty(),
+            hidden,
+            open: IndexMap::new(),
+            begun: IndexMap::new(),
+            files: Vec::new(),
+            rejected: 0,
+            prepared: false,
+        })
+    }
+
+    fn write(&mut self, partition: String, encoded: Encoded) -> Result<()> {
+        if let Some((partition, part)) = self.open.shift_remove_entry(&partition) {
+            if self.has_room(&part, &encoded) {
+                self.open.insert(partition, part);
+            } else {
+                self.complete(part)?;
+            }
+        }
+        if !self.open.contains_key(&partition) {
+            let part = self.begin(&partition)?;
+            self.open.insert(partition.clone(), part);
+            if self.open.len() > MAX_OPEN
+                && let Some((_, oldest)) = self.open.shift_remove_index(0)
+            {
+                self.complete(oldest)?;
+            }
+        }
+        if let Some(Part { sink: Some(sink), records, path, .. }) = self.open.get_mut(&partition) {
+            *records += encoded.records;
+            sink.append(encoded).map_err(|e| failed(&below(&self.name, path), e))?;
+        }
+        Ok(())
+    }
+
+    /// A file takes at least one piece, and no further one that takes it past the size.
+    fn has_room(&self, part: &Part, next: &Encoded) -> bool {
+        let written = part.sink.as_ref().map_or(0, |sink| sink.bytes_written());
+        part.records == 0 || self.max_file_size.is_none_or(|max| written + next.bytes <= max)
+    }
+
+    fn begin(&mut self, partition: &str) -> Result<Part> {
+        let number = self.begun.entry(partition.to_owned()).or_insert(0);
+        let file = match self.mode {
+            Mode::Replace => format!("part-{number:05}{}", self.end),
+            Mode::Append => format!("part-{}-{number:05}{}", self.run, self.end),
+        };
+        *number += 1;
+        let path = Path::new(partition).join(file);
+        let target = self.hidden.path().join(&path);
+        let writing = |e| failed(&below(&self.name, &path), Error::io("cannot create it", e));
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder).map_err(writing)?;
+        }
+        let out = BufWriter::with_capacity(32 << 10, File::create_new(&target).map_err(writing)?);
+        let sink =
+            self.writer.sink(Box::new(out)).map_err(|e| failed(&below(&self.name, &path), e))?;
+        Ok(Part { path, sink: Some(sink), records: 0, bytes: 0 })
+    }
+
+    fn complete(&mut self, mut part: Part) -> Result<()> {
+        if let Some(sink) = part.sink.take() {
+            part.bytes = sink.finish().map_err(|e| failed(&below(&self.name, &part.path), e))?;
+        }
+        self.files.push(part);
+        Ok(())
+    }
+
+    /// Renames the files into the existing folder, or puts back those it could.
+    fn publish_into(&mut self) -> Result<()> {
+        for (i, part) in self.files.iter().enumerate() {
+            if let Err(e) = move_into(&self.hidden.path().join(&part.path), &self.path, &part.path)
+            {
+                for part in &self.files[..i] {
+                    let _ =
+                        fs::rename(self.path.join(&part.path), self.hidden.path().join(&part.path));
+                }
+                let name = below(&self.name, &part.path);
+                return Err(Error::io(format!("cannot publish `{name}`"), e));
+            }
+        }
+        for folder in folders(self.files.iter().map(|part| part.path.as_path())) {
+            let _ = hidden::sync(&self.path.join(folder)); // it is shown by now
+        }
+        self.hidden.keep_folders();
+        Ok(())
+    }
+}
+
+impl Loader for Folder {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn encoder(&self) -> Arc<dyn Encoder> {
+        Arc::clone(&self.encoder) as Arc<dyn Encoder>
+    }
+
+    fn append(&mut self, part: Encoded, findings: &mut Findings) -> Result<()> {
+        let pieces = part
+            .payload
+            .downcast::<Pieces>()
+            .map_err(|_| Error::internal("a folder was given what another encoder made"))?;
+        for (partition, encoded) in pieces.pieces {
+            self.write(partition, encoded)?;
+        }
+        self.rejected += pieces.rejects.len() as u64;
+        pieces.rejects.into_iter().for_each(|reject| findings.reject(reject));
+        Ok(())
+    }
+
+    fn prepare(&mut self, _: &mut Findings) -> Result<()> {
+        if !self.partitioned && self.begun.is_empty() {
+            let empty = self.begin("")?; // the header and the schema, as for a single file
+            self.complete(empty)?;
+        }
+        for (_, part) in std::mem::take(&mut self.open) {
+            self.complete(part)?;
+        }
+        self.files.sort_by(|a, b| a.path.cmp(&b.path));
+        for part in &self.files {
+            hidden::sync(&self.hidden.path().join(&part.path))?;
+        }
+        for folder in folders(self.files.iter().map(|part| part.path.as_path())) {
+            hidden::sync(&self.hidden.path().join(folder))?;
+        }
+        refuse_what_is_not_ours(&self.name, &self.path, self.mode)?;
+        self.prepared = true;
+        Ok(())
+    }
+
+    fn publish(&mut self) -> Result<Loaded> {
+        if !self.prepared {
+            return Err(Error::internal(format!("`{}` was published unprepared", self.name)));
+        }
+        if self.mode == Mode::Append && self.path.is_dir() {
+            self.publish_into()?;
+        } else {
+            self.hidden.replace_folder(&self.path)?;
+        }
+        let files: Vec<PublishedFile> = self
+            .files
+            .iter()
+            .map(|part| PublishedFile {
+                path: self.path.join(&part.path),
+                records: part.records,
+                bytes: part.bytes,
+            })
+            .collect();
+        Ok(Loaded {
+            inserted: files.iter().map(|file| file.records).sum(),
+            bytes: files.iter().map(|file| file.bytes).sum(),
+            files,
+            ..Loaded::default()
+        })
+    }
+
+    fn abort(self: Box<Self>) {}
+}
+
+/// The folders of some files, the outermost (empty) one included, inner ones first.
+fn folders<'a>(files: impl Iterator<Item = &'a Path>) -> Vec<&'a Path> {
+    let mut folders: Vec<&Path> =
+        files.flat_map(|file| file.ancestors().skip(1)).chain([Path::new("")]).collect();
+    folders.sort_by(|a, b| b.cmp(a));
+    folders.dedup();
+    folders
+}
+
+/// Renames a file into a folder, making the folders between. A link there is not followed.
+fn move_into(from: &Path, folder: &Path, path: &Path) -> io::Result<()> {
+    let mut at = folder.to_path_buf();
+    for part in path.parent().unwrap_or(Path::new("")) {
+        at.push(part);
+        match fs::symlink_metadata(&at) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotADirectory,
+                    format!("`{}` is not a folder", at.display()),
+                ));
+            }
+            Err(_) => fs::create_dir(&at)?,
+        }
+    }
+    fs::rename(from, folder.join(path))
+}
+
+fn below(name: &str, path: &Path) -> String {
+    format!("{}/{}", name.trim_end_matches('/'), path.display())
+}
+
+/// A folder is only written to when it can be, and only replaced when all that is in it looks like
+/// the output of an earlier run.
+fn refuse_what_is_not_ours(name: &str, path: &Path, mode: Mode) -> Result<()> {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
+    if mode == Mode::Append && metadata.is_symlink() {
+        return Err(Error::new(ErrorKind::Destination, format!("`{name}` is a link"))
+            .hint("name the folder that it points to: links are not followed when writing"));
+    }
+    if metadata.is_file() {
+        return Err(Error::new(ErrorKind::Destination, format!("`{name}` is a file")).hint(
+            "this destination is a folder of files; name another path, or remove the file first",
+        ));
+    }
+    if !metadata.is_dir() || mode == Mode::Append {
+        return Ok(());
+    }
+    let entries =
+        fs::read_dir(path).map_err(|e| Error::io(format!("cannot list the folder `{name}`"), e))?;
+    for entry in entries.flatten() {
+        let file = entry.file_name();
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let text = file.to_string_lossy();
+        let ours = if is_folder {
+            text.contains('=')
+        } else {
+            text.starts_with("part-") || text == "_SUCCESS"
+        };
+        if !ours && !hidden::is_hidden(&file) {
+            return Err(Error::new(
+                ErrorKind::Destination,
+                format!("`{name}` has other files in it, for example `{text}`"),
+            )
+            .hint("replacing the folder would delete them: name a folder of its own"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Files: one file, a folder of parts, or the standard output.
+//!
+//! Everything is written under a hidden name beside the destination and published by renaming, so
+//! that a reader sees the old files or the new ones. `single` writes one file, `folder` many
+//! in a folder, `stdout` spools what goes to the standard output.
+
+mod folder;
+mod options;
+pub mod partition;
+mod single;
+mod stdout;
+
+use std::path::Path;
+
+use arrow_schema::SchemaRef;
+use gristmill_core::{Error, LoadContext, Loader, LoaderKind, Result};
+use gristmill_format::{Compression, Format};
+use serde_json::Value;
+
+pub use options::{Mode, Options};
+
+use crate::reading;
+
+/// The registry entry.
+pub const KIND: LoaderKind = LoaderKind {
+    name: "file",
+    about: "Writes a file, a folder of files, or the standard output.",
+    example: "file: out/funds.csv.gz\nmode: replace\n",
+    schema: |generator| generator.subschema_for::<Options>(),
+    check: |item| reading::check(item, Options::check),
+    bind: |item, schema| reading::check(item, |options: &Options| options.bind(schema)),
+    open: |item, schema, context| reading::options::<Options>(item)?.open(schema, context),
+};
+
+/// A file to load into, for the library: `File::create("output.json")?`.
+///
+/// ```
+/// # use gristmill_load::File;
+/// let file = File::create("out/funds.parquet")?.partition_by(["currency"]);
+/// assert_eq!(file.item()["partition_by"][0], "currency");
+/// assert!(File::create("out/funds.xyz").is_err());
+/// # Ok::<(), gristmill_core::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct File {
+    options: Options,
+}
+
+impl File {
+    /// A file whose format and compression its name says. It is written when the run is published,
+    /// and replaces what is there.
+    ///
+    /// # Errors
+    /// When the name says no format: see [`File::with_options`].
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        Self::with_options(Options::new(path.as_ref().to_string_lossy()))
+    }
+
+    /// A file with the options of the pipeline file.
+    ///
+    /// # Errors
+    /// When they contradict each other; the first mistake.
+    pub fn with_options(options: Options) -> Result<Self> {
+        match options.check().into_iter().next() {
+            Some(mistake) => Err(reading::wrong(mistake)),
+            None => Ok(Self { options }),
+        }
+    }
+
+    /// Writes a folder instead, with one folder for each value of these columns.
+    #[must_use]
+    pub fn partition_by<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
+        self.options.partition_by = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The item of the pipeline file that says the same.
+    pub fn item(&self) -> Value {
+        serde_json::to_value(&self.options).unwrap_or_default()
+    }
+
+    /// Opens it for batches of this schema.
+    ///
+    /// # Errors
+    /// When the destination cannot be written, or does not fit the schema.
+    pub fn open(&self, schema: &SchemaRef, context: &LoadContext<'_>) -> Result<Box<dyn Loader>> {
+        self.options.open(schema, context)
+    }
+}
+
+/// Adds the path to an error that a writer met, and what to do when the disk is full.
+fn failed(path: &str, error: Error) -> Error {
+    let full = std::iter::successors(Some(&error as &(dyn std::error::Error + 'static)), |error| {
+        error.source()
+    })
+    .filter_map(|error| error.downcast_ref::<std::io::Error>())
+    .any(|error| {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(error.kind(), StorageFull | QuotaExceeded)
+    });
+    let hint = match error.hint_text() {
+        _ if full => Some("the disk is full; nothing was published".to_owned()),
+        hint => hint.map(ToOwned::to_owned),
+    };
+    let outer = Error::new(error.kind(), format!("cannot write `{path}`")).caused_by(error);
+    match hint {
+        Some(hint) => outer.hint(hint),
+        None => outer,
+    }
+}
+
+/// The extensions of a file: `.csv.gz`.
+fn extensions(format: Format, compression: Compression) -> String {
+    let compressed = match compression {
+        Compression::None => "",
+        Compression::Gzip => ".gz",
+        Compression::Zstd => ".zst",
+        Compression::Bzip2 => ".bz2",
+        Compression::Lz4 => ".lz4",
+    };
+    format!(".{}{compressed}", format.extension())
+}

@@ -1,0 +1,111 @@
+//! One file, published by a rename.
+
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gristmill_core::{
+    Encoded, Encoder, Error, ErrorKind, Findings, Loaded, Loader, PublishedFile, Result,
+};
+use gristmill_format::{Sink, Writer};
+
+use super::failed;
+use crate::hidden::{Beside, Hidden};
+
+pub(crate) struct Single {
+    name: String,
+    path: PathBuf,
+    writer: Arc<dyn Writer>,
+    sink: Option<Box<dyn Sink>>,
+    file: File,
+    hidden: Hidden,
+    records: u64,
+    bytes: u64,
+}
+
+impl Single {
+    pub(crate) fn open(
+        name: &str,
+        path: PathBuf,
+        run: &str,
+        writer: Arc<dyn Writer>,
+    ) -> Result<Self> {
+        refuse_what_is_no_file(name, &path)?;
+        let (file, hidden) = Beside::new(&path)?.file(run)?;
+        let copy = file.try_clone().map_err(|e| Error::io(format!("cannot write `{name}`"), e))?;
+        let out = BufWriter::with_capacity(64 << 10, copy);
+        let sink = writer.sink(Box::new(out)).map_err(|e| failed(name, e))?;
+        Ok(Self {
+            name: name.to_owned(),
+            path,
+            writer,
+            sink: Some(sink),
+            file,
+            hidden,
+            records: 0,
+            bytes: 0,
+        })
+    }
+}
+
+/// A rename would replace a device or a pipe just as well as a file.
+fn refuse_what_is_no_file(name: &str, path: &std::path::Path) -> Result<()> {
+    let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
+    if metadata.is_dir() {
+        return Err(Error::new(ErrorKind::Configuration, format!("`{name}` is a folder"))
+            .hint("name a file in it; `partition_by` or `max_file_size` write a folder of files"));
+    }
+    if !metadata.is_file() {
+        return Err(Error::new(ErrorKind::Configuration, format!("`{name}` is not a file"))
+            .hint("write to `-` for the standard output; devices and pipes are not replaced"));
+    }
+    Ok(())
+}
+
+impl Loader for Single {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn encoder(&self) -> Arc<dyn Encoder> {
+        self.writer.encoder()
+    }
+
+    fn append(&mut self, part: Encoded, _: &mut Findings) -> Result<()> {
+        let sink = self.sink.as_mut().ok_or_else(after_the_end)?;
+        self.records += part.records;
+        sink.append(part).map_err(|e| failed(&self.name, e))
+    }
+
+    fn prepare(&mut self, _: &mut Findings) -> Result<()> {
+        let sink = self.sink.take().ok_or_else(after_the_end)?;
+        self.bytes = sink.finish().map_err(|e| failed(&self.name, e))?;
+        self.file
+            .sync_all()
+            .map_err(|e| failed(&self.name, Error::io("cannot flush it to the disk", e)))
+    }
+
+    fn publish(&mut self) -> Result<Loaded> {
+        if self.sink.is_some() {
+            return Err(Error::internal(format!("`{}` was published unprepared", self.name)));
+        }
+        self.hidden.replace_file(&self.path)?;
+        Ok(Loaded {
+            inserted: self.records,
+            bytes: self.bytes,
+            files: vec![PublishedFile {
+                path: self.path.clone(),
+                records: self.records,
+                bytes: self.bytes,
+            }],
+            ..Loaded::default()
+        })
+    }
+
+    fn abort(self: Box<Self>) {}
+}
+
+pub(crate) fn after_the_end() -> Error {
+    Error::internal("a destination was written to after it was finished")
+}

@@ -1,0 +1,36 @@
+//! From an item of the pipeline file to checked options.
+
+use gristmill_core::{Error, ErrorKind, Mistake, Pointer, Result};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Mistakes in an item that fits its schema; one that does not is itself a mistake.
+pub(crate) fn check<O: DeserializeOwned>(
+    item: &Value,
+    mistakes: impl FnOnce(&O) -> Vec<Mistake>,
+) -> Vec<Mistake> {
+    match O::deserialize(item) {
+        Ok(options) => mistakes(&options),
+        Err(e) => vec![Mistake::new(Pointer::root(), e.to_string())],
+    }
+}
+
+/// The options of an item.
+pub(crate) fn options<O: DeserializeOwned>(item: &Value) -> Result<O> {
+    O::deserialize(item).map_err(|e| Error::new(ErrorKind::Configuration, e.to_string()))
+}
+
+/// A mistake as an error, for definitions that are made by code.
+pub(crate) fn wrong(mistake: Mistake) -> Error {
+    let error = Error::new(ErrorKind::Configuration, mistake.to_string());
+    match mistake.hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// Names for a message: `a`, `b`, `c`.
+pub(crate) fn listed<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{}`", name.as_ref())).collect();
+    names.join(", ")
+}

@@ -1,0 +1,225 @@
+//! From the staging table into the target, in ranges of records.
+//!
+//! A range is one attempt behind a savepoint. When the database refuses it, it is halved until the
+//! refused records stand alone; each is rejected with the database's own message, and the others
+//! are loaded.
+
+use gristmill_core::{Error, ErrorKind, Findings, Reason, Reject, Result, Stage as RunStage};
+use rusqlite::{Connection, ErrorCode};
+use serde::{Deserialize, Serialize};
+
+use super::stage::Stage;
+use super::target::Target;
+use super::{quoted, refused};
+use crate::table::Mode;
+
+/// Records in one attempt.
+const RANGE: i64 = 8192;
+
+/// What became of the staged records, as `gristmill_loads` keeps it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    pub(crate) inserted: u64,
+    pub(crate) updated: u64,
+    pub(crate) unchanged: u64,
+    /// Records that the database refused, by their number, with its message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) refused: Vec<(i64, String)>,
+}
+
+pub(crate) struct Merge<'a> {
+    connection: &'a Connection,
+    table: &'a str,
+    /// Changes the rows that are there and differ; none when all columns are keys.
+    update: Option<String>,
+    insert: String,
+    count: String,
+    outcome: Outcome,
+    /// Memory that refused records may take until they are written down.
+    room: u64,
+}
+
+impl<'a> Merge<'a> {
+    pub(crate) fn new(
+        connection: &'a Connection,
+        target: &'a Target,
+        stage: &Stage,
+        mode: Mode,
+        room: u64,
+    ) -> Self {
+        let table = format!("main.{}", quoted(&target.name));
+        let staged = &stage.table;
+        let range = "s.seq BETWEEN ?1 AND ?2 AND s.dup = 0";
+        let names: Vec<String> = target.columns.iter().map(|c| quoted(&c.name)).collect();
+        let values: Vec<String> = (0..names.len()).map(|i| format!("s.c{i}")).collect();
+        // The unary plus keeps the planner from walking the table to look up staged rows.
+        let same_key: Vec<String> = target
+            .keys()
+            .map(|i| {
+                let collation = target.columns[i].key.as_deref().unwrap_or("BINARY");
+                format!("t.{} = +s.c{i} COLLATE {}", names[i], quoted(collation))
+            })
+            .collect();
+        let same_key = same_key.join(" AND ");
+        let others: Vec<usize> =
+            (0..names.len()).filter(|&i| target.columns[i].key.is_none()).collect();
+        let set: Vec<String> = others.iter().map(|&i| format!("{} = s.c{i}", names[i])).collect();
+        let differs: Vec<String> = others
+            .iter()
+            .map(|&i| format!("t.{} IS NOT s.c{i} COLLATE BINARY", names[i]))
+            .collect();
+        let upsert = mode == Mode::Upsert;
+        let is_new = if upsert {
+            format!(" AND NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same_key})")
+        } else {
+            String::new()
+        };
+        Self {
+            connection,
+            table: &target.name,
+            update: (upsert && !others.is_empty()).then(|| {
+                format!(
+                    "UPDATE {table} AS t SET {} FROM {staged} AS s WHERE {range} AND {same_key} AND ({})",
+                    set.join(", "),
+                    differs.join(" OR ")
+                )
+            }),
+            insert: format!(
+                "INSERT INTO {table} ({}) SELECT {} FROM {staged} AS s WHERE {range}{is_new} ORDER BY s.seq",
+                names.join(", "),
+                values.join(", ")
+            ),
+            count: format!("SELECT count(*) FROM {staged} AS s WHERE {range}"),
+            outcome: Outcome::default(),
+            room,
+        }
+    }
+
+    /// Merges all staged records.
+    pub(crate) fn run(mut self, stage: &mut Stage, findings: &mut Findings) -> Result<Outcome> {
+        let mut first = 1;
+        while first <= stage.last {
+            let last = (first + RANGE - 1).min(stage.last);
+            self.load(first, last, stage, findings)?;
+            first = last + 1;
+        }
+        Ok(self.outcome)
+    }
+
+    fn load(
+        &mut self,
+        first: i64,
+        last: i64,
+        stage: &mut Stage,
+        findings: &mut Findings,
+    ) -> Result<()> {
+        let Err(error) = self.attempt(first, last) else { return Ok(()) };
+        self.undo()?;
+        if !is_refusal(&error) {
+            return Err(refused(&format!("cannot load table `{}`", self.table), error));
+        }
+        if first < last {
+            let middle = first + (last - first) / 2;
+            self.load(first, middle, stage, findings)?;
+            return self.load(middle + 1, last, stage, findings);
+        }
+        let message = message(&error);
+        self.take_out(first, message, stage, findings)
+    }
+
+    fn attempt(&mut self, first: i64, last: i64) -> rusqlite::Result<()> {
+        let execute = |sql: &str| -> rusqlite::Result<u64> {
+            Ok(self.connection.prepare_cached(sql)?.execute([first, last])? as u64)
+        };
+        self.connection.execute_batch("SAVEPOINT gristmill")?;
+        let records: i64 = self
+            .connection
+            .prepare_cached(&self.count)?
+            .query_row([first, last], |row| row.get(0))?;
+        let updated = match &self.update {
+            Some(update) => execute(update)?,
+            None => 0,
+        };
+        let inserted = execute(&self.insert)?;
+        self.connection.execute_batch("RELEASE gristmill")?;
+        self.outcome.updated += updated;
+        self.outcome.inserted += inserted;
+        self.outcome.unchanged += records as u64 - updated - inserted;
+        Ok(())
+    }
+
+    fn undo(&self) -> Result<()> {
+        if self.connection.is_autocommit() {
+            return Err(Error::new(
+                ErrorKind::Destination,
+                format!("the database rolled the load of table `{}` back", self.table),
+            )
+            .hint("a trigger or a constraint says ROLLBACK; say ABORT, and only the record is refused"));
+        }
+        self.connection
+            .execute_batch("ROLLBACK TO gristmill; RELEASE gristmill")
+            .map_err(|e| refused(&format!("cannot load table `{}`", self.table), e))
+    }
+
+    fn take_out(
+        &mut self,
+        seq: i64,
+        message: String,
+        stage: &mut Stage,
+        findings: &mut Findings,
+    ) -> Result<()> {
+        let size = reject_refused(self.connection, seq, &message, stage, findings)?;
+        self.outcome.refused.push((seq, message));
+        let Some(room) = self.room.checked_sub(size) else {
+            return Err(Error::new(
+                ErrorKind::Destination,
+                format!(
+                    "table `{}` refuses more records than memory holds: {} so far",
+                    self.table,
+                    self.outcome.refused.len()
+                ),
+            )
+            .hint("validate the records before they are loaded, or raise `limits.memory`"));
+        };
+        self.room = room;
+        Ok(())
+    }
+}
+
+/// Rejects a staged record and answers the memory that it takes.
+pub(crate) fn reject_refused(
+    connection: &Connection,
+    seq: i64,
+    message: &str,
+    stage: &mut Stage,
+    findings: &mut Findings,
+) -> Result<u64> {
+    let at = stage
+        .place(connection, seq)
+        .map_err(|e| refused("cannot read staged records", e))?
+        .ok_or_else(|| Error::internal("a refused record is not staged"))?;
+    let origin = stage
+        .spool
+        .origin(at)
+        .map_err(|e| Error::io("cannot read a temporary file of staged records", e))?;
+    let size = (origin.byte_size() + message.len() + 512) as u64;
+    let reason = Reason::record("database", message);
+    findings.reject(Reject { origin, ordinal: 0, stage: RunStage::Load, errors: vec![reason] });
+    Ok(size)
+}
+
+/// Whether the database refuses what is in the records, and not the load as such.
+fn is_refusal(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(
+        code,
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
+    )
+}
+
+fn message(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),
+        error => error.to_string(),
+    }
+}

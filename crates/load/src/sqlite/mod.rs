@@ -1,0 +1,242 @@
+//! SQLite: records are staged as they come, merged in one transaction and published by its commit.
+//!
+//! Staging happens in a temporary database of the connection and takes no lock; the transaction
+//! that merges is short. Readers wait or see the old rows until the commit. Neither the journal
+//! mode nor `synchronous` of a database is changed; foreign keys are enforced.
+//!
+//! Values are stored exactly. Where a created column cannot hold a type, it holds its text: see
+//! the declared types of a created table in the option reference. A column of an existing table
+//! keeps its own affinity, so that a decimal in a column declared `DECIMAL` becomes what SQLite
+//! makes of it.
+
+mod cells;
+mod loads;
+mod merge;
+mod session;
+mod spool;
+mod stage;
+mod target;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use gristmill_core::{
+    Batch, Encoded, Encoder, Error, ErrorKind, Findings, LoadContext, Loaded, Loader, Part, Result,
+};
+use rusqlite::ErrorCode;
+
+pub use loads::committed;
+
+use loads::Context;
+use merge::{Merge, Outcome, reject_refused};
+use session::Shared;
+use stage::Stage;
+use target::Target;
+
+use crate::table::{Create, Mode, Options};
+
+/// The table that records loads.
+pub(crate) const LOADS: &str = loads::TABLE;
+/// SQLite allows 2,000; staging adds some.
+pub(crate) const MAX_COLUMNS: usize = 1990;
+
+/// A load of one table.
+pub(crate) struct Sqlite {
+    name: String,
+    options: Options,
+    schema: SchemaRef,
+    context: Context,
+    target: Target,
+    shared: Shared,
+    stage: Stage,
+    /// Memory that rejects of the merge may take.
+    room: u64,
+    prepared: Option<(u64, Outcome)>,
+}
+
+impl Sqlite {
+    pub(crate) fn open(
+        options: &Options,
+        path: PathBuf,
+        schema: &SchemaRef,
+        context: &LoadContext<'_>,
+    ) -> Result<Self> {
+        let name = path.display().to_string();
+        let may_create = options.create == Create::IfMissing;
+        let shared = Shared::join(&name, &context.base.join(path), may_create, context)?;
+        let mut session = shared.lock();
+        let target = Target::inspect(session.connection()?, options, schema)?;
+        let number = session.claim(&options.table)?;
+        let stage = Stage::create(session.connection()?, number, &target, options, schema);
+        let stage = stage.inspect_err(|_| session.release(&options.table))?;
+        drop(session);
+        Ok(Self {
+            name: options.table.clone(),
+            options: options.clone(),
+            schema: Arc::clone(schema),
+            context: Context::new(context, options.mode),
+            target,
+            shared,
+            stage,
+            room: context.memory.0 / 4,
+            prepared: None,
+        })
+    }
+
+    fn merge(&mut self, findings: &mut Findings) -> Result<(u64, Outcome)> {
+        let mut session = self.shared.lock();
+        let transaction = session.begin()?;
+        let connection = session.connection()?;
+        loads::create(connection)?;
+        let earlier = loads::find(connection, &self.context.run, &self.target.name)?;
+        if let Some(earlier) = earlier {
+            for (seq, message) in &earlier.refused {
+                reject_refused(connection, *seq, message, &mut self.stage, findings)?;
+            }
+            return Ok((transaction, earlier));
+        }
+        if Target::inspect(connection, &self.options, &self.schema)? != self.target {
+            return Err(Error::new(
+                ErrorKind::Transient,
+                format!("table `{}` was changed during the run", self.name),
+            )
+            .hint("run again"));
+        }
+        let writing = |e| refused(&format!("cannot write table `{}`", self.name), e);
+        if !self.target.exists {
+            let sql = self.target.create_statement(&self.options.keys);
+            connection.execute_batch(&sql).map_err(writing)?;
+        }
+        if self.options.mode == Mode::Replace {
+            let sql = format!("DELETE FROM main.{}", quoted(&self.target.name));
+            connection.execute_batch(&sql).map_err(writing)?;
+        }
+        let merge = Merge::new(connection, &self.target, &self.stage, self.options.mode, self.room);
+        let outcome = merge.run(&mut self.stage, findings)?;
+        loads::record(connection, &self.context, &self.target.name, &outcome)?;
+        Ok((transaction, outcome))
+    }
+}
+
+impl Loader for Sqlite {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn encoder(&self) -> Arc<dyn Encoder> {
+        Arc::new(Batches)
+    }
+
+    fn append(&mut self, part: Encoded, findings: &mut Findings) -> Result<()> {
+        let batches = part
+            .payload
+            .downcast::<Vec<Batch>>()
+            .map_err(|_| Error::internal("a table was given what another encoder made"))?;
+        let session = self.shared.lock();
+        self.stage.add(session.connection()?, &batches, findings)
+    }
+
+    fn prepare(&mut self, findings: &mut Findings) -> Result<()> {
+        let merged = self.merge(findings);
+        if merged.is_err() {
+            self.shared.lock().roll_back();
+        }
+        self.prepared = Some(merged?);
+        Ok(())
+    }
+
+    fn publish(&mut self) -> Result<Loaded> {
+        let Some((transaction, outcome)) = &self.prepared else {
+            return Err(Error::internal(format!("`{}` was published unprepared", self.name)));
+        };
+        self.shared.lock().commit(*transaction)?;
+        Ok(Loaded {
+            inserted: outcome.inserted,
+            updated: outcome.updated,
+            unchanged: outcome.unchanged,
+            bytes: self.stage.bytes,
+            ..Loaded::default()
+        })
+    }
+
+    fn abort(self: Box<Self>) {}
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        let mut session = self.shared.lock();
+        if let Some((transaction, _)) = &self.prepared {
+            session.abandon(*transaction);
+        }
+        session.release(&self.options.table);
+        if let Ok(connection) = session.connection() {
+            self.stage.drop_table(connection);
+        }
+    }
+}
+
+/// Hands batches on: SQLite has one writer, and binding is most of the work.
+struct Batches;
+
+impl Encoder for Batches {
+    fn begin(&self) -> Box<dyn Part> {
+        Box::new(BatchesPart(Vec::new()))
+    }
+}
+
+struct BatchesPart(Vec<Batch>);
+
+impl Part for BatchesPart {
+    fn push(&mut self, batch: &Batch) -> Result<()> {
+        self.0.push(batch.clone());
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Encoded> {
+        let records = self.0.iter().map(|batch| batch.num_rows() as u64).sum();
+        let bytes = self
+            .0
+            .iter()
+            .map(|batch| batch.columns().get_array_memory_size() + batch.origin().byte_size())
+            .sum::<usize>() as u64;
+        Ok(Encoded { records, bytes, payload: Box::new(self.0) })
+    }
+}
+
+/// A name as SQL writes it.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// What the database said, as an error of the run.
+pub(crate) fn refused(what: &str, error: rusqlite::Error) -> Error {
+    let (kind, hint) = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            ErrorKind::Transient,
+            Some("another program is writing to the database; run again when it is done"),
+        ),
+        Some(ErrorCode::DiskFull) => {
+            (ErrorKind::Io, Some("the disk is full; nothing was published"))
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => (
+            ErrorKind::Permission,
+            Some(
+                "the file and its folder must be writable: SQLite keeps a journal beside the database",
+            ),
+        ),
+        Some(ErrorCode::NotADatabase) => {
+            (ErrorKind::Destination, Some("the file is not a SQLite database; name another one"))
+        }
+        Some(ErrorCode::DatabaseCorrupt) => {
+            (ErrorKind::Corrupt, Some("SQLite's `PRAGMA integrity_check` says what is damaged"))
+        }
+        Some(ErrorCode::SystemIoFailure) => (ErrorKind::Io, None),
+        _ => (ErrorKind::Destination, None),
+    };
+    let outer = Error::new(kind, what).caused_by(error);
+    match hint {
+        Some(hint) => outer.hint(hint),
+        None => outer,
+    }
+}

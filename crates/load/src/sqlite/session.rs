@@ -1,0 +1,259 @@
+//! One connection to a database for all tables that a run loads in it.
+//!
+//! SQLite has one writer at a time, so several loaders of one run share a connection and one
+//! transaction: the first to publish commits what all of them prepared.
+//!
+//! A database that does not exist yet is built under a hidden name and gets its own when it is
+//! published.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use gristmill_core::{Error, ErrorKind, LoadContext, Result};
+use rusqlite::{Connection, OpenFlags};
+
+use super::refused;
+use crate::hidden::{Beside, Hidden};
+
+/// How long another writer is waited for.
+const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 10_000 });
+
+static SESSIONS: Mutex<Vec<(Key, Weak<Mutex<Session>>)>> = Mutex::new(Vec::new());
+
+#[derive(PartialEq)]
+struct Key {
+    path: PathBuf,
+    run: String,
+}
+
+pub(crate) struct Session {
+    connection: Option<Connection>,
+    /// The database's name while it is new.
+    new: Option<Hidden>,
+    path: PathBuf,
+    name: String,
+    /// Number of the transaction that is open or comes next, from 1.
+    transaction: u64,
+    committed: Vec<u64>,
+    /// Tables being loaded, in lower case.
+    tables: Vec<String>,
+    stages: u64,
+}
+
+/// A loader's hold on a session.
+pub(crate) struct Shared {
+    session: Arc<Mutex<Session>>,
+}
+
+impl Shared {
+    /// The run's session with a database, opened if this is its first table.
+    pub(crate) fn join(
+        name: &str,
+        path: &Path,
+        may_create: bool,
+        context: &LoadContext<'_>,
+    ) -> Result<Self> {
+        let path = canonical(path);
+        let key = Key { path, run: context.run.to_owned() };
+        let mut sessions = SESSIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|(_, session)| session.strong_count() > 0);
+        let known = sessions.iter().find(|(other, _)| *other == key);
+        if let Some(session) = known.and_then(|(_, session)| session.upgrade()) {
+            return Ok(Self { session });
+        }
+        let opened = Session::open(name, &key.path, may_create, context)?;
+        let session = Arc::new(Mutex::new(opened));
+        sessions.push((key, Arc::downgrade(&session)));
+        Ok(Self { session })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Session> {
+        // A panic in another loader leaves a transaction that is never committed.
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    fn open(name: &str, path: &Path, may_create: bool, context: &LoadContext<'_>) -> Result<Self> {
+        let cannot = || format!("cannot open the database `{name}`");
+        let new = match path.metadata() {
+            Ok(metadata) if metadata.is_file() => None,
+            Ok(_) => {
+                return Err(Error::new(ErrorKind::Destination, format!("`{name}` is not a file"))
+                    .hint("name the file of a SQLite database, or one that does not exist yet"));
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && may_create => {
+                Some(Beside::new(path)?.file(context.run)?.1)
+            }
+            Err(e) => return Err(Error::io(cannot(), e)),
+        };
+        let file = new.as_ref().map_or(path, |hidden| hidden.path());
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection =
+            Connection::open_with_flags(file, flags).map_err(|e| refused(&cannot(), e))?;
+        let session = Self {
+            connection: Some(connection),
+            new,
+            path: path.to_path_buf(),
+            name: name.to_owned(),
+            transaction: 1,
+            committed: Vec::new(),
+            tables: Vec::new(),
+            stages: 0,
+        };
+        session.set_up(context).map_err(|e| refused(&cannot(), e))?;
+        if session.connection()?.is_readonly("main").unwrap_or(false) {
+            return Err(Error::new(
+                ErrorKind::Permission,
+                format!("the database `{name}` is read-only"),
+            )
+            .hint("give the user that runs the pipeline write access to the file"));
+        }
+        Ok(session)
+    }
+
+    fn set_up(&self, context: &LoadContext<'_>) -> rusqlite::Result<()> {
+        let Some(connection) = &self.connection else { return Ok(()) };
+        connection.busy_timeout(PATIENCE)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "temp_store", "FILE")?;
+        // Pages in memory, in KiB when negative: an eighth of the run's memory for the staging
+        // tables and as much for the database, within reason.
+        let kib = (context.memory.0 / 8 / 1024).clamp(2 << 10, 128 << 10) as i64;
+        connection.pragma_update(Some("temp"), "cache_size", -kib)?;
+        connection.pragma_update(Some("main"), "cache_size", -kib)?;
+        // The first look at the file: says whether it is a database at all.
+        connection.query_row("SELECT count(*) FROM main.sqlite_schema", [], |_| Ok(()))
+    }
+
+    pub(crate) fn connection(&self) -> Result<&Connection> {
+        self.connection
+            .as_ref()
+            .ok_or_else(|| Error::internal("a new database was used after it was published"))
+    }
+
+    /// Says that a table is loaded by one loader of the run, and numbers its staging table.
+    pub(crate) fn claim(&mut self, table: &str) -> Result<u64> {
+        let table = table.to_ascii_lowercase();
+        if self.tables.contains(&table) {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                format!("table `{table}` of `{}` is a destination twice", self.name),
+            )
+            .hint("each destination needs a table of its own"));
+        }
+        self.tables.push(table);
+        self.stages += 1;
+        Ok(self.stages)
+    }
+
+    pub(crate) fn release(&mut self, table: &str) {
+        let table = table.to_ascii_lowercase();
+        self.tables.retain(|other| *other != table);
+    }
+
+    /// Opens the transaction unless it is open, and answers its number.
+    pub(crate) fn begin(&mut self) -> Result<u64> {
+        let connection = self.connection()?;
+        if connection.is_autocommit() {
+            connection
+                .execute_batch("BEGIN IMMEDIATE")
+                .map_err(|e| refused(&format!("cannot write to `{}`", self.name), e))?;
+        }
+        Ok(self.transaction)
+    }
+
+    /// Takes back everything that is not committed, of all loaders.
+    pub(crate) fn roll_back(&mut self) {
+        if let Some(connection) = &self.connection
+            && !connection.is_autocommit()
+        {
+            let _ = connection.execute_batch("ROLLBACK"); // closing the connection does it too
+        }
+        self.transaction += 1;
+    }
+
+    /// Takes back the transaction with this number, unless it is committed.
+    pub(crate) fn abandon(&mut self, transaction: u64) {
+        if transaction == self.transaction {
+            self.roll_back();
+        }
+    }
+
+    /// Commits the transaction with this number, unless another loader has.
+    pub(crate) fn commit(&mut self, transaction: u64) -> Result<()> {
+        if self.committed.contains(&transaction) {
+            return Ok(());
+        }
+        if transaction != self.transaction {
+            return Err(Error::new(
+                ErrorKind::Destination,
+                format!("the load of `{}` was rolled back with another destination", self.name),
+            ));
+        }
+        let connection = self.connection()?;
+        // After a busy database the transaction is still there and can be committed again.
+        if !connection.is_autocommit() {
+            connection
+                .execute_batch("COMMIT")
+                .map_err(|e| refused(&format!("cannot commit to `{}`", self.name), e))?;
+        }
+        if let Some(hidden) = &mut self.new {
+            if let Some(connection) = self.connection.take() {
+                let _ = connection.close();
+            }
+            hidden.become_new(&self.path)?;
+            self.new = None;
+        }
+        self.committed.push(transaction);
+        self.transaction += 1;
+        Ok(())
+    }
+}
+
+/// The same path for every way to write it, also when the file does not exist yet.
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) => {
+            folder.canonicalize().map_or_else(|_| path.to_path_buf(), |folder| folder.join(name))
+        }
+        _ => path.to_path_buf(),
+    })
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.connection = None; // before its hidden file goes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gristmill_core::ByteSize;
+
+    use super::*;
+
+    #[test]
+    fn a_database_that_somebody_writes_to_is_busy_for_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        let other = Connection::open(&path).unwrap();
+        other
+            .execute_batch("CREATE TABLE t (x); BEGIN IMMEDIATE; INSERT INTO t VALUES (1)")
+            .unwrap();
+        let context = LoadContext {
+            base: folder.path(),
+            pipeline: "test",
+            run: "1",
+            started: Default::default(),
+            memory: ByteSize(64 << 20),
+        };
+        let shared = Shared::join("test.db", &path, false, &context).unwrap();
+        let error = shared.lock().begin().unwrap_err();
+        assert!(error.is_transient());
+        other.execute_batch("COMMIT").unwrap();
+        assert!(shared.lock().begin().is_ok());
+    }
+}

@@ -1,0 +1,285 @@
+//! The table that is loaded: what it looks like, or will look like.
+
+use arrow_schema::Schema;
+use gristmill_core::{Error, ErrorKind, Result};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::cells::declared_type;
+use super::{quoted, refused};
+use crate::reading::listed;
+use crate::table::{Create, Mode, Options};
+
+/// The columns that are loaded, in the order of the records' columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) exists: bool,
+    /// The table's name as the database has it.
+    pub(crate) name: String,
+    pub(crate) columns: Vec<Column>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Column {
+    /// The column's name as the table has it.
+    pub(crate) name: String,
+    /// The type it is declared with.
+    declared: String,
+    /// The affinity that follows: what SQLite makes of the values that it is given.
+    pub(crate) affinity: &'static str,
+    /// For a column of the key, how the unique index compares it.
+    pub(crate) key: Option<String>,
+}
+
+struct Existing {
+    name: String,
+    declared: String,
+    generated: bool,
+    required: bool,
+    in_primary_key: bool,
+}
+
+impl Target {
+    pub(crate) fn inspect(
+        connection: &Connection,
+        options: &Options,
+        schema: &Schema,
+    ) -> Result<Self> {
+        let reading = |e| refused(&format!("cannot read the table `{}`", options.table), e);
+        let found: Option<(String, String, bool)> = connection
+            .query_row(
+                "SELECT name, type, strict FROM pragma_table_list \
+                 WHERE schema = 'main' AND name = ?1 COLLATE NOCASE",
+                [&options.table],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .optional()
+            .map_err(reading)?;
+        let Some((name, kind, strict)) = found else {
+            return Self::planned(options, schema);
+        };
+        if kind == "view" {
+            return Err(Error::new(
+                ErrorKind::Destination,
+                format!("`{name}` is a view, and cannot be loaded"),
+            )
+            .hint("load one of the tables that it shows"));
+        }
+        let existing = existing_columns(connection, &name).map_err(reading)?;
+        let mut columns = Vec::new();
+        let mut missing = Vec::new();
+        for field in schema.fields() {
+            match existing.iter().find(|column| column.name.eq_ignore_ascii_case(field.name())) {
+                Some(column) if column.generated => {
+                    return Err(Error::new(
+                        ErrorKind::Schema,
+                        format!("column `{}` of table `{name}` is generated", column.name),
+                    )
+                    .hint("drop the column from the records"));
+                }
+                Some(column) => columns.push(Column {
+                    name: column.name.clone(),
+                    affinity: affinity(&column.declared, strict),
+                    declared: column.declared.clone(),
+                    key: None,
+                }),
+                None => missing.push(field),
+            }
+        }
+        if !missing.is_empty() {
+            let statements: Vec<String> = missing
+                .iter()
+                .map(|field| {
+                    let column = quoted(field.name());
+                    format!(
+                        "ALTER TABLE {} ADD COLUMN {column} {};",
+                        quoted(&name),
+                        declared_type(field)
+                    )
+                })
+                .collect();
+            return Err(Error::new(
+                ErrorKind::Schema,
+                format!(
+                    "table `{name}` has no column {}",
+                    listed(missing.iter().map(|f| f.name()))
+                ),
+            )
+            .hint(format!("drop them from the records, or run: {}", statements.join(" "))));
+        }
+        let given = |column: &Existing| columns.iter().any(|given| given.name == column.name);
+        let lacking: Vec<&str> = existing
+            .iter()
+            .filter(|column| column.required && !given(column))
+            .map(|column| column.name.as_str())
+            .collect();
+        if !lacking.is_empty() && options.mode != Mode::Upsert {
+            return Err(Error::new(
+                ErrorKind::Schema,
+                format!(
+                    "table `{name}` requires {}, which the records do not have",
+                    listed(lacking)
+                ),
+            )
+            .hint("derive them, or give them a default in the table"));
+        }
+        if options.mode == Mode::Upsert {
+            let indexes = unique_indexes(connection, &name, &existing).map_err(reading)?;
+            mark_keys(&mut columns, options, &name, &indexes)?;
+        }
+        Ok(Self { exists: true, name, columns })
+    }
+
+    /// The table that will be created.
+    fn planned(options: &Options, schema: &Schema) -> Result<Self> {
+        let mut target = Self { exists: false, name: options.table.clone(), columns: Vec::new() };
+        for field in schema.fields() {
+            let declared = declared_type(field);
+            target.columns.push(Column {
+                name: field.name().clone(),
+                affinity: affinity(&declared, false),
+                declared,
+                key: options.keys.contains(field.name()).then(|| "BINARY".to_owned()),
+            });
+        }
+        if options.create == Create::Never {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("there is no table `{}`", options.table),
+            )
+            .hint(format!(
+                "leave out `create: never`, or run: {}",
+                target.create_statement(&options.keys)
+            )));
+        }
+        Ok(target)
+    }
+
+    /// The statement that creates it, with its key.
+    pub(crate) fn create_statement(&self, keys: &[String]) -> String {
+        let mut parts: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| {
+                let not_null = if column.key.is_some() { " NOT NULL" } else { "" };
+                format!("{} {}{not_null}", quoted(&column.name), column.declared)
+            })
+            .collect();
+        if !keys.is_empty() {
+            let keys: Vec<String> = keys.iter().map(|key| quoted(key)).collect();
+            parts.push(format!("PRIMARY KEY ({})", keys.join(", ")));
+        }
+        format!("CREATE TABLE {} ({});", quoted(&self.name), parts.join(", "))
+    }
+
+    /// Indices of the key columns.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = usize> {
+        (0..self.columns.len()).filter(|&i| self.columns[i].key.is_some())
+    }
+}
+
+fn existing_columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Existing>> {
+    let mut statement = connection.prepare(
+        "SELECT name, type, hidden, \"notnull\", dflt_value IS NULL, pk \
+         FROM pragma_table_xinfo(?1, 'main')",
+    )?;
+    let rows = statement.query_map([table], |row| {
+        let declared: String = row.get(1)?;
+        let hidden: i64 = row.get(2)?;
+        let (not_null, no_default): (bool, bool) = (row.get(3)?, row.get(4)?);
+        let in_primary_key = row.get::<_, i64>(5)? > 0;
+        // A column that may be an alias of the row id gets its value from SQLite.
+        let may_be_row_id = in_primary_key && declared.eq_ignore_ascii_case("integer");
+        Ok(Existing {
+            name: row.get(0)?,
+            generated: hidden > 1,
+            required: not_null && no_default && hidden == 0 && !may_be_row_id,
+            in_primary_key,
+            declared,
+        })
+    })?;
+    rows.collect()
+}
+
+/// The columns of each unique index, with their collations.
+type Index = Vec<(String, String)>;
+
+fn unique_indexes(
+    connection: &Connection,
+    table: &str,
+    columns: &[Existing],
+) -> rusqlite::Result<Vec<Index>> {
+    let mut statement = connection.prepare(
+        "SELECT name FROM pragma_index_list(?1, 'main') WHERE \"unique\" AND NOT partial",
+    )?;
+    let names: Vec<String> =
+        statement.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let mut indexes = Vec::new();
+    for name in names {
+        let mut statement = connection
+            .prepare("SELECT name, coll FROM pragma_index_xinfo(?1, 'main') WHERE key")?;
+        let parts: Vec<(Option<String>, String)> = statement
+            .query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        // An index on an expression has a part without a name, and does not count.
+        indexes.extend(
+            parts.into_iter().map(|(name, coll)| Some((name?, coll))).collect::<Option<Index>>(),
+        );
+    }
+    // The row id's alias has no index of its own.
+    let primary: Index = columns
+        .iter()
+        .filter(|column| column.in_primary_key)
+        .map(|column| (column.name.clone(), "BINARY".to_owned()))
+        .collect();
+    if primary.len() == 1 {
+        indexes.push(primary);
+    }
+    Ok(indexes)
+}
+
+fn mark_keys(
+    columns: &mut [Column],
+    options: &Options,
+    table: &str,
+    indexes: &[Index],
+) -> Result<()> {
+    let is_key = |name: &str| options.keys.iter().any(|key| key.eq_ignore_ascii_case(name));
+    let found = indexes.iter().find(|index| {
+        index.len() == options.keys.len() && index.iter().all(|(name, _)| is_key(name))
+    });
+    let Some(index) = found else {
+        let keys: Vec<String> = options.keys.iter().map(|key| quoted(key)).collect();
+        return Err(Error::new(
+            ErrorKind::Schema,
+            format!("table `{table}` has no unique index on {}", listed(&options.keys)),
+        )
+        .hint(format!(
+            "run: CREATE UNIQUE INDEX {} ON {} ({});",
+            quoted(&format!("{table}_key")),
+            quoted(table),
+            keys.join(", ")
+        )));
+    };
+    for column in columns {
+        let part = index.iter().find(|(name, _)| name.eq_ignore_ascii_case(&column.name));
+        column.key = part.map(|(_, collation)| collation.clone());
+    }
+    Ok(())
+}
+
+/// The affinity of a declared type: <https://sqlite.org/datatype3.html#determination_of_column_affinity>.
+fn affinity(declared: &str, strict: bool) -> &'static str {
+    let declared = declared.to_ascii_uppercase();
+    let has = |parts: &[&str]| parts.iter().any(|part| declared.contains(part));
+    if has(&["INT"]) {
+        "INTEGER"
+    } else if has(&["CHAR", "CLOB", "TEXT"]) {
+        "TEXT"
+    } else if declared.is_empty() || has(&["BLOB"]) || (strict && declared == "ANY") {
+        "BLOB"
+    } else if has(&["REAL", "FLOA", "DOUB"]) {
+        "REAL"
+    } else {
+        "NUMERIC"
+    }
+}

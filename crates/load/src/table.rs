@@ -1,0 +1,301 @@
+//! Tables of databases. This build knows SQLite: see [`crate::sqlite`].
+
+use std::path::PathBuf;
+
+use arrow_schema::SchemaRef;
+use gristmill_core::{LoadContext, Loader, LoaderKind, Mistake, Pointer, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::reading::{self, listed};
+use crate::sqlite;
+
+/// The registry entry.
+pub const KIND: LoaderKind = LoaderKind {
+    name: "table",
+    about: "Loads a table of a SQLite database in one transaction.",
+    example: "table: dim_fund\ndatabase: sqlite://warehouse.db\nmode: upsert\nkeys: [fund_code, share_class]\n",
+    schema: |generator| generator.subschema_for::<Options>(),
+    check: |item| reading::check(item, Options::check),
+    bind: |item, schema| reading::check(item, |options: &Options| options.bind(schema)),
+    open: |item, schema, context| reading::options::<Options>(item)?.open(schema, context),
+};
+
+/// What happens to the rows that are there already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// They stay, and all records become new rows.
+    #[default]
+    Append,
+    /// They go, and the records take their place.
+    Replace,
+    /// A record whose key is there changes that row where it differs; others become new rows.
+    Upsert,
+}
+
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Mode::Append => "append",
+            Mode::Replace => "replace",
+            Mode::Upsert => "upsert",
+        }
+    }
+}
+
+/// Which of several records with the same key, in one input, is loaded. The others are rejected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Duplicates {
+    /// The last one in the order of the input.
+    #[default]
+    Last,
+    /// The first one.
+    First,
+    /// None: all of them are rejected.
+    Reject,
+}
+
+/// Whether a missing table is created.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Create {
+    /// It is created with the columns of the records, and the database file too.
+    #[default]
+    IfMissing,
+    /// It must be there.
+    Never,
+}
+
+/// A table of a database.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// Name of the table.
+    pub table: String,
+    /// The database: `sqlite://` and a path relative to the pipeline file, as in
+    /// `sqlite://warehouse.db`; `sqlite:///data/warehouse.db` is an absolute path.
+    pub database: String,
+    /// Whether rows are added, replaced, or matched by their key.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The columns that tell rows apart, for `upsert`. The table needs a unique index on them; a
+    /// table that is created has one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// Which of several records with the same key is loaded, for `upsert`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub duplicates: Duplicates,
+    /// Whether a missing table is created.
+    #[serde(default)]
+    pub create: Create,
+}
+
+fn is_default(duplicates: &Duplicates) -> bool {
+    *duplicates == Duplicates::default()
+}
+
+impl Options {
+    /// Appends to a table.
+    pub fn new(database: impl Into<String>, table: impl Into<String>) -> Self {
+        Self {
+            table: table.into(),
+            database: database.into(),
+            mode: Mode::default(),
+            keys: Vec::new(),
+            duplicates: Duplicates::default(),
+            create: Create::default(),
+        }
+    }
+
+    /// The path of the database's file, as it was written.
+    pub(crate) fn path(&self) -> Result<PathBuf, Mistake> {
+        let wrong = |message: String, hint: &str| {
+            Err(Mistake::new(Pointer::root().key("database"), message).hint(hint))
+        };
+        let example = "write it like sqlite://warehouse.db";
+        let Some((scheme, rest)) = self.database.split_once(':') else {
+            return wrong("a database is a URL".to_owned(), example);
+        };
+        if scheme != "sqlite" {
+            // The rest of the URL may hold a password, and stays out of the message.
+            return wrong(
+                format!("`{scheme}` is not a kind of database that this build loads into"),
+                "it knows SQLite: sqlite://warehouse.db",
+            );
+        }
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        if path.is_empty() || path.ends_with('/') || path.contains('\0') {
+            return wrong("the URL names no file".to_owned(), example);
+        }
+        if path == ":memory:" {
+            return wrong("a database in memory is gone after the run".to_owned(), example);
+        }
+        if path.contains('?') {
+            return wrong("parameters in a SQLite URL are not understood".to_owned(), example);
+        }
+        Ok(PathBuf::from(path))
+    }
+
+    /// Mistakes that are seen without columns.
+    pub(crate) fn check(&self) -> Vec<Mistake> {
+        let at = |key: &str| Pointer::root().key(key);
+        let mut mistakes = Vec::new();
+        let reserved = self.table.to_ascii_lowercase();
+        if self.table.is_empty() || self.table.contains('\0') {
+            mistakes.push(Mistake::new(at("table"), "a table needs a name"));
+        } else if reserved.starts_with("sqlite_") || reserved == sqlite::LOADS {
+            mistakes.push(
+                Mistake::new(at("table"), format!("the name `{}` is reserved", self.table))
+                    .hint("choose another name"),
+            );
+        }
+        mistakes.extend(self.path().err());
+        if self.mode == Mode::Upsert && self.keys.is_empty() {
+            mistakes.push(
+                Mistake::new(at("mode"), "upsert needs keys")
+                    .hint("add `keys:` with the columns that tell rows apart"),
+            );
+        }
+        if self.mode != Mode::Upsert {
+            let unused = [
+                ("keys", !self.keys.is_empty()),
+                ("duplicates", self.duplicates != Duplicates::default()),
+            ];
+            for (key, _) in unused.into_iter().filter(|(_, set)| *set) {
+                mistakes.push(
+                    Mistake::new(
+                        at(key),
+                        format!("`{key}` has no meaning in mode `{}`", self.mode.name()),
+                    )
+                    .on_key()
+                    .hint("add `mode: upsert`, or leave it out"),
+                );
+            }
+        }
+        for (i, key) in self.keys.iter().enumerate() {
+            if self.keys[..i].iter().any(|other| other.eq_ignore_ascii_case(key)) {
+                let at = at("keys").index(i);
+                mistakes.push(Mistake::new(at, format!("`{key}` is named twice")));
+            }
+        }
+        mistakes
+    }
+
+    /// Mistakes that are seen with the columns.
+    pub(crate) fn bind(&self, schema: &SchemaRef) -> Vec<Mistake> {
+        let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
+        let mut mistakes = Vec::new();
+        for (i, key) in self.keys.iter().enumerate() {
+            if !names.contains(&key) {
+                let at = Pointer::root().key("keys").index(i);
+                mistakes.push(
+                    Mistake::new(at, format!("there is no column `{key}`"))
+                        .hint(format!("the columns are {}", listed(&names))),
+                );
+            }
+        }
+        let at = Pointer::root().key("table");
+        for (i, name) in names.iter().enumerate() {
+            if let Some(other) = names[..i].iter().find(|other| other.eq_ignore_ascii_case(name)) {
+                mistakes.push(
+                    Mistake::new(
+                        at.clone(),
+                        format!("columns `{other}` and `{name}` are the same in SQLite"),
+                    )
+                    .hint("rename one of them with `map`"),
+                );
+            }
+        }
+        if names.is_empty() || names.len() > sqlite::MAX_COLUMNS {
+            mistakes.push(Mistake::new(
+                at,
+                format!("a table has 1 to {} columns, not {}", sqlite::MAX_COLUMNS, names.len()),
+            ));
+        }
+        mistakes
+    }
+
+    /// Opens the table.
+    ///
+    /// # Errors
+    /// When it cannot be loaded into, or the options have a mistake.
+    pub(crate) fn open(
+        &self,
+        schema: &SchemaRef,
+        context: &LoadContext<'_>,
+    ) -> Result<Box<dyn Loader>> {
+        if let Some(mistake) = self.check().into_iter().chain(self.bind(schema)).next() {
+            return Err(reading::wrong(mistake));
+        }
+        let path = self.path().map_err(reading::wrong)?;
+        Ok(Box::new(sqlite::Sqlite::open(self, path, schema, context)?))
+    }
+}
+
+/// A table to load into, for the library: `Table::sqlite("warehouse.db", "dim_fund")`.
+///
+/// ```
+/// # use gristmill_load::{Table, table::Mode};
+/// let table = Table::sqlite("warehouse.db", "dim_fund").mode(Mode::Upsert).keys(["fund_code"]);
+/// assert_eq!(table.item()["database"], "sqlite://warehouse.db");
+/// ```
+#[derive(Debug, Clone)]
+pub struct Table {
+    options: Options,
+}
+
+impl Table {
+    /// A table of a SQLite database, created when it is missing.
+    pub fn sqlite(path: impl AsRef<std::path::Path>, table: impl Into<String>) -> Self {
+        Self { options: Options::new(format!("sqlite://{}", path.as_ref().display()), table) }
+    }
+
+    /// With the options of the pipeline file.
+    pub fn with_options(options: Options) -> Self {
+        Self { options }
+    }
+
+    /// What happens to the rows that are there already.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.options.mode = mode;
+        self
+    }
+
+    /// The columns that tell rows apart.
+    #[must_use]
+    pub fn keys<C: Into<String>>(mut self, keys: impl IntoIterator<Item = C>) -> Self {
+        self.options.keys = keys.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Which of several records with the same key is loaded.
+    #[must_use]
+    pub fn duplicates(mut self, duplicates: Duplicates) -> Self {
+        self.options.duplicates = duplicates;
+        self
+    }
+
+    /// Whether a missing table is created.
+    #[must_use]
+    pub fn create(mut self, create: Create) -> Self {
+        self.options.create = create;
+        self
+    }
+
+    /// The item of the pipeline file that says the same.
+    pub fn item(&self) -> Value {
+        serde_json::to_value(&self.options).unwrap_or_default()
+    }
+
+    /// Opens it for batches of this schema.
+    ///
+    /// # Errors
+    /// When the table cannot be loaded into, or does not fit the schema.
+    pub fn open(&self, schema: &SchemaRef, context: &LoadContext<'_>) -> Result<Box<dyn Loader>> {
+        self.options.open(schema, context)
+    }
+}

@@ -1,0 +1,289 @@
+//! Files, read back as they stand.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use gristmill_core::{Batch, ErrorKind, Findings};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::support::{append, batch, context, ints, load, names, open, rejects, texts};
+
+fn people(first_record: u64, ids: &[i64], countries: &[Option<&str>]) -> Batch {
+    batch(
+        first_record,
+        vec![("id", ints(ids.iter().copied())), ("country", texts(countries.iter().copied()))],
+    )
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn a_file_appears_whole_when_it_is_published() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("deep/out.ndjson");
+    let item = json!({"file": "deep/out.ndjson"});
+    let batches = [people(1, &[3, 1], &[Some("DE"), None]), people(3, &[2], &[Some("FR")])];
+    let mut findings = Findings::default();
+    let mut loader = open(&item, &batches[0].schema(), &context(folder.path(), "1")).unwrap();
+    append(loader.as_mut(), &batches, &mut findings).unwrap();
+    loader.prepare(&mut findings).unwrap();
+    assert!(!path.exists());
+    let loaded = loader.publish().unwrap();
+    assert_eq!(
+        read(&path),
+        "{\"id\":3,\"country\":\"DE\"}\n{\"id\":1,\"country\":null}\n{\"id\":2,\"country\":\"FR\"}\n"
+    );
+    assert_eq!((loaded.inserted, loaded.bytes), (3, path.metadata().unwrap().len()));
+    assert_eq!((&loaded.files[0].path, loaded.files[0].records), (&path, 3));
+    drop(loader);
+    assert_eq!(names(&folder.path().join("deep")), ["out.ndjson"]);
+}
+
+#[test]
+fn an_empty_load_is_a_file_too() {
+    let folder = tempdir().unwrap();
+    for name in ["out.json", "out.ndjson.gz", "out.parquet", "out.arrow"] {
+        let item = json!({"file": name});
+        let (loaded, _) =
+            load(&item, &[people(1, &[], &[])], &context(folder.path(), "1")).unwrap();
+        assert_eq!(loaded.inserted, 0);
+        assert!(folder.path().join(name).exists());
+    }
+    assert_eq!(read(&folder.path().join("out.json")).trim(), "[]");
+    let item = json!({"file": "parts", "format": "ndjson", "partition_by": ["country"]});
+    load(&item, &[people(1, &[], &[])], &context(folder.path(), "1")).unwrap();
+    assert!(names(&folder.path().join("parts")).is_empty());
+    let item = json!({"file": "sized", "format": "ndjson", "max_file_size": "1MB"});
+    load(&item, &[people(1, &[], &[])], &context(folder.path(), "1")).unwrap();
+    assert_eq!(names(&folder.path().join("sized")), ["part-00000.ndjson"]);
+}
+
+#[test]
+fn a_link_is_replaced_and_not_followed() {
+    let folder = tempdir().unwrap();
+    let victim = folder.path().join("victim");
+    let link = folder.path().join("out.ndjson");
+    fs::write(&victim, "precious").unwrap();
+    symlink(&victim, &link).unwrap();
+    let item = json!({"file": "out.ndjson"});
+    load(&item, &[people(1, &[1], &[None])], &context(folder.path(), "1")).unwrap();
+    assert_eq!(read(&victim), "precious");
+    assert!(!link.symlink_metadata().unwrap().is_symlink());
+}
+
+#[test]
+fn folders_devices_and_closed_doors_are_said_when_opening() {
+    let folder = tempdir().unwrap();
+    fs::create_dir(folder.path().join("folder.json")).unwrap();
+    fs::write(folder.path().join("file.json"), "").unwrap();
+    fs::create_dir(folder.path().join("mixed")).unwrap();
+    fs::write(folder.path().join("mixed/thesis.txt"), "precious").unwrap();
+    let schema = people(1, &[], &[]).schema();
+    for (item, what) in [
+        (json!({"file": "folder.json"}), "`folder.json` is a folder"),
+        (json!({"file": "/dev/null", "format": "json"}), "`/dev/null` is not a file"),
+        (json!({"file": "file.json/x.json"}), "cannot create the folder"),
+        (json!({"file": "file.json", "max_file_size": 9}), "`file.json` is a file"),
+        (json!({"file": "mixed", "format": "json", "max_file_size": 9}), "`thesis.txt`"),
+    ] {
+        let error = open(&item, &schema, &context(folder.path(), "1")).err().unwrap();
+        assert!(error.to_string().contains(what), "{error}");
+        assert!(error.hint_text().is_some(), "{error}");
+    }
+    assert_eq!(read(&folder.path().join("mixed/thesis.txt")), "precious");
+    assert!(Path::new("/dev/null").metadata().unwrap().rdev() != 0);
+
+    let closed = folder.path().join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).unwrap();
+    if fs::write(closed.join("probe"), "").is_err() {
+        // Not as root, who may write anywhere.
+        let item = json!({"file": "closed/out.json"});
+        let error = open(&item, &schema, &context(folder.path(), "1")).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Permission);
+    }
+}
+
+#[test]
+fn one_path_is_not_written_twice_in_a_run() {
+    let folder = tempdir().unwrap();
+    let schema = people(1, &[], &[]).schema();
+    let context = context(folder.path(), "1");
+    let first = open(&json!({"file": "out.json"}), &schema, &context).unwrap();
+    assert!(open(&json!({"file": "./out.json"}), &schema, &context).is_err());
+    drop(first);
+    assert!(names(folder.path()).is_empty());
+}
+
+fn partitioned(mode: &str) -> Value {
+    json!({"file": "out", "format": "ndjson", "partition_by": ["country"], "mode": mode})
+}
+
+#[test]
+fn records_go_into_the_folders_of_their_values() {
+    let folder = tempdir().unwrap();
+    let countries = [Some("DE"), None, Some("../x"), Some("DE"), Some("")];
+    let batches = [people(1, &[1, 2, 3, 4, 5], &countries), people(6, &[6], &[Some("DE")])];
+    let (loaded, _) =
+        load(&partitioned("replace"), &batches, &context(folder.path(), "1")).unwrap();
+    let out = folder.path().join("out");
+    assert_eq!(
+        names(&out),
+        ["country=", "country=%2E.%2Fx", "country=DE", "country=__HIVE_DEFAULT_PARTITION__"]
+    );
+    assert_eq!(
+        read(&out.join("country=DE/part-00000.ndjson")),
+        "{\"id\":1}\n{\"id\":4}\n{\"id\":6}\n"
+    );
+    assert_eq!((loaded.inserted, loaded.files.len()), (6, 4));
+    for file in &loaded.files {
+        assert_eq!(read(&file.path).lines().count() as u64, file.records);
+        assert_eq!(file.path.metadata().unwrap().len(), file.bytes);
+    }
+}
+
+#[test]
+fn replacing_a_folder_leaves_nothing_of_the_old_one() {
+    let folder = tempdir().unwrap();
+    for (run, country) in [("1", "DE"), ("2", "FR")] {
+        let input = people(1, &[1], &[Some(country)]);
+        load(&partitioned("replace"), &[input], &context(folder.path(), run)).unwrap();
+    }
+    assert_eq!(names(&folder.path().join("out")), ["country=FR"]);
+    assert_eq!(names(folder.path()), ["out"]);
+}
+
+#[test]
+fn appending_to_a_folder_keeps_what_is_there() {
+    let folder = tempdir().unwrap();
+    for (run, country) in [("1", "DE"), ("2", "DE"), ("3", "FR")] {
+        let input = people(1, &[1], &[Some(country)]);
+        load(&partitioned("append"), &[input], &context(folder.path(), run)).unwrap();
+    }
+    let out = folder.path().join("out");
+    assert_eq!(names(&out.join("country=DE")), ["part-1-00000.ndjson", "part-2-00000.ndjson"]);
+    assert_eq!(names(&out.join("country=FR")), ["part-3-00000.ndjson"]);
+    assert_eq!(names(folder.path()), ["out"]);
+
+    // A link in the folder is not followed, and what was renamed before it goes back.
+    let elsewhere = tempdir().unwrap();
+    symlink(elsewhere.path(), out.join("country=XX")).unwrap();
+    let input = people(1, &[1, 2], &[Some("FR"), Some("XX")]);
+    assert!(load(&partitioned("append"), &[input], &context(folder.path(), "4")).is_err());
+    assert!(names(elsewhere.path()).is_empty());
+    assert_eq!(names(&out.join("country=FR")), ["part-3-00000.ndjson"]);
+}
+
+#[test]
+fn a_value_too_long_for_a_folder_is_rejected() {
+    let folder = tempdir().unwrap();
+    let long = "x".repeat(300);
+    let input = people(1, &[1, 2], &[Some(&long), Some("DE")]);
+    let (loaded, findings) =
+        load(&partitioned("replace"), &[input], &context(folder.path(), "1")).unwrap();
+    assert_eq!(loaded.inserted, 1);
+    assert_eq!((rejects(&findings)[0].0, rejects(&findings)[0].2.as_str()), (1, "partition"));
+}
+
+#[test]
+fn files_stay_below_the_size() {
+    let folder = tempdir().unwrap();
+    let item = json!({"file": "out", "format": "ndjson", "max_file_size": 60});
+    let batches: Vec<Batch> = (0..10).map(|i| people(i + 1, &[i as i64], &[Some("DE")])).collect();
+    let (loaded, _) = load(&item, &batches, &context(folder.path(), "1")).unwrap();
+    assert!(loaded.files.len() > 1);
+    let mut all = String::new();
+    for file in &loaded.files {
+        assert!(file.bytes <= 60, "{file:?}");
+        all += &read(&file.path);
+    }
+    let ids: Vec<String> = (0..10).map(|i| format!("{{\"id\":{i},\"country\":\"DE\"}}")).collect();
+    assert_eq!(all.lines().collect::<Vec<_>>(), ids);
+}
+
+#[test]
+fn more_partitions_than_open_files_lose_nothing() {
+    let folder = tempdir().unwrap();
+    let countries: Vec<String> = (0..150).map(|i| format!("C{i}")).collect();
+    let countries: Vec<Option<&str>> = countries.iter().map(|c| Some(c.as_str())).collect();
+    let ids: Vec<i64> = (0..150).collect();
+    let batches = [people(1, &ids, &countries), people(151, &ids, &countries)];
+    let (loaded, _) =
+        load(&partitioned("replace"), &batches, &context(folder.path(), "1")).unwrap();
+    assert_eq!(loaded.inserted, 300);
+    assert_eq!(names(&folder.path().join("out")).len(), 150);
+    let files = loaded.files.iter().map(|file| read(&file.path).lines().count()).sum::<usize>();
+    assert_eq!(files, 300);
+}
+
+#[test]
+fn mistakes_are_found_without_columns() {
+    let kind = &gristmill_load::file::KIND;
+    for (item, at) in [
+        (json!({"file": "out.xyz"}), "file"),
+        (json!({"file": "-"}), "file"),
+        (json!({"file": "out/"}), "file"),
+        (json!({"file": "out.json", "mode": "append"}), "mode"),
+        (json!({"file": "out.parquet.gz"}), "file"),
+        (json!({"file": "out.parquet", "compression": "gzip"}), "compression"),
+        (json!({"file": "out.json", "parquet": {}}), "parquet"),
+        (json!({"file": "-", "format": "json", "max_file_size": 1}), "max_file_size"),
+        (json!({"file": "out.json", "partition_by": ["a", "a"]}), "partition_by[1]"),
+    ] {
+        let mistakes = (kind.check)(&item);
+        assert_eq!(mistakes.len(), 1, "{item}: {mistakes:?}");
+        assert_eq!(mistakes[0].at.to_string(), at);
+    }
+    let schema = people(1, &[], &[]).schema();
+    let item = json!({"file": "out.json", "partition_by": ["land"]});
+    assert!((kind.bind)(&item, &schema)[0].hint.as_ref().unwrap().contains("`country`"));
+    let item = json!({"file": "out.json", "partition_by": ["id", "country"]});
+    assert_eq!((kind.bind)(&item, &schema).len(), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Splitting by any values loses no record, mixes no two values, and keeps the order.
+    #[test]
+    fn partitions_hold_their_records_in_order(
+        values in prop::collection::vec(prop::option::of("[a/.%= _é]{0,3}"), 1..60),
+        size in 1..20usize,
+    ) {
+        let folder = tempdir().unwrap();
+        let batches: Vec<Batch> = values
+            .chunks(size)
+            .enumerate()
+            .map(|(n, chunk)| {
+                let ids: Vec<i64> = (0..chunk.len()).map(|i| (n * size + i) as i64).collect();
+                let values: Vec<Option<&str>> = chunk.iter().map(Option::as_deref).collect();
+                people((n * size) as u64 + 1, &ids, &values)
+            })
+            .collect();
+        let (loaded, _) =
+            load(&partitioned("replace"), &batches, &context(folder.path(), "1")).unwrap();
+        let mut expected: BTreeMap<&Option<String>, Vec<usize>> = BTreeMap::new();
+        for (id, value) in values.iter().enumerate() {
+            expected.entry(value).or_default().push(id);
+        }
+        let mut expected: Vec<Vec<usize>> = expected.into_values().collect();
+        let mut found: Vec<Vec<usize>> = loaded
+            .files
+            .iter()
+            .map(|file| {
+                let text = read(&file.path);
+                let id = |line| serde_json::from_str::<Value>(line).unwrap()["id"].as_u64();
+                text.lines().map(|line| id(line).unwrap() as usize).collect()
+            })
+            .collect();
+        expected.sort();
+        found.sort();
+        prop_assert_eq!(found, expected);
+    }
+}
