@@ -1,4 +1,5 @@
 //! Pipelines: the definition file, checked; the run; the ledger of runs.
 
 pub mod definition;
+pub mod ledger;
 pub mod params;

@@ -268,7 +268,11 @@ impl<'a> Checker<'a> {
         let names: Vec<&str> = tags.iter().map(|(name, _)| *name).collect();
         match &node.value {
             Value::Scalar(Scalar { kind: Kind::String, text, .. }) => {
-                if names.contains(&text.as_str()) {
+                let is_key = |branch: &Branch<'_>| {
+                    let keys = branch.object.get("properties").and_then(Json::as_object);
+                    keys.is_some_and(|keys| keys.contains_key(text))
+                };
+                if !words.is_empty() && all.iter().any(is_key) {
                     let mistake = format!("`{text}` needs a value");
                     found.push(
                         Diagnostic::new(place.located(node).span(), mistake)
