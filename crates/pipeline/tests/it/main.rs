@@ -3,3 +3,4 @@
 mod definition;
 mod kinds;
 mod ledger;
+mod steps;

@@ -4,13 +4,19 @@
 //! It knows the part of JSON schema that option structs generate: objects, lists, tuples, scalars
 //! with their bounds, enums, one-of, references.
 
+mod message;
+mod one_of;
+
 use std::ops::Range;
 
 use gristmill_core::{ByteSize, FieldType};
 use gristmill_parallel::Duration;
 use serde_json::{Map, Value as Json};
 
-use super::diagnostic::{Diagnostic, closest, name_list};
+use super::diagnostic::{Diagnostic, closest};
+pub(crate) use message::describe;
+use message::{first_sentence, one_line, unknown_key};
+
 use super::node::{Entry, Kind, Located, Node, Scalar, Value};
 
 /// Up to how many keys are listed after an unknown one.
@@ -241,125 +247,6 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn check_one_of(
-        &self,
-        node: &Node,
-        schema: &'a Map<String, Json>,
-        branches: &'a [Json],
-        place: &Place,
-        found: &mut Found,
-    ) {
-        let mut all = Vec::new();
-        self.flatten(branches, &mut all);
-        let mut fitting: Vec<(&Branch<'a>, Found)> = Vec::new();
-        for branch in &all {
-            let mut trial = Vec::new();
-            self.check(node, branch.schema, place, &mut trial);
-            if trial.is_empty() {
-                return;
-            }
-            if takes_kind(branch.object, node) {
-                fitting.push((branch, trial));
-            }
-        }
-        let words: Vec<&str> =
-            all.iter().flat_map(|b| words_of(b.object).unwrap_or_default()).collect();
-        let tags: Vec<_> = all.iter().filter_map(|branch| tag_of(branch.object)).collect();
-        let names: Vec<&str> = tags.iter().map(|(name, _)| *name).collect();
-        match &node.value {
-            Value::Scalar(Scalar { kind: Kind::String, text, .. }) => {
-                let is_key = |branch: &Branch<'_>| {
-                    let keys = branch.object.get("properties").and_then(Json::as_object);
-                    keys.is_some_and(|keys| keys.contains_key(text))
-                };
-                if !words.is_empty() && all.iter().any(is_key) {
-                    let mistake = format!("`{text}` needs a value");
-                    found.push(
-                        Diagnostic::new(place.located(node).span(), mistake)
-                            .hint(format!("write `{{{text}: …}}`")),
-                    );
-                    return;
-                }
-                fitting.retain(|(branch, _)| words_of(branch.object).is_none());
-                if fitting.is_empty() && !(words.is_empty() && names.is_empty()) {
-                    found.push(self.wrong_word(node, &words, &names, place));
-                    return;
-                }
-            }
-            Value::Mapping(entries) => {
-                let tagged = entries.iter().find_map(|entry| {
-                    tags.iter()
-                        .find(|(name, _)| *name == entry.key)
-                        .map(|(_, inner)| (entry, inner))
-                });
-                let structs = fitting.iter().any(|(branch, _)| tag_of(branch.object).is_none());
-                if let Some((entry, inner)) = tagged.filter(|_| !structs) {
-                    self.check(&entry.value, inner, &Place::key(entry), found);
-                    for other in entries.iter().filter(|other| other.key != entry.key) {
-                        let known = names.contains(&other.key.as_str());
-                        let message =
-                            format!("`{}` cannot stand beside `{}`", other.key, entry.key);
-                        let mistake = Diagnostic::new(other.key_span.clone(), message);
-                        found.push(if known {
-                            mistake.hint("write a list, each with its own `{…}`")
-                        } else {
-                            mistake.hint(format!("{} takes one key", place.name))
-                        });
-                    }
-                    return;
-                }
-                if let Some(entry) = entries.iter().find(|e| words.contains(&e.key.as_str()))
-                    && !structs
-                {
-                    let message = format!("`{}` takes no value", entry.key);
-                    found.push(
-                        Diagnostic::new(entry.key_span.clone(), message)
-                            .hint(format!("write `{}` alone", entry.key)),
-                    );
-                    return;
-                }
-                if let Some(entry) = entries.first().filter(|_| !names.is_empty() && !structs) {
-                    let near = closest(&entry.key, names.iter().chain(&words).copied());
-                    let keys = names.iter().chain(&words).copied();
-                    found.push(unknown_key(entry, near, keys));
-                    return;
-                }
-            }
-            _ => {}
-        }
-        match fitting.into_iter().min_by_key(|(_, trial)| trial.len()) {
-            Some((_, mut trial)) => {
-                let about = schema.get("description").and_then(Json::as_str);
-                if let ([one], Some(about)) = (trial.as_mut_slice(), about)
-                    && one.hint.is_none()
-                    && text_of(node).is_some()
-                {
-                    one.hint = Some(one_line(about));
-                }
-                found.append(&mut trial);
-            }
-            None => {
-                let objects: Vec<_> = all.iter().map(|branch| branch.object).collect();
-                found.push(self.wrong_type(node, &objects, place));
-            }
-        }
-    }
-
-    /// The alternatives, those of alternatives included.
-    fn flatten(&self, branches: &'a [Json], out: &mut Vec<Branch<'a>>) {
-        for schema in branches {
-            let mut object = schema.as_object();
-            while let Some((_, target)) = object.and_then(|object| self.reference(object)) {
-                object = target.as_object();
-            }
-            let Some(object) = object else { continue };
-            match branches_of(object) {
-                Some(inner) if out.len() < 200 => self.flatten(inner, out),
-                _ => out.push(Branch { schema, object }),
-            }
-        }
-    }
-
     fn reference(&self, schema: &'a Map<String, Json>) -> Option<(&'a str, &'a Json)> {
         let name = schema.get("$ref")?.as_str()?.rsplit('/').next()?;
         Some((name, self.definitions.get(name)?))
@@ -371,117 +258,6 @@ impl<'a> Checker<'a> {
             Some(text) => Some(text),
             None => self.description(self.reference(object)?.1),
         }
-    }
-
-    fn wrong_type(&self, node: &Node, schemas: &[&Map<String, Json>], place: &Place) -> Diagnostic {
-        let mut wanted: Vec<String> = Vec::new();
-        for schema in schemas {
-            let nouns = match words_of(schema) {
-                Some(words) => words.iter().map(|word| format!("`{word}`")).collect(),
-                None => {
-                    types_of(schema).iter().map(|name| noun(name).to_owned()).collect::<Vec<_>>()
-                }
-            };
-            for noun in nouns {
-                if noun != "null" && !wanted.contains(&noun) {
-                    wanted.push(noun);
-                }
-            }
-        }
-        let wants = |noun: &str| wanted.iter().any(|wanted| wanted == noun);
-        let span = place.located(node).span();
-        let message = format!("{} takes {}, not {}", place.name, any_of(&wanted), describe(node));
-        let mistake = Diagnostic::new(span, message);
-        match &node.value {
-            Value::Scalar(Scalar {
-                kind: Kind::Bool(_) | Kind::Number(_) | Kind::NotFinite,
-                text,
-                ..
-            }) if wants("a text") => mistake.hint(format!("quote it: `\"{text}\"`")),
-            Value::Scalar(scalar) if !scalar.plain && !wants("a list") => {
-                let bare = Node {
-                    value: Value::Scalar(Scalar::plain(scalar.text.clone())),
-                    span: node.span.clone(),
-                };
-                if schemas.iter().any(|schema| takes_kind(schema, &bare)) && !scalar.text.is_empty()
-                {
-                    mistake.hint(format!("write it without quotes: `{}`", scalar.text))
-                } else {
-                    mistake
-                }
-            }
-            Value::Scalar(Scalar { text, plain: true, .. })
-                if wants("`true` or `false`") && switch(text).is_some() =>
-            {
-                mistake.hint(format!("write `{}`", switch(text) == Some(true)))
-            }
-            Value::Scalar(Scalar { kind: Kind::Null, .. }) if wants("a mapping") => {
-                mistake.hint("indent its keys below it, or leave it out")
-            }
-            Value::Scalar(Scalar { kind: Kind::Null, .. }) => {
-                mistake.hint("give it a value, or leave the key out")
-            }
-            Value::Scalar(scalar) if wants("a list") => {
-                mistake.hint(format!("write a list: `[{}]`", scalar.text))
-            }
-            Value::Mapping(_) if wants("a list") => mistake.hint("begin each item with `- `"),
-            Value::Sequence(_) if wants("a mapping") => {
-                mistake.hint("write `key: value` lines, without `- `")
-            }
-            _ => mistake,
-        }
-    }
-
-    fn wrong_word(&self, node: &Node, words: &[&str], tags: &[&str], place: &Place) -> Diagnostic {
-        let span = place.located(node).span();
-        let all = || words.iter().chain(tags).copied();
-        let listed = name_list(all(), "or");
-        match &node.value {
-            Value::Scalar(Scalar { kind: Kind::String, text, .. }) => {
-                Diagnostic::new(span, format!("{} cannot be `{text}`", place.name))
-                    .suggest(closest(text, all()))
-                    .hint(format!("it is {listed}"))
-            }
-            _ => Diagnostic::new(
-                span,
-                format!("{} takes {listed}, not {}", place.name, describe(node)),
-            ),
-        }
-    }
-
-    fn refused_text(&self, node: &Node, problem: &str, place: &Place) -> Diagnostic {
-        let span = place.located(node).span();
-        match problem.split_once("; ") {
-            Some((message, hint)) => {
-                let names = hint.rsplit("are ").next().unwrap_or_default().split(", ");
-                let text = text_of(node).unwrap_or_default();
-                let near = closest(text, names.filter(|name| !name.contains(' ')));
-                Diagnostic::new(span, message).suggest(near).hint(hint)
-            }
-            None => Diagnostic::new(span, problem),
-        }
-    }
-}
-
-struct Branch<'a> {
-    schema: &'a Json,
-    /// The schema with references followed.
-    object: &'a Map<String, Json>,
-}
-
-/// A mistake in a key that is not among `keys`.
-pub(crate) fn unknown_key<'k>(
-    entry: &Entry,
-    near: Option<&str>,
-    keys: impl Iterator<Item = &'k str> + Clone,
-) -> Diagnostic {
-    let message = format!("unknown key `{}`", entry.key);
-    let mistake = Diagnostic::new(entry.key_span.clone(), message).suggest(near);
-    match keys.clone().count() {
-        0 => mistake,
-        1..=LISTED => mistake.hint(format!("the keys here are {}", name_list(keys, "and"))),
-        _ if near.is_some() => mistake,
-        _ => mistake.hint(format!("the keys here are {}", name_list(keys, "and"))),
     }
 }
 
@@ -508,17 +284,6 @@ fn words_of(schema: &Map<String, Json>) -> Option<Vec<&str>> {
         (None, Some(Json::Array(words))) => Some(words.iter().filter_map(Json::as_str).collect()),
         _ => None,
     }
-}
-
-/// The key and the value's schema of a schema for mappings with exactly one key: the form of an
-/// enum variant with a value.
-fn tag_of(schema: &Map<String, Json>) -> Option<(&str, &Json)> {
-    let properties = schema.get("properties")?.as_object()?;
-    let (name, inner) = properties.iter().next()?;
-    let one = properties.len() == 1
-        && schema.get("additionalProperties") == Some(&Json::Bool(false))
-        && required_of(schema).any(|key| key == name);
-    one.then_some((name.as_str(), inner))
 }
 
 fn required_of(schema: &Map<String, Json>) -> impl Iterator<Item = &str> {
@@ -554,70 +319,9 @@ fn takes_kind(schema: &Map<String, Json>, node: &Node) -> bool {
         })
 }
 
-/// What YAML 1.1 and people take for a truth value.
-fn switch(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "yes" | "y" | "on" => Some(true),
-        "no" | "n" | "off" => Some(false),
-        _ => None,
-    }
-}
-
-/// Names of what is wanted: "a text, a list or a mapping".
-fn any_of(wanted: &[String]) -> String {
-    match wanted.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, first)) => format!("{} or {last}", first.join(", ")),
-        None => "something else".to_owned(),
-    }
-}
-
-fn noun(type_name: &str) -> &str {
-    match type_name {
-        "string" => "a text",
-        "integer" => "an integer",
-        "number" => "a number",
-        "boolean" => "`true` or `false`",
-        "array" => "a list",
-        "object" => "a mapping",
-        other => other,
-    }
-}
-
-/// A value in a message: "the text `four`".
-pub(crate) fn describe(node: &Node) -> String {
-    match &node.value {
-        Value::Unknown => "this".to_owned(),
-        Value::Mapping(_) => "a mapping".to_owned(),
-        Value::Sequence(_) => "a list".to_owned(),
-        Value::Scalar(Scalar { kind, text, .. }) => match kind {
-            Kind::Null => "nothing".to_owned(),
-            Kind::Bool(_) => format!("the truth value `{text}`"),
-            Kind::Number(_) | Kind::NotFinite => format!("the number `{text}`"),
-            Kind::String => format!("the text `{}`", shortened(text)),
-        },
-    }
-}
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(60) {
-        Some((cut, _)) => format!("{}…", &text[..cut]),
-        None => text.to_owned(),
-    }
-}
-
 fn text_of(node: &Node) -> Option<&str> {
     match &node.value {
         Value::Scalar(Scalar { kind: Kind::String, text, .. }) => Some(text),
         _ => None,
     }
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn first_sentence(text: &str) -> &str {
-    let end = text.find(". ").or_else(|| text.find(".\n")).unwrap_or(text.len());
-    text[..end].trim_end_matches('.')
 }

@@ -1,0 +1,161 @@
+//! The steps that exist, as a pipeline file names them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use gristmill_pipeline::definition::Registry;
+use gristmill_pipeline::params::Params;
+use insta::assert_snapshot;
+
+use crate::kinds::registry;
+
+fn real_steps() -> Registry {
+    Registry {
+        steps: gristmill_transform::KINDS.iter().chain(gristmill_validate::KINDS).collect(),
+        expressions: Arc::new(gristmill_transform::Sql::new()),
+        ..registry()
+    }
+}
+
+fn mistakes(steps: &str) -> String {
+    let text = format!("pipeline: p\nextract: [{{file: a}}]\nload: [{{file: b}}]\nsteps:\n{steps}");
+    let parsed = real_steps().parse(&text, Path::new("p.yaml"), Path::new(""), &Params::default());
+    parsed.map(|_| String::new()).unwrap_or_else(|found| found.to_string())
+}
+
+#[test]
+fn every_example_parses() {
+    for kind in real_steps().steps {
+        let example = kind.example.trim_end().replace('\n', "\n    ");
+        assert_eq!(mistakes(&format!("  - {example}\n")), "", "{}", kind.name);
+    }
+}
+
+#[test]
+fn an_unknown_option_of_any_step_is_refused_at_its_place() {
+    for kind in real_steps().steps {
+        let found = mistakes(&format!("  - {}: {{zzz: {{yyy: 1}}, zzzz: [[]]}}\n", kind.name));
+        assert!(found.starts_with("error: "), "{}: {found}", kind.name);
+    }
+}
+
+#[test]
+fn mistakes_in_the_design_document_s_steps() {
+    assert_snapshot!(mistakes(
+        r#"
+  - clean: {names: snakecase, trim: al, uper: [fund_code], nulls: ["", 0]}
+  - validate:
+      rules:
+        fund_code: [required, {matchs: '^FND\d{6}$'}, matches]
+        as_of_date: requird
+        aum: [required, {min: zero}]
+        currency: {one_of: USD}
+        management_fee: {between: [0.05]}
+        isin: {matches: '^[A-Z{2}$'}
+      record_rules:
+        - {name: fee_cap, exp: "management_fee * aum < 1e9"}
+        - {name: fee_cap, expr: "management_fee * aum < "}
+      unique: fund_code
+      on_failure: rejct
+  - derive: {management_fee_pct: "management_fee *"}
+  - filter: "aum >"
+  - cast: {aum: decimal(18 2), day: {type: date, formats: 5}}
+"#
+    ), @r#"
+    error: `names` cannot be `snakecase`
+      --> p.yaml:6:20
+       |
+     6 |   - clean: {names: snakecase, trim: al, uper: [fund_code], nulls: ["", 0]}
+       |                    ^^^^^^^^^ did you mean `snake_case`?
+       = hint: it is `keep` or `snake_case`
+
+    error: `trim` cannot be `al`
+      --> p.yaml:6:37
+       |
+     6 |   - clean: {names: snakecase, trim: al, uper: [fund_code], nulls: ["", 0]}
+       |                                     ^^ did you mean `all`?
+       = hint: it is `all` or `none`
+
+    error: unknown key `uper`
+      --> p.yaml:6:41
+       |
+     6 |   - clean: {names: snakecase, trim: al, uper: [fund_code], nulls: ["", 0]}
+       |                                         ^^^^ did you mean `upper`?
+       = hint: the keys here are `names`, `trim`, `upper`, `lower`, `nulls` and `default`
+
+    error: unknown key `matchs`
+      --> p.yaml:9:32
+       |
+     9 |         fund_code: [required, {matchs: '^FND\d{6}$'}, matches]
+       |                                ^^^^^^ did you mean `matches`?
+
+    error: `matches` needs a value
+      --> p.yaml:9:55
+       |
+     9 |         fund_code: [required, {matchs: '^FND\d{6}$'}, matches]
+       |                                                       ^^^^^^^
+       = hint: write `{matches: …}`
+
+    error: `as_of_date` cannot be `requird`
+       --> p.yaml:10:21
+        |
+     10 |         as_of_date: requird
+        |                     ^^^^^^^ did you mean `required`?
+        = hint: it is `required` or `unique`
+
+    error: `one_of` takes a list, not the text `USD`
+       --> p.yaml:12:28
+        |
+     12 |         currency: {one_of: USD}
+        |                            ^^^
+        = hint: write a list: `[USD]`
+
+    error: `between` takes exactly 2 items, not 1
+       --> p.yaml:13:26
+        |
+     13 |         management_fee: {between: [0.05]}
+        |                          ^^^^^^^
+
+    error: unknown key `exp`
+       --> p.yaml:16:27
+        |
+     16 |         - {name: fee_cap, exp: "management_fee * aum < 1e9"}
+        |                           ^^^ did you mean `expr`?
+        = hint: the keys here are `name`, `expr`, `severity` and `message`
+
+    error: `on_failure` cannot be `rejct`
+       --> p.yaml:19:19
+        |
+     19 |       on_failure: rejct
+        |                   ^^^^^ did you mean `reject`?
+        = hint: it is `reject`, `warn` or `abort`
+
+    error: the text ends where an expression is expected
+       --> p.yaml:20:34
+        |
+     20 |   - derive: {management_fee_pct: "management_fee *"}
+        |                                  ^^^^^^^^^^^^^^^^^^
+
+    error: the text ends where an expression is expected
+       --> p.yaml:21:13
+        |
+     21 |   - filter: "aum >"
+        |             ^^^^^^^
+
+    error: `decimal(18 2)`: write decimal(precision, scale), for example decimal(18, 2)
+       --> p.yaml:22:17
+        |
+     22 |   - cast: {aum: decimal(18 2), day: {type: date, formats: 5}}
+        |                 ^^^^^^^^^^^^^
+        = hint: A type, or a type with the formats of its dates and times.
+
+    error: `formats` takes a list, not the number `5`
+       --> p.yaml:22:59
+        |
+     22 |   - cast: {aum: decimal(18 2), day: {type: date, formats: 5}}
+        |                                                           ^
+        = hint: write a list: `[5]`
+
+    error: 14 mistakes in `p.yaml`
+    "#);
+}
