@@ -21,7 +21,12 @@ struct Target {
 #[derive(PartialEq)]
 enum Place {
     File(PathBuf),
-    Table { database: Option<String>, table: String },
+    /// A folder that a destination fills with files of its own.
+    Folder(PathBuf),
+    Table {
+        database: Option<String>,
+        table: String,
+    },
 }
 
 /// Adds what is wrong between the parts. Only parts that name a file or a table are looked at.
@@ -34,7 +39,12 @@ pub(super) fn check(source: &Source, parts: &Parts, base: &Path, found: &mut Vec
                 let database = text("database").map(str::to_owned);
                 Some(Place::Table { database, table: table.to_owned() })
             }
-            (None, Some(path)) => file(base, path).map(Place::File),
+            (None, Some(path)) => {
+                let folder = ["partition_by", "max_file_size"]
+                    .iter()
+                    .any(|key| item.options.get(*key).is_some_and(|value| *value != Json::Null));
+                file(base, path).map(if folder { Place::Folder } else { Place::File })
+            }
             _ => None,
         };
         if let Some(place) = place {
@@ -52,25 +62,29 @@ pub(super) fn check(source: &Source, parts: &Parts, base: &Path, found: &mut Vec
     let span = |at: &Pointer| source.root.locate(at).span();
     let line = |at: &Pointer| Line::of(&source.text, span(at).start).number;
     for (index, target) in targets.iter().enumerate() {
-        if let Some(first) = targets[..index].iter().find(|other| other.place == target.place) {
-            let what = match target.place {
-                Place::File(_) => "file",
-                Place::Table { .. } => "table",
-            };
-            let mistake = format!(
-                "the {} in line {} and this {} are the same {what}",
-                first.noun,
-                line(&first.at),
-                target.noun
-            );
+        let (others, noun) = (&targets[..index], target.noun);
+        if let Some(first) = others.iter().find(|other| same(&other.place, &target.place)) {
+            let what = if matches!(target.place, Place::Table { .. }) { "table" } else { "file" };
+            let first = format!("the {} in line {}", first.noun, line(&first.at));
+            let mistake = format!("{first} and this {noun} are the same {what}");
             found
                 .push(Diagnostic::new(span(&target.at), mistake).hint("give it a name of its own"));
+        }
+        let outer = targets.iter().find(|outer| outer.at != target.at && contains(outer, target));
+        if let Some(outer) = outer {
+            let outer = format!("the destination in line {}", line(&outer.at));
+            let mistake = format!("this {noun} lies in the folder that belongs to {outer}");
+            found.push(Diagnostic::new(span(&target.at), mistake).hint("put it beside the folder"));
         }
     }
     for item in &parts.extract {
         for (path, at) in read_files(&item.options, &item.at) {
             let Some(pattern) = file(base, path) else { continue };
-            let reads = |place: &Place| matches!(place, Place::File(path) if reads(&pattern, path));
+            let reads = |place: &Place| match place {
+                Place::File(path) => reads(&pattern, path),
+                Place::Folder(folder) => pattern.starts_with(folder),
+                Place::Table { .. } => false,
+            };
             for target in targets.iter().filter(|target| reads(&target.place)) {
                 let mistake =
                     format!("the {} is also read as a source in line {}", target.noun, line(&at));
@@ -80,6 +94,23 @@ pub(super) fn check(source: &Source, parts: &Parts, base: &Path, found: &mut Vec
                 );
             }
         }
+    }
+}
+
+fn same(a: &Place, b: &Place) -> bool {
+    match (a, b) {
+        (Place::File(a) | Place::Folder(a), Place::File(b) | Place::Folder(b)) => a == b,
+        _ => a == b,
+    }
+}
+
+/// Whether a place lies inside the folder of another.
+fn contains(outer: &Target, inner: &Target) -> bool {
+    match (&outer.place, &inner.place) {
+        (Place::Folder(outer), Place::File(inner) | Place::Folder(inner)) => {
+            inner != outer && inner.starts_with(outer)
+        }
+        _ => false,
     }
 }
 

@@ -133,7 +133,7 @@ fn wrong_key() {
        |
      4 |     colums: {x: int}
        |     ^^^^^^ did you mean `columns`?
-       = hint: the keys here are `file`, `format`, `columns`, `infer`, `delimiter` and `nulls`
+       = hint: the keys here are `file`, `format`, `columns`, `infer`, `delimiter`, `partition_by` and `nulls`
     ");
 }
 
@@ -808,6 +808,29 @@ fn places_that_collide() {
        = hint: give it a name of its own
 
     error: 4 mistakes in `p.yaml`
+    ");
+}
+
+#[test]
+fn a_folder_belongs_to_its_destination() {
+    let text = "pipeline: p\nextract: [{file: out/parts/old.csv}]\nload:\n  \
+                - {file: out/parts, partition_by: [day]}\nrejects: out/parts/rejects.ndjson\n";
+    assert_snapshot!(mistakes(text), @r"
+    error: the destination is also read as a source in line 2
+      --> p.yaml:4:12
+       |
+     4 |   - {file: out/parts, partition_by: [day]}
+       |            ^^^^^^^^^
+       = hint: write to another file, or a later run reads what this one wrote
+
+    error: this rejects file lies in the folder that belongs to the destination in line 4
+      --> p.yaml:5:10
+       |
+     5 | rejects: out/parts/rejects.ndjson
+       |          ^^^^^^^^^^^^^^^^^^^^^^^^
+       = hint: put it beside the folder
+
+    error: 2 mistakes in `p.yaml`
     ");
 }
 

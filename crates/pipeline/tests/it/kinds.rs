@@ -31,6 +31,9 @@ struct File {
     /// Between fields.
     #[serde(default)]
     delimiter: Option<char>,
+    /// Columns whose values become folders.
+    #[serde(default)]
+    partition_by: Vec<String>,
     /// Texts that mean nothing.
     #[serde(default)]
     nulls: Vec<String>,
