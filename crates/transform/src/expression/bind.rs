@@ -70,10 +70,13 @@ impl<'a> Binder<'a> {
         &self,
         tree: &Expr,
     ) -> Result<(Arc<dyn PhysicalExpr>, DataType), ExpressionError> {
-        if let ControlFlow::Break(mistake) = tree.visit(&mut Inspector { binder: self, tree }) {
+        let planned = self.plan(tree);
+        let plan_parts = planned.is_err(); // to find the least part that has no plan
+        let mut inspector = Inspector { binder: self, tree, plan_parts };
+        if let ControlFlow::Break(mistake) = tree.visit(&mut inspector) {
             return Err(*mistake);
         }
-        let bound = self.plan(tree).and_then(|(planned, _)| {
+        let bound = planned.and_then(|(planned, _)| {
             let simplified = self.simplifier.simplify(planned)?;
             let physical = physical(&simplified, &self.schema)?;
             let data_type = physical.data_type(self.schema.as_arrow())?;
@@ -104,8 +107,8 @@ impl<'a> Binder<'a> {
         self.plan(tree).ok().map(|(_, data_type)| data_type)
     }
 
-    /// Finds mistakes in one node whose parts have none.
-    fn inspect(&self, tree: &Expr, root: &Expr) -> Result<(), ExpressionError> {
+    /// Finds what a node does with text where it should not.
+    fn inspect(&self, tree: &Expr) -> Result<(), ExpressionError> {
         match tree {
             Expr::BinaryOp { left, op, right } if is_arithmetic(op) => {
                 self.refuse_text(left, op)?;
@@ -128,11 +131,12 @@ impl<'a> Binder<'a> {
             }
             _ => {}
         }
-        self.plan(tree).map(drop).map_err(|failure| self.explain(tree, root, &failure))
+        Ok(())
     }
 
     fn refuse_text(&self, side: &Expr, op: &BinaryOperator) -> Result<(), ExpressionError> {
-        if !self.type_of(side).is_some_and(|data_type| data_type.is_string()) {
+        let computed = matches!(side, Expr::BinaryOp { op, .. } if is_arithmetic(op)); // never text
+        if computed || !self.type_of(side).is_some_and(|data_type| data_type.is_string()) {
             return Ok(());
         }
         let shown = self.shown(side);
@@ -239,13 +243,19 @@ impl<'a> Binder<'a> {
 struct Inspector<'a> {
     binder: &'a Binder<'a>,
     tree: &'a Expr,
+    plan_parts: bool,
 }
 
 impl Visitor for Inspector<'_> {
     type Break = Box<ExpressionError>;
 
     fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
-        match self.binder.inspect(expr, self.tree) {
+        let mut found = self.binder.inspect(expr);
+        if found.is_ok() && self.plan_parts {
+            let planned = self.binder.plan(expr).map(drop);
+            found = planned.map_err(|failure| self.binder.explain(expr, self.tree, &failure));
+        }
+        match found {
             Ok(()) => ControlFlow::Continue(()),
             Err(mistake) => ControlFlow::Break(Box::new(mistake)),
         }

@@ -27,6 +27,7 @@ mod provider;
 mod resolve;
 
 use std::sync::Arc;
+use std::thread;
 
 use arrow_schema::SchemaRef;
 use gristmill_core::{Expression, ExpressionCompiler, ExpressionError};
@@ -79,15 +80,38 @@ impl ExpressionCompiler for Sql {
         text: &str,
         schema: &SchemaRef,
     ) -> Result<Arc<dyn Expression>, ExpressionError> {
-        let mut tree = parse::parse(text)?;
-        let columns = resolve::resolve(text, &mut tree, &self.functions, Some(schema))?;
-        let binder = bind::Binder::new(text, &self.functions, schema)?;
-        let (physical, data_type) = binder.bind(&tree)?;
-        Ok(Arc::new(Compiled::new(text, physical, &data_type, columns.into_iter().collect())))
+        on_a_deep_stack(|| {
+            let mut tree = parse::parse(text)?;
+            let columns = resolve::resolve(text, &mut tree, &self.functions, Some(schema))?;
+            let binder = bind::Binder::new(text, &self.functions, schema)?;
+            let (physical, data_type) = binder.bind(&tree)?;
+            let columns = columns.into_iter().collect();
+            let compiled = Compiled::new(text, physical, &data_type, columns);
+            Ok(Arc::new(compiled) as Arc<dyn Expression>)
+        })
     }
 
     fn check(&self, text: &str) -> Result<(), ExpressionError> {
-        let mut tree = parse::parse(text)?;
-        resolve::resolve(text, &mut tree, &self.functions, None).map(drop)
+        on_a_deep_stack(|| {
+            let mut tree = parse::parse(text)?;
+            resolve::resolve(text, &mut tree, &self.functions, None).map(drop)
+        })
     }
+}
+
+/// Parser and planner recurse with large frames: 25 calls within each other can overflow the stack
+/// of an ordinary thread. The stack's pages are only taken when they are used.
+fn on_a_deep_stack<T: Send>(
+    work: impl FnOnce() -> Result<T, ExpressionError> + Send,
+) -> Result<T, ExpressionError> {
+    const STACK: usize = 64 << 20;
+    thread::scope(|scope| {
+        let builder = thread::Builder::new().name("expression".to_owned()).stack_size(STACK);
+        let worker = builder.spawn_scoped(scope, work).map_err(|found| ExpressionError {
+            message: format!("cannot compile the expression: {found}"),
+            span: None,
+            hint: Some("a thread could not be started; is a limit of the system reached?".into()),
+        })?;
+        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }

@@ -1,16 +1,21 @@
 //! From text to syntax tree, and from places in the tree back to bytes of the text.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
-use datafusion_sql::sqlparser::ast::{Expr, Spanned};
+use datafusion_sql::sqlparser::ast::{Expr, Spanned, Visit, Visitor};
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
-use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token};
+use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token, Tokenizer};
 use gristmill_core::ExpressionError;
 
 /// Words that start a statement where an expression should stand.
 const STATEMENTS: [&str; 10] =
     ["SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "MERGE", "VALUES"];
+
+/// How many levels an expression may have: parts within parts, or operators in a row.
+const MAX_DEPTH: usize = 200;
+/// How many names, operators and brackets it may have, so that its tree can be walked at all.
+const MAX_WORDS: usize = 4000;
 
 /// An error about a part of the text.
 pub(super) fn error(
@@ -38,9 +43,15 @@ pub(super) fn parse(text: &str) -> Result<Expr, ExpressionError> {
             Some("write only what would stand behind SELECT, for one column".to_owned()),
         ));
     }
-    let mut parser = Parser::new(&GenericDialect {})
-        .try_with_sql(text)
-        .map_err(|error| syntax_error(text, &error))?;
+    let dialect = GenericDialect {};
+    let tokens = Tokenizer::new(&dialect, text)
+        .tokenize_with_location()
+        .map_err(|found| syntax_error(text, &ParserError::TokenizerError(found.to_string())))?;
+    let words = tokens.iter().filter(|token| !is_value(&token.token)).count();
+    if words > MAX_WORDS {
+        return Err(too_deep());
+    }
+    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
     let expr = parser.parse_expr().map_err(|error| syntax_error(text, &error))?;
     let next = parser.peek_token();
     if next.token != Token::EOF {
@@ -54,7 +65,43 @@ pub(super) fn parse(text: &str) -> Result<Expr, ExpressionError> {
             Some(hint),
         ));
     }
-    Ok(expr)
+    let mut depth = Depth::default();
+    match expr.visit(&mut depth) {
+        ControlFlow::Break(()) => Err(too_deep()),
+        ControlFlow::Continue(()) => Ok(expr),
+    }
+}
+
+/// Whether a token alone makes no tree deeper.
+fn is_value(token: &Token) -> bool {
+    matches!(
+        token,
+        Token::Whitespace(_) | Token::Comma | Token::Number(..) | Token::SingleQuotedString(_)
+    )
+}
+
+fn too_deep() -> ExpressionError {
+    let hint =
+        "split it into several columns with `derive`; write `x = 1 OR x = 2 …` as `x IN (1, 2, …)`";
+    error("the expression is nested too deeply", None, Some(hint.to_owned()))
+}
+
+/// Stops at a tree that is too deep to be evaluated on a worker's stack.
+#[derive(Default)]
+struct Depth(usize);
+
+impl Visitor for Depth {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+        self.0 += 1;
+        if self.0 > MAX_DEPTH { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+        self.0 -= 1;
+        ControlFlow::Continue(())
+    }
 }
 
 /// The bytes that a part of the tree was parsed from, as far as the parser kept them.
@@ -95,10 +142,7 @@ fn offset(text: &str, location: Location) -> Option<usize> {
 fn syntax_error(text: &str, found: &ParserError) -> ExpressionError {
     let message = match found {
         ParserError::ParserError(message) | ParserError::TokenizerError(message) => message,
-        ParserError::RecursionLimitExceeded => {
-            let hint = "split it into several columns with `derive`".to_owned();
-            return error("the expression is nested too deeply", None, Some(hint));
-        }
+        ParserError::RecursionLimitExceeded => return too_deep(),
     };
     let (message, location) = split_location(message);
     let at = location.and_then(|location| offset(text, location));

@@ -146,6 +146,9 @@ impl Resolver<'_> {
         };
         let known = names(schema.fields());
         name.value = self.find(name, &known, "column")?;
+        if name.value.starts_with('@') {
+            name.quote_style = Some('"'); // else it is a variable
+        }
         self.columns.insert(name.value.clone());
         Ok(())
     }
@@ -215,8 +218,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Some columns have names that SQL reads as a function without arguments: `user`,
-    /// `current_date`.
+    /// Some columns have names that SQL reads as a function without arguments: `user`.
     fn column_like_a_function(&self, function: &Function) -> Option<Ident> {
         let FunctionArguments::None = function.args else {
             return None;
@@ -224,11 +226,8 @@ impl Resolver<'_> {
         let [ObjectNamePart::Identifier(name)] = &function.name.0[..] else {
             return None;
         };
-        let schema = self.schema?;
-        let known =
-            schema.fields().iter().any(|field| field.name().eq_ignore_ascii_case(&name.value));
         let clock = CLOCKS.contains(&name.value.to_ascii_lowercase().as_str());
-        (known || !clock).then(|| name.clone())
+        (!clock).then(|| name.clone())
     }
 
     fn function(&self, function: &mut Function) -> Flow {
@@ -248,6 +247,10 @@ impl Resolver<'_> {
             );
         }
         if CLOCKS.contains(&name.as_str()) {
+            if self.schema.is_some_and(|schema| schema.index_of(&name).is_ok()) {
+                let hint = format!("for the column, write \"{name}\"");
+                return fail(format!("`{name}` is the clock's in SQL"), &hint);
+            }
             return fail(
                 format!(
                     "`{name}` changes from run to run, so the same input would not give the same output"

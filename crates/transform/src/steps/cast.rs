@@ -263,6 +263,10 @@ impl JsonSchema for CastTo {
         "CastTo".into()
     }
 
+    fn schema_id() -> Cow<'static, str> {
+        concat!(module_path!(), "::CastTo").into()
+    }
+
     fn json_schema(generator: &mut SchemaGenerator) -> JsonSchemaOf {
         let field_type = generator.subschema_for::<FieldType>();
         json_schema!({

@@ -440,6 +440,10 @@ impl JsonSchema for Trim {
         "Trim".into()
     }
 
+    fn schema_id() -> Cow<'static, str> {
+        concat!(module_path!(), "::Trim").into()
+    }
+
     fn json_schema(_: &mut SchemaGenerator) -> JsonSchemaOf {
         json_schema!({
             "description": "`all`, `none`, or a list of columns.",
@@ -468,7 +472,14 @@ impl JsonSchema for Text {
         "Text".into()
     }
 
+    fn schema_id() -> Cow<'static, str> {
+        concat!(module_path!(), "::Text").into()
+    }
+
     fn json_schema(_: &mut SchemaGenerator) -> JsonSchemaOf {
-        json_schema!({"type": ["string", "number", "boolean"]})
+        json_schema!({
+            "description": "A text; a number or a truth value is taken as text.",
+            "type": ["string", "number", "boolean"]
+        })
     }
 }

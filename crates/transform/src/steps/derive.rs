@@ -72,7 +72,11 @@ impl StepPlan for Derive {
             // After a mistake the column is there, without a type, so that it is said only once.
             let data_type = compiled.as_ref().map_or(DataType::Null, |it| it.data_type().clone());
             let mut fields = schema.fields().to_vec();
-            let field = Arc::new(Field::new(name, data_type, true));
+            let mut field = Field::new(name, data_type, true);
+            if let Some(source) = copied(&compiled, &schema) {
+                field = field.with_metadata(source.metadata().clone()); // JSON stays JSON
+            }
+            let field = Arc::new(field);
             let place = schema.index_of(name).ok();
             match place {
                 Some(place) => fields[place] = field,
@@ -95,6 +99,19 @@ impl StepPlan for Derive {
         let local: Option<Box<dyn Step>> = Some(Box::new(BoundDerive { columns }));
         Ok(Bound { local, ordered: None, output: schema, grain: Grain::Preserves })
     }
+}
+
+/// The field that an expression passes on as it is: its text is the column's name.
+fn copied<'a, E>(
+    compiled: &Result<Arc<dyn Expression>, E>,
+    schema: &'a SchemaRef,
+) -> Option<&'a Field> {
+    let expression = compiled.as_ref().ok()?;
+    let [column] = expression.columns() else {
+        return None;
+    };
+    let text = expression.text().trim().trim_matches('"');
+    text.eq_ignore_ascii_case(column).then(|| schema.field_with_name(column).ok()).flatten()
 }
 
 struct BoundDerive {

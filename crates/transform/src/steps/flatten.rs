@@ -232,6 +232,10 @@ impl JsonSchema for Structs {
         "Structs".into()
     }
 
+    fn schema_id() -> Cow<'static, str> {
+        concat!(module_path!(), "::Structs").into()
+    }
+
     fn json_schema(_: &mut SchemaGenerator) -> JsonSchemaOf {
         json_schema!({
             "description": "`all`, or a list of columns.",

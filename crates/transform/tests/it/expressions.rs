@@ -250,7 +250,9 @@ fn what_is_not_a_deterministic_scalar_is_refused() {
         assert!(without.message.contains(part), "{text}: {without:?}");
         assert!(without.span.is_some() || part == "query", "{text}: {without:?}");
     }
-    assert_eq!(Sql::new().check("any_column * 2 > other.one"), Ok(()));
+    for text in ["any_column * 2 > other.one", "user = 'u'", "\"current_date\" is null"] {
+        assert_eq!(Sql::new().check(text), Ok(()), "{text}");
+    }
 }
 
 #[test]
@@ -314,6 +316,32 @@ fn rows_without_a_value_say_why() {
     assert_eq!(values("fee / 0"), "inf inf -");
     let digits = evaluate("CAST(aum AS decimal(38, 2)) * 1000000000000000000000000000000000000.0");
     assert_eq!(digits.failures.len(), 2, "{digits:?}");
+}
+
+#[test]
+fn deep_expressions_compile_and_bottomless_ones_are_mistakes() {
+    let sql = Sql::new();
+    let batch = funds();
+    for text in [
+        vec!["units"; 190].join(" + "),
+        vec!["user = 'x' and units * 2 > 7"; 190].join(" or "),
+        format!("{}user{}", "upper(".repeat(45), ")".repeat(45)),
+        format!("{}1{}", "case when active then ".repeat(45), " else 2 end".repeat(45)),
+        format!("units in ({})", vec!["7"; 5000].join(", ")),
+    ] {
+        let compiled = sql.compile(&text, &batch.schema()).unwrap();
+        assert_eq!(compiled.evaluate(&batch).unwrap().failures, [], "{text}");
+    }
+    for text in [
+        vec!["units"; 1999].join(" + "),
+        vec!["units"; 100_000].join(" + "),
+        format!("{}units{}", "(".repeat(500), ")".repeat(500)),
+        "(".repeat(100_000),
+    ] {
+        let mistake = sql.compile(&text, &batch.schema()).unwrap_err();
+        assert_eq!(mistake.message, "the expression is nested too deeply");
+        assert!(sql.check(&text).is_err());
+    }
 }
 
 #[test]

@@ -228,6 +228,11 @@ fn json_columns_are_read_as_their_values() {
     let (cast, _) = apply(&Cast::new().column("x", FieldType::Int), columns).unwrap();
     assert_eq!(rows(&cast), [r#"{"x":5}"#, r#"{"x":5}"#, r#"{"x":null}"#, r#"{"x":null}"#]);
     assert_eq!(flaws(&cast), [(2, "x".into(), "`{}` is not an int".into())]);
+
+    let json = StringViewArray::from(vec!["[1]"]);
+    let columns = batch(vec![(FieldType::Json.field("x"), Arc::new(json))]);
+    let copy = Derive::new().column("copy", "x").column("text", "x || ''");
+    assert_eq!(after(&copy, columns), [r#"{"x":[1],"copy":[1],"text":"[1]"}"#]);
 }
 
 fn users() -> Batch {
