@@ -12,7 +12,8 @@ use crate::json;
 pub struct Span {
     /// First byte, from the start of the text.
     pub start: u32,
-    /// Length in bytes, without the line end.
+    /// Length in bytes, without the line end. May reach beyond the end of the text, when only the
+    /// beginning of a very long record was kept.
     pub len: u32,
 }
 
@@ -133,13 +134,14 @@ impl Origin {
     }
 
     /// The record as it stood in the source: its text, or for columns its JSON form.
-    /// Bytes that are not UTF-8 become U+FFFD.
+    /// Bytes that are not UTF-8 become U+FFFD. Of a record too long to be kept, its beginning.
     pub fn raw(&self, ordinal: usize) -> String {
         match &self.content {
             Content::Text { bytes, spans, .. } => {
                 let span = spans[ordinal];
                 let start = span.start as usize;
-                String::from_utf8_lossy(&bytes[start..start + span.len as usize]).into_owned()
+                let end = bytes.len().min(start + span.len as usize);
+                String::from_utf8_lossy(&bytes[start..end]).into_owned()
             }
             Content::Columns(columns) => json::row_to_string(columns, ordinal),
             Content::Kept { raw, .. } => String::from_utf8_lossy(raw).into_owned(),
@@ -209,6 +211,15 @@ fn count(bytes: &[u8], line_end: u8) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_too_long_to_be_kept_shows_its_beginning() {
+        let spans = vec![Span { start: 2, len: 1000 }];
+        let origin = Origin::text("x.csv".into(), Bytes::from_static(b"a\nbcd"), 0, spans, b'\n');
+        let origin = Arc::new(origin);
+        assert_eq!(origin.raw(0), "bcd");
+        assert_eq!(origin.locate(0).length, Some(1000));
+    }
 
     #[test]
     fn locates_records_by_line_and_offset() {
