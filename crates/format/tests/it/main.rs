@@ -3,5 +3,6 @@
 
 mod columnar;
 mod compression;
+mod csv;
 mod infer;
 mod json;
