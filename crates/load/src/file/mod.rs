@@ -120,3 +120,23 @@ fn extensions(format: Format, compression: Compression) -> String {
     };
     format!(".{}{compressed}", format.extension())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use gristmill_core::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_said_with_the_path() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let inner = Error::io("cannot write a row group", full);
+        let error = failed("out/x.parquet", Error::internal("outer").caused_by(inner));
+        assert_eq!(error.to_string(), "cannot write `out/x.parquet`");
+        assert!(error.hint_text().unwrap().starts_with("the disk is full"));
+        let error = failed("x", Error::new(ErrorKind::Io, "no").hint("do that"));
+        assert_eq!((error.kind(), error.hint_text()), (ErrorKind::Io, Some("do that")));
+    }
+}

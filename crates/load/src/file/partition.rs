@@ -48,6 +48,9 @@ pub fn encode(value: &str) -> String {
     out
 }
 
+/// Folders that a worker encodes for at the same time: each has buffers of its own.
+const MAX_PARTS: usize = 256;
+
 /// Whether a column's values can name folders.
 pub(crate) fn can_partition(field: &Field) -> bool {
     match field.data_type() {
@@ -68,7 +71,7 @@ pub(crate) struct Splitter {
 
 /// What a worker made of a chunk.
 pub(crate) struct Pieces {
-    /// Folders below the destination, in the order in which the chunk's records name them.
+    /// Folders below the destination and what goes into them, in order; a folder may come again.
     pub(crate) pieces: Vec<(String, Encoded)>,
     /// Records that no folder can be named for.
     pub(crate) rejects: Vec<Reject>,
@@ -103,6 +106,8 @@ impl Encoder for Splitter {
             keys: Arc::clone(&self.keys),
             rest: Arc::clone(&self.rest),
             parts: IndexMap::new(),
+            pieces: Vec::new(),
+            bytes: 0,
             rejects: Vec::new(),
             records: 0,
         })
@@ -114,15 +119,29 @@ struct SplitPart {
     keys: Arc<[(usize, String)]>,
     rest: Arc<[usize]>,
     parts: IndexMap<String, Box<dyn Part>>,
+    pieces: Vec<(String, Encoded)>,
+    bytes: u64,
     rejects: Vec<Reject>,
     records: u64,
 }
 
 impl SplitPart {
     fn push_to(&mut self, folder: String, batch: Batch) -> Result<()> {
+        if self.parts.len() == MAX_PARTS && !self.parts.contains_key(&folder) {
+            self.complete_first()?;
+        }
         let columns = batch.columns().project(&self.rest)?;
         let part = self.parts.entry(folder).or_insert_with(|| self.encoder.begin());
         part.push(&batch.with_columns(columns)?)
+    }
+
+    fn complete_first(&mut self) -> Result<()> {
+        if let Some((folder, part)) = self.parts.shift_remove_index(0) {
+            let encoded = part.finish()?;
+            self.bytes += encoded.bytes;
+            self.pieces.push((folder, encoded));
+        }
+        Ok(())
     }
 
     /// The rows of each folder, in the order of their first rows.
@@ -201,16 +220,12 @@ impl Part for SplitPart {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<Encoded> {
-        let mut pieces = Vec::with_capacity(self.parts.len());
-        let mut bytes = 0;
-        for (folder, part) in self.parts {
-            let encoded = part.finish()?;
-            bytes += encoded.bytes;
-            pieces.push((folder, encoded));
+    fn finish(mut self: Box<Self>) -> Result<Encoded> {
+        while !self.parts.is_empty() {
+            self.complete_first()?;
         }
-        let payload = Box::new(Pieces { pieces, rejects: self.rejects });
-        Ok(Encoded { records: self.records, bytes, payload })
+        let payload = Box::new(Pieces { pieces: self.pieces, rejects: self.rejects });
+        Ok(Encoded { records: self.records, bytes: self.bytes, payload })
     }
 }
 

@@ -223,3 +223,47 @@ fn message(error: &rusqlite::Error) -> String {
         error => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_schema::Schema;
+    use gristmill_core::FieldType;
+
+    use super::*;
+    use crate::table::Options;
+
+    #[test]
+    fn rows_are_found_by_their_key_and_never_by_a_walk_through_the_table() {
+        let schema = Arc::new(Schema::new(vec![
+            FieldType::String.field("k"),
+            FieldType::Int.field("n"),
+            FieldType::String.field("v"),
+        ]));
+        let mut options = Options::new("sqlite://unused", "t");
+        options.mode = Mode::Upsert;
+        options.keys = vec!["k".to_owned(), "n".to_owned()];
+        for ddl in [
+            "CREATE TABLE t (v TEXT, n INTEGER, k TEXT, PRIMARY KEY (k, n))",
+            "CREATE TABLE t (v, n, k, id INTEGER PRIMARY KEY); CREATE UNIQUE INDEX i ON t (n, k COLLATE NOCASE)",
+        ] {
+            let connection = Connection::open_in_memory().unwrap();
+            connection.execute_batch(ddl).unwrap();
+            let target = Target::inspect(&connection, &options, &schema).unwrap();
+            let stage = Stage::create(&connection, 1, &target, &options, &schema).unwrap();
+            let merge = Merge::new(&connection, &target, &stage, options.mode, 0);
+            for sql in [merge.update.as_ref().unwrap(), &merge.insert] {
+                let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+                let lines: Vec<String> = plan
+                    .query_map([1, 2], |row| row.get("detail"))
+                    .unwrap()
+                    .collect::<Result<_, _>>()
+                    .unwrap();
+                let plan = lines.join("\n");
+                assert!(plan.contains("SEARCH s USING INTEGER PRIMARY KEY"), "{plan}");
+                assert!(plan.contains("SEARCH t USING") && !plan.contains("SCAN"), "{plan}");
+            }
+        }
+    }
+}

@@ -24,7 +24,7 @@ use arrow_schema::SchemaRef;
 use gristmill_core::{
     Batch, Encoded, Encoder, Error, ErrorKind, Findings, LoadContext, Loaded, Loader, Part, Result,
 };
-use rusqlite::ErrorCode;
+use rusqlite::{Connection, ErrorCode};
 
 pub use loads::committed;
 
@@ -87,6 +87,8 @@ impl Sqlite {
     fn merge(&mut self, findings: &mut Findings) -> Result<(u64, Outcome)> {
         let mut session = self.shared.lock();
         let transaction = session.begin()?;
+        // A record that another table of the run refers to may come with that table.
+        let alone = session.is_alone();
         let connection = session.connection()?;
         loads::create(connection)?;
         let earlier = loads::find(connection, &self.context.run, &self.target.name)?;
@@ -104,6 +106,7 @@ impl Sqlite {
             .hint("run again"));
         }
         let writing = |e| refused(&format!("cannot write table `{}`", self.name), e);
+        let broken = if alone { broken_references(connection).map_err(writing)? } else { None };
         if !self.target.exists {
             let sql = self.target.create_statement(&self.options.keys);
             connection.execute_batch(&sql).map_err(writing)?;
@@ -114,9 +117,32 @@ impl Sqlite {
         }
         let merge = Merge::new(connection, &self.target, &self.stage, self.options.mode, self.room);
         let outcome = merge.run(&mut self.stage, findings)?;
+        if broken.is_some() && broken_references(connection).map_err(writing)? > broken {
+            return Err(Error::new(
+                ErrorKind::Destination,
+                format!("the load of table `{}` would break deferred foreign keys", self.name),
+            )
+            .hint("load the rows that are referred to first, or together with this table"));
+        }
         loads::record(connection, &self.context, &self.target.name, &outcome)?;
         Ok((transaction, outcome))
     }
+}
+
+/// References to rows that do not exist, where the database judges some of them at the commit:
+/// by then it is too late to say which.
+fn broken_references(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    let deferred: bool = connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE sql LIKE '%INITIALLY%DEFERRED%')",
+        [],
+        |row| row.get(0),
+    )?;
+    if !deferred {
+        return Ok(None);
+    }
+    connection
+        .query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))
+        .map(Some)
 }
 
 impl Loader for Sqlite {

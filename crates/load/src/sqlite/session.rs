@@ -149,6 +149,11 @@ impl Session {
         Ok(self.stages)
     }
 
+    /// Whether one table is loaded only.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.tables.len() == 1
+    }
+
     pub(crate) fn release(&mut self, table: &str) {
         let table = table.to_ascii_lowercase();
         self.tables.retain(|other| *other != table);

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use gristmill_core::{Batch, ErrorKind, Findings};
 use proptest::prelude::*;
@@ -121,6 +123,90 @@ fn one_path_is_not_written_twice_in_a_run() {
     assert!(names(folder.path()).is_empty());
 }
 
+#[test]
+fn formats_and_compressions_are_what_the_name_says() {
+    let folder = tempdir().unwrap();
+    for (name, magic) in [
+        ("out.parquet", &b"PAR1"[..]),
+        ("out.arrow", b"ARROW1"),
+        ("out.json", b"["),
+        ("out.ndjson.gz", b"\x1f\x8b"),
+        ("out.ndjson.zst", b"\x28\xb5\x2f\xfd"),
+        ("out.json.bz2", b"BZh"),
+        ("out.ndjson.lz4", b"\x04\x22\x4d\x18"),
+    ] {
+        let input = people(1, &[1, 2], &[Some("DE"), None]);
+        let item = gristmill_load::File::create(name).unwrap().item();
+        load(&item, &[input], &context(folder.path(), "1")).unwrap();
+        let bytes = fs::read(folder.path().join(name)).unwrap();
+        assert!(bytes.starts_with(magic), "{name}: {bytes:?}");
+    }
+    let mut text = String::new();
+    let file = fs::File::open(folder.path().join("out.ndjson.gz")).unwrap();
+    flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "{\"id\":1,\"country\":\"DE\"}\n{\"id\":2,\"country\":null}\n");
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    let folder = tempdir().unwrap();
+    let batches: Vec<Batch> =
+        (0..50).map(|i| people(i * 2 + 1, &[i as i64, 7], &[Some("DE"), Some("FR")])).collect();
+    let mut contents = Vec::new();
+    for run in ["1", "2"] {
+        let item = json!({
+            "file": format!("out-{run}"), "format": "parquet",
+            "partition_by": ["country"], "max_file_size": 900,
+        });
+        let (loaded, _) = load(&item, &batches, &context(folder.path(), run)).unwrap();
+        let base = folder.path().join(format!("out-{run}"));
+        let files = loaded.files.iter().map(|file| {
+            (file.path.strip_prefix(&base).unwrap().to_owned(), fs::read(&file.path).unwrap())
+        });
+        contents.push(files.collect::<Vec<_>>());
+    }
+    assert!(contents[0].len() > 2);
+    assert_eq!(contents[0], contents[1]);
+}
+
+const CHILD: &str = "GRISTMILL_TEST_STDOUT";
+
+#[test]
+#[ignore = "a child of the test of the standard output"]
+fn child() {
+    let Ok(what) = std::env::var(CHILD) else { return };
+    let folder = tempdir().unwrap();
+    let item = json!({"file": "-", "format": "ndjson"});
+    let input = people(1, &[1, 2], &[Some("DE"), None]);
+    let mut findings = Findings::default();
+    let mut loader = open(&item, &input.schema(), &context(folder.path(), "1")).unwrap();
+    append(loader.as_mut(), &[input], &mut findings).unwrap();
+    loader.prepare(&mut findings).unwrap();
+    if what == "publish" {
+        assert_eq!(loader.publish().unwrap().inserted, 2);
+    }
+}
+
+#[test]
+fn the_standard_output_gets_everything_or_nothing() {
+    for (what, expected) in
+        [("publish", "{\"id\":1,\"country\":\"DE\"}\n{\"id\":2,\"country\":null}\n"), ("drop", "")]
+    {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "file::child", "--ignored"])
+            .env(CHILD, what)
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stdout).unwrap();
+        let found: String =
+            text.split_inclusive('\n').filter(|line| line.contains("\"id\"")).collect();
+        // The test harness writes its own words, on the same line perhaps.
+        let found = found.split_once('{').map_or("", |(_, rest)| rest);
+        assert_eq!(found, expected.trim_start_matches('{'));
+    }
+}
+
 fn partitioned(mode: &str) -> Value {
     json!({"file": "out", "format": "ndjson", "partition_by": ["country"], "mode": mode})
 }
@@ -210,16 +296,34 @@ fn files_stay_below_the_size() {
 #[test]
 fn more_partitions_than_open_files_lose_nothing() {
     let folder = tempdir().unwrap();
-    let countries: Vec<String> = (0..150).map(|i| format!("C{i}")).collect();
+    // The chunk has more partitions than a worker encodes for at once, and comes back to them.
+    let countries: Vec<String> = (0..600).map(|i| format!("C{}", i % 300)).collect();
     let countries: Vec<Option<&str>> = countries.iter().map(|c| Some(c.as_str())).collect();
-    let ids: Vec<i64> = (0..150).collect();
-    let batches = [people(1, &ids, &countries), people(151, &ids, &countries)];
-    let (loaded, _) =
-        load(&partitioned("replace"), &batches, &context(folder.path(), "1")).unwrap();
-    assert_eq!(loaded.inserted, 300);
-    assert_eq!(names(&folder.path().join("out")).len(), 150);
-    let files = loaded.files.iter().map(|file| read(&file.path).lines().count()).sum::<usize>();
-    assert_eq!(files, 300);
+    let batches: Vec<Batch> = (0..2)
+        .map(|n| {
+            let ids: Vec<i64> = (n * 600..(n + 1) * 600).collect();
+            people(n as u64 * 600 + 1, &ids, &countries)
+        })
+        .collect();
+    let schema = batches[0].schema();
+    let mut loader = open(&partitioned("replace"), &schema, &context(folder.path(), "1")).unwrap();
+    let mut findings = Findings::default();
+    let mut part = loader.encoder().begin();
+    for batch in &batches {
+        part.push(batch).unwrap();
+    }
+    loader.append(part.finish().unwrap(), &mut findings).unwrap();
+    loader.prepare(&mut findings).unwrap();
+    assert_eq!(loader.publish().unwrap().inserted, 1200);
+    let out = folder.path().join("out");
+    assert_eq!(names(&out).len(), 300);
+    for i in 0..300 {
+        let partition = out.join(format!("country=C{i}"));
+        let text: String =
+            names(&partition).iter().map(|name| read(&partition.join(name))).collect();
+        let ids = [i, i + 300, i + 600, i + 900].map(|id| format!("{{\"id\":{id}}}\n"));
+        assert_eq!(text, ids.concat());
+    }
 }
 
 #[test]

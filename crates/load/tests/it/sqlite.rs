@@ -299,6 +299,37 @@ fn a_constraint_that_rolls_back_ends_the_load() {
 }
 
 #[test]
+fn deferred_references_are_judged_before_anything_is_published() {
+    let folder = tempdir().unwrap();
+    execute(
+        folder.path(),
+        "CREATE TABLE parent (id INTEGER PRIMARY KEY, name TEXT);
+         CREATE TABLE child (id INTEGER, name TEXT, FOREIGN KEY (id) REFERENCES parent DEFERRABLE INITIALLY DEFERRED);",
+    );
+    let input = people(1, &[Some(1)], &[Some("a")]);
+    let item = append_to("child");
+    let mut loader = open(&item, &input.schema(), &context(folder.path(), "1")).unwrap();
+    let mut findings = Findings::default();
+    append(loader.as_mut(), std::slice::from_ref(&input), &mut findings).unwrap();
+    let error = loader.prepare(&mut findings).unwrap_err();
+    assert!(error.to_string().contains("deferred foreign keys"), "{error}");
+    drop(loader);
+
+    // With its parent's table, in whatever order, the child is welcome.
+    let context = context(folder.path(), "2");
+    let mut loaders =
+        ["child", "parent"].map(|t| open(&append_to(t), &input.schema(), &context).unwrap());
+    for loader in &mut loaders {
+        append(loader.as_mut(), std::slice::from_ref(&input), &mut findings).unwrap();
+        loader.prepare(&mut findings).unwrap();
+    }
+    for loader in &mut loaders {
+        assert_eq!(loader.publish().unwrap().inserted, 1);
+    }
+    assert_eq!(query(folder.path(), "SELECT count(*) FROM child"), [[Cell::Integer(1)]]);
+}
+
+#[test]
 fn a_number_that_sqlite_would_lose_is_rejected() {
     let folder = tempdir().unwrap();
     let numbers: ArrayRef = Arc::new(Float64Array::from(vec![f64::NAN, f64::INFINITY]));
