@@ -1,0 +1,337 @@
+//! The extractor: plans columns over all files, then reads them one after the other.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow_schema::{Schema, SchemaRef};
+use gristmill_core::text::ColumnPlan;
+use gristmill_core::{
+    Chunk, Error, ErrorKind, ExtractContext, Extractor, FieldType, Findings, ReadPlan, Result,
+};
+use gristmill_format::infer::Inference;
+use gristmill_format::json::{Columns, Layout};
+use gristmill_format::{Format, Reader, Sizes, csv, ipc, json, parquet};
+use indexmap::IndexSet;
+
+use super::adapt::Adaptation;
+use super::columns::{Header, combine, combine_typed, declare};
+use super::options::{Options, format_name};
+use super::paths;
+use super::source::Source;
+
+/// Reads files, one after the other.
+pub(super) struct FileExtractor {
+    options: Options,
+    scratch: PathBuf,
+    sizes: Sizes,
+    sources: Vec<Source>,
+    format: Format,
+    stage: Stage,
+    /// A reader whose header is read already, of the only input, which cannot be read twice.
+    kept: Option<Box<dyn Reader>>,
+    /// Number of the source that is read next.
+    next: usize,
+    current: Option<Current>,
+    /// Bytes of the sources that are read to their end.
+    done: u64,
+    /// Bytes read of the current source, for readers that are given a stream.
+    bytes: Arc<AtomicU64>,
+    notes: IndexSet<String>,
+}
+
+enum Stage {
+    Unplanned,
+    /// What typed files have in common.
+    Typed(SchemaRef),
+    Planned,
+    /// What readers are told: a plan for text, the columns of all files for typed ones.
+    Reading(Option<ReadPlan>, SchemaRef),
+    Over,
+}
+
+struct Current {
+    reader: Box<dyn Reader>,
+    adaptation: Option<Adaptation>,
+}
+
+impl FileExtractor {
+    /// Finds the files and opens none.
+    pub(super) fn open(options: Options, context: &ExtractContext) -> Result<Self> {
+        let found = paths::resolve(&options.file, &context.base)?;
+        let mut sources = Vec::with_capacity(found.len());
+        for found in found {
+            let path = found.path.as_deref().unwrap_or(options.file.as_ref());
+            let format = options.format.or_else(|| Format::of_name(path)).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Configuration,
+                    format!("cannot tell the format of `{}`", found.name),
+                )
+                .hint("say `format:`: csv, json, ndjson, parquet or arrow")
+            })?;
+            sources.push(Source::new(found, format, options.compression, &context.base)?);
+        }
+        let format = one_format(&sources)?;
+        let mut sizes = Sizes::default();
+        sizes.max_record = sizes.max_record.min(context.memory.0 as usize / 4).max(1);
+        Ok(Self {
+            options,
+            scratch: context.scratch.clone(),
+            sizes,
+            sources,
+            format,
+            stage: Stage::Unplanned,
+            kept: None,
+            next: 0,
+            current: None,
+            done: 0,
+            bytes: Arc::default(),
+            notes: IndexSet::new(),
+        })
+    }
+
+    fn plan(&mut self) -> Result<Option<ReadPlan>> {
+        let mut plan = match self.format {
+            Format::Csv => self.csv_plan()?,
+            Format::Json | Format::Ndjson => self.json_plan()?,
+            Format::Parquet | Format::Arrow => {
+                let mut schemas = Vec::with_capacity(self.sources.len());
+                for index in 0..self.sources.len() {
+                    let schema = self.reader(index, Purpose::Plan)?.begin(None)?;
+                    schemas.push((Arc::clone(&self.sources[index].name), schema));
+                }
+                let schema = combine_typed(&schemas, &self.options, &mut self.notes)?;
+                self.stage = Stage::Typed(schema);
+                return Ok(None);
+            }
+        };
+        declare(&mut plan, &self.options, &mut self.notes)?;
+        self.stage = Stage::Planned;
+        Ok(Some(plan))
+    }
+
+    fn csv_plan(&mut self) -> Result<ReadPlan> {
+        let mut headers = Vec::with_capacity(self.sources.len());
+        for index in 0..self.sources.len() {
+            let several = self.sources.len() > 1 || self.options.infer;
+            if several {
+                self.sources[index].make_rereadable(&self.scratch)?;
+            }
+            let mut reader = self.reader(index, Purpose::Plan)?;
+            let plan = reader.read_plan()?.unwrap_or(ReadPlan { columns: Vec::new() });
+            headers.push(Header {
+                file: Arc::clone(&self.sources[index].name),
+                columns: plan.columns.into_iter().map(|column| column.source).collect(),
+            });
+            if !self.sources[index].is_rereadable() {
+                self.kept = Some(reader);
+            }
+        }
+        let columns = combine(&headers, &self.options, &mut self.notes)?;
+        let columns = columns.into_iter().map(|name| ColumnPlan::new(name, FieldType::String));
+        Ok(ReadPlan { columns: columns.collect() })
+    }
+
+    fn json_plan(&mut self) -> Result<ReadPlan> {
+        let mut columns = Columns::default();
+        let layout = self.layout();
+        let options = self.options.json.clone().unwrap_or_default();
+        for source in &mut self.sources {
+            source.make_rereadable(&self.scratch)?;
+            let input = source.text(&Arc::default(), |_| {})?;
+            let name = Arc::clone(&source.name);
+            json::discover(name, input, layout, &options, self.sizes, &mut columns)?;
+        }
+        Ok(columns.plan())
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::of(self.format).unwrap_or(Layout::Document)
+    }
+
+    /// Reads everything to find the types of undeclared text columns.
+    fn infer(&mut self, plan: &mut ReadPlan) -> Result<()> {
+        let mut inference = Inference::new(plan);
+        for index in 0..self.sources.len() {
+            let mut reader = self.reader(index, Purpose::Plan)?;
+            reader.begin(Some(plan))?;
+            while let Some(mut chunk) = reader.next_chunk()? {
+                let mut findings = Findings::default();
+                while let Some(batch) = chunk.next_batch(&mut findings)? {
+                    inference.observe(&batch)?;
+                    findings.take_rejects();
+                }
+            }
+        }
+        for (column, inferred) in plan.columns.iter_mut().zip(inference.finish()) {
+            if column.nested.is_none() {
+                column.field_type = inferred.field_type;
+            }
+            self.notes.extend(inferred.note);
+        }
+        Ok(())
+    }
+
+    fn reader(&mut self, index: usize, purpose: Purpose) -> Result<Box<dyn Reader>> {
+        let bytes = match purpose {
+            // The bytes of an input that is read only once count from its beginning.
+            Purpose::Plan if self.sources[index].is_rereadable() => Arc::default(),
+            _ => {
+                self.bytes.store(0, Ordering::Relaxed);
+                Arc::clone(&self.bytes)
+            }
+        };
+        let layout = self.layout();
+        let (source, notes) = (&mut self.sources[index], &mut self.notes);
+        let name = Arc::clone(&source.name);
+        let mut note = |sentence| {
+            notes.insert(sentence);
+        };
+        Ok(match self.format {
+            Format::Csv => {
+                let options = self.options.csv.clone().unwrap_or_default();
+                let options = options.for_path(source.path());
+                let input = source.text(&bytes, &mut note)?;
+                Box::new(csv::Reader::open(name, input, &options, self.sizes)?)
+            }
+            Format::Json | Format::Ndjson => {
+                let options = self.options.json.clone().unwrap_or_default();
+                let input = source.text(&bytes, &mut note)?;
+                Box::new(json::Reader::open(name, input, layout, &options, self.sizes)?)
+            }
+            Format::Parquet => {
+                Box::new(parquet::Reader::open(name, source.file(&self.scratch, note)?)?)
+            }
+            Format::Arrow => Box::new(ipc::Reader::open(name, source.file(&self.scratch, note)?)?),
+        })
+    }
+
+    fn open_next(&mut self) -> Result<Option<Current>> {
+        if self.next == self.sources.len() {
+            return Ok(None);
+        }
+        let mut reader = match self.kept.take() {
+            Some(reader) => reader,
+            None => self.reader(self.next, Purpose::Read)?,
+        };
+        let Stage::Reading(plan, schema) = &self.stage else {
+            return Err(Error::internal("files were read before it was decided what is read"));
+        };
+        let own = reader.begin(plan.as_ref())?;
+        let adaptation = Adaptation::new(&own, schema);
+        Ok(Some(Current { reader, adaptation }))
+    }
+
+    fn close(&mut self, current: Current) {
+        self.notes.extend(current.reader.notes());
+        let source = &mut self.sources[self.next];
+        source.forget_copies();
+        self.done += source.size().unwrap_or_else(|| self.bytes.load(Ordering::Relaxed));
+        self.bytes.store(0, Ordering::Relaxed);
+        self.next += 1;
+    }
+
+    fn advance(&mut self) -> Result<Option<Box<dyn Chunk>>> {
+        loop {
+            let mut current = match self.current.take() {
+                Some(current) => current,
+                None => match self.open_next()? {
+                    Some(current) => current,
+                    None => return Ok(None),
+                },
+            };
+            match current.reader.next_chunk()? {
+                Some(chunk) => {
+                    let chunk = match &current.adaptation {
+                        Some(adaptation) => adaptation.wrap(chunk),
+                        None => chunk,
+                    };
+                    self.current = Some(current);
+                    return Ok(Some(chunk));
+                }
+                None => self.close(current),
+            }
+        }
+    }
+}
+
+/// What a reader is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To find columns and types.
+    Plan,
+    /// To hand out chunks.
+    Read,
+}
+
+impl Extractor for FileExtractor {
+    fn read_plan(&mut self) -> Result<Option<ReadPlan>> {
+        self.plan()
+    }
+
+    fn begin(&mut self, plan: Option<ReadPlan>) -> Result<SchemaRef> {
+        if let Stage::Unplanned = self.stage {
+            self.plan()?;
+        }
+        let (plan, schema) = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Typed(schema) => (None, schema),
+            _ => {
+                let Some(mut plan) = plan else {
+                    return Err(Error::internal("text files are read by a plan"));
+                };
+                if self.options.infer {
+                    self.infer(&mut plan)?;
+                }
+                let fields: Vec<_> = plan.columns.iter().map(ColumnPlan::field).collect();
+                (Some(plan), Arc::new(Schema::new(fields)))
+            }
+        };
+        self.stage = Stage::Reading(plan, Arc::clone(&schema));
+        Ok(schema)
+    }
+
+    fn next_chunk(&mut self) -> Result<Option<Box<dyn Chunk>>> {
+        if let Stage::Over = self.stage {
+            return Ok(None);
+        }
+        let next = self.advance();
+        if !matches!(next, Ok(Some(_))) {
+            self.stage = Stage::Over;
+        }
+        next
+    }
+
+    fn total_bytes(&self) -> Option<u64> {
+        self.sources.iter().map(Source::size).sum()
+    }
+
+    fn bytes_read(&self) -> u64 {
+        let reader = self.current.as_ref().and_then(|current| current.reader.bytes_read());
+        let size = self.sources.get(self.next).and_then(Source::size).unwrap_or(u64::MAX);
+        self.done + reader.unwrap_or_else(|| self.bytes.load(Ordering::Relaxed)).min(size)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.notes.iter().cloned().collect()
+    }
+}
+
+fn one_format(sources: &[Source]) -> Result<Format> {
+    let Some(first) = sources.first() else {
+        return Err(Error::internal("a pattern without a file was taken for one with some"));
+    };
+    match sources.iter().find(|source| source.format != first.format) {
+        None => Ok(first.format),
+        Some(other) => Err(Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "`{}` is {} and `{}` is {}: the files of one source have one format",
+                first.name,
+                format_name(first.format),
+                other.name,
+                format_name(other.format)
+            ),
+        )
+        .hint("narrow the pattern, or make them sources of their own")),
+    }
+}

@@ -1,0 +1,8 @@
+//! Integration tests of the extractors.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod conformance;
+mod drift;
+mod files;
+mod mistakes;
+mod support;
