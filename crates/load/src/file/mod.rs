@@ -14,7 +14,6 @@ use std::path::Path;
 
 use arrow_schema::SchemaRef;
 use gristmill_core::{Error, LoadContext, Loader, LoaderKind, Result};
-use gristmill_format::{Compression, Format};
 use serde_json::Value;
 
 pub use options::{Mode, Options};
@@ -107,18 +106,6 @@ fn failed(path: &str, error: Error) -> Error {
         Some(hint) => outer.hint(hint),
         None => outer,
     }
-}
-
-/// The extensions of a file: `.csv.gz`.
-fn extensions(format: Format, compression: Compression) -> String {
-    let compressed = match compression {
-        Compression::None => "",
-        Compression::Gzip => ".gz",
-        Compression::Zstd => ".zst",
-        Compression::Bzip2 => ".bz2",
-        Compression::Lz4 => ".lz4",
-    };
-    format!(".{}{compressed}", format.extension())
 }
 
 #[cfg(test)]
