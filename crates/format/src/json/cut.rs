@@ -124,6 +124,7 @@ impl Source {
             return Ok(());
         }
         let missing = len - self.buffer.len();
+        self.buffer.reserve_exact(missing);
         let read = (&mut *self.input)
             .take(missing as u64)
             .read_to_end(&mut self.buffer)
