@@ -133,10 +133,8 @@ impl Piece {
             let (end, spans) = next_records(cut, at, &mut next_span, self.sizes.batch);
             at = end;
             for span in spans {
-                let start = span.start as usize;
-                let record = &cut.bytes[start..start + span.len as usize];
-                let cut_short = cut.cut_short == Some(start);
-                if check_text(record, cut_short, valid_utf8, self.sizes.max_record).is_ok() {
+                let record = check_text(&cut.bytes, span, valid_utf8, self.sizes.max_record);
+                if let Ok(record) = record {
                     columns.observe(record, &mut members);
                 }
             }
