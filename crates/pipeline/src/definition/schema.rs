@@ -1,12 +1,15 @@
 //! The JSON schema of pipeline files, for the check and for editors, generated from the option
 //! structs.
 
+use std::path::Path;
+
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value as Json, json};
 
 use super::Registry;
 use super::raw::Raw;
+use crate::params::Params;
 
 fn generator() -> SchemaGenerator {
     SchemaSettings::draft2020_12().into_generator()
@@ -75,4 +78,36 @@ impl Registry {
         }
         out
     }
+}
+
+impl Registry {
+    /// The kinds whose example does not pass the check, with what is wrong with it.
+    pub fn broken_examples(&self) -> Vec<(&'static str, String)> {
+        let source = self.extractors.first().map_or("", |kind| kind.example);
+        let destination = self.loaders.first().map_or("", |kind| kind.example);
+        let sources =
+            self.extractors.iter().map(|kind| (kind.name, [kind.example, "", destination]));
+        let steps = self.steps.iter().map(|kind| (kind.name, [source, kind.example, destination]));
+        let loaders = self.loaders.iter().map(|kind| (kind.name, [source, "", kind.example]));
+        let mut broken = Vec::new();
+        for (name, [extract, step, load]) in sources.chain(steps).chain(loaders) {
+            let mut text =
+                format!("pipeline: example\nextract:\n{}load:\n{}", item(extract), item(load));
+            if !step.is_empty() {
+                text += &format!("steps:\n{}", item(step));
+            }
+            let path = Path::new("example.yaml");
+            if let Err(found) = self.parse(&text, path, Path::new(""), &Params::default()) {
+                broken.push((name, found.to_string()));
+            }
+        }
+        broken
+    }
+}
+
+/// An example as an item of a sequence.
+fn item(example: &str) -> String {
+    let mut lines = example.lines();
+    let first = format!("  - {}\n", lines.next().unwrap_or_default());
+    lines.fold(first, |text, line| text + &format!("    {line}\n"))
 }

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 pub use summary::{bytes, duration, summary, thousands};
 
+use crate::params::Secrets;
 use crate::run::RunError;
 
 /// How a run ended.
@@ -349,6 +350,21 @@ pub(crate) fn peak_memory() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+impl Report {
+    /// Puts `***` in place of secrets wherever a message may quote one.
+    pub(crate) fn redact(&mut self, secrets: &Secrets) {
+        if let Some(failure) = &mut self.error {
+            failure.message = secrets.redact(&failure.message);
+            failure.causes.iter_mut().for_each(|cause| *cause = secrets.redact(cause));
+            failure.hint = failure.hint.take().map(|hint| secrets.redact(&hint));
+        }
+        for destination in &mut self.destinations {
+            destination.name = secrets.redact(&destination.name);
+        }
+        self.notes.iter_mut().for_each(|note| *note = secrets.redact(note));
+    }
 }
 
 fn round(seconds: f64) -> f64 {

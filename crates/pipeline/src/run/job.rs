@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use gristmill_core::{
-    ByteSize, Error, ErrorKind, ExpressionCompiler, ExtractContext, Extractor, LoadContext, Loader,
-    Mistake, Pointer, Ratio, Result, StepPlan,
+    Error, ErrorKind, ExpressionCompiler, ExtractContext, Extractor, LoadContext, Loader, Mistake,
+    Pointer, Result, StepPlan,
 };
 use gristmill_parallel::Retry;
+
+pub use crate::definition::Limits;
 
 type OpenSource = Box<dyn Fn(&ExtractContext) -> Result<Box<dyn Extractor>> + Send>;
 type OpenDestination = Box<dyn Fn(&SchemaRef, &LoadContext<'_>) -> Result<Box<dyn Loader>> + Send>;
@@ -73,25 +75,6 @@ pub struct NamedStep {
     pub plan: Box<dyn StepPlan>,
 }
 
-/// Limits of a run.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Limits {
-    /// Memory that the run may use.
-    pub memory: ByteSize,
-    /// Number of workers.
-    pub workers: Option<usize>,
-    /// Most records that may be rejected.
-    pub rejected: Option<u64>,
-    /// Largest share of the records read that may be rejected.
-    pub rejected_ratio: Option<Ratio>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { memory: ByteSize(1 << 30), workers: None, rejected: None, rejected_ratio: None }
-    }
-}
-
 impl Limits {
     /// Stops as soon as there are too many rejects.
     pub(super) fn check_rejected(&self, rejected: u64) -> Result<()> {
@@ -129,6 +112,17 @@ impl Limits {
     }
 }
 
+/// What becomes of the rejects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejects {
+    /// They are written to this file, which is there after each run.
+    Always(PathBuf),
+    /// They are written to this file, which is there only when there are some.
+    IfAny(PathBuf),
+    /// They are counted.
+    Counted,
+}
+
 /// A pipeline ready to run.
 pub struct Job {
     /// The pipeline's name.
@@ -140,7 +134,7 @@ pub struct Job {
     /// Destinations; each gets every record.
     pub destinations: Vec<Destination>,
     /// Where rejects are written.
-    pub rejects: Option<PathBuf>,
+    pub rejects: Rejects,
     /// Limits.
     pub limits: Limits,
     /// How opening and publishing are tried again.

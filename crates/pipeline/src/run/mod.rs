@@ -18,11 +18,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
 use gristmill_core::{Chunk, Encoder, Error, Findings, LoadContext, Loader, Result};
 use gristmill_parallel::{Cancel, MapOptions, Pool, ordered_map, retry};
 
-pub use job::{Destination, Job, Limits, NamedStep, Source};
+pub use job::{Destination, Job, Limits, NamedStep, Rejects, Source};
 pub use open::BindError;
 
 use crate::report::{DestinationReport, Failure, Report, Status};
@@ -115,11 +116,8 @@ fn execute(
 ) -> Result<(), RunError> {
     let workers = job.limits.workers.or(context.workers).unwrap_or_else(cores);
     report.workers = workers;
-    let scratch = tempfile::Builder::new()
-        .prefix("gristmill-")
-        .tempdir()
-        .map_err(|source| Error::io("cannot make a temporary folder", source))?;
-    let mut rejects = RejectsFile::create(job.rejects.as_deref(), context.id, &job.name)?;
+    let scratch = scratch()?;
+    let mut rejects = RejectsFile::create(&job.rejects, context.id, &job.name)?;
 
     let pool = Pool::new(workers)?;
     let Opened { sources, segments, steps, schema } = open::open(&job, context, scratch.path())?;
@@ -192,6 +190,22 @@ fn execute(
     publish(loaders, &job, context, report)?;
     books.close(report)?;
     Ok(())
+}
+
+/// The columns that destinations would get. Opens the sources and binds every part to them.
+///
+/// # Errors
+/// When a source cannot be opened, or a part does not fit the columns.
+pub fn schema(job: &Job, context: &RunContext<'_>) -> Result<SchemaRef, RunError> {
+    let scratch = scratch()?;
+    Ok(open::open(job, context, scratch.path())?.schema)
+}
+
+fn scratch() -> Result<tempfile::TempDir> {
+    tempfile::Builder::new()
+        .prefix("gristmill-")
+        .tempdir()
+        .map_err(|source| Error::io("cannot make a temporary folder", source))
 }
 
 /// Memory limit divided by this is what chunks in flight may hold as source text: a chunk being

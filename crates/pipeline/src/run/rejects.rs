@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use gristmill_core::origin::Locator;
 use gristmill_core::{Error, Findings, Reject, Result};
 
+use super::Rejects;
 use crate::report::RejectTally;
 
 /// Writes rejects and counts them by reason.
 pub(super) struct RejectsFile {
     out: Option<Output>,
+    keep_empty: bool,
     run: String,
     pipeline: String,
     locator: Locator,
@@ -28,10 +30,16 @@ struct Output {
 
 impl RejectsFile {
     /// Starts the file beside where it will be, or counts only when there is no path.
-    pub(super) fn create(path: Option<&Path>, run: &str, pipeline: &str) -> Result<Self> {
+    pub(super) fn create(rejects: &Rejects, run: &str, pipeline: &str) -> Result<Self> {
+        let (path, keep_empty) = match rejects {
+            Rejects::Always(path) => (Some(path), true),
+            Rejects::IfAny(path) => (Some(path), false),
+            Rejects::Counted => (None, false),
+        };
         let out = path.map(|path| Output::create(path, run)).transpose()?;
         Ok(Self {
             out,
+            keep_empty,
             run: run.to_owned(),
             pipeline: pipeline.to_owned(),
             locator: Locator::default(),
@@ -102,8 +110,10 @@ impl RejectsFile {
 
     /// Shows the file under its name.
     pub(super) fn publish(mut self) -> Result<Option<PathBuf>> {
-        let Some(out) = self.out.take() else { return Ok(None) };
-        out.publish().map(Some)
+        match self.out.take() {
+            Some(out) if self.count > 0 || self.keep_empty => out.publish().map(Some),
+            _ => Ok(None),
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a user of the crate was promised.
 
 mod definition;
-mod init;
 mod kinds;
 mod ledger;
 mod steps;

@@ -159,15 +159,3 @@ fn mistakes_in_the_design_document_s_steps() {
     error: 14 mistakes in `p.yaml`
     "#);
 }
-#[test]
-fn links_of_the_reference_lead_somewhere() {
-    let registry = Registry { loaders: gristmill_load::KINDS, ..real_steps() };
-    let reference = registry.reference();
-    let links: Vec<_> =
-        reference.split("](#").skip(1).filter_map(|rest| rest.split(')').next()).collect();
-    assert!(links.contains(&"load-table-mode") && links.contains(&"steps"));
-    for link in links {
-        let anchor = format!("<a id=\"{link}\"></a>");
-        assert_eq!(reference.matches(&anchor).count(), 1, "{link}");
-    }
-}

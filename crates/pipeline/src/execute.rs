@@ -1,0 +1,262 @@
+//! From a checked definition to a finished run: the job, the ledger, the report file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use chrono::{DateTime, Utc};
+use gristmill_core::types::type_name;
+use gristmill_core::{Error, ErrorKind, Result};
+use gristmill_parallel::Cancel;
+use gristmill_transform::Sql;
+
+use crate::definition::{Definition, Diagnostics, Registry};
+use crate::ledger::{self, Ledger, NewRun, run_id};
+use crate::report::{Report, Status};
+use crate::run::{
+    self, Destination, Job, NamedStep, Observer, Rejects, RunContext, RunError, Source,
+};
+
+/// The folder of the ledger beside a pipeline file.
+pub const STATE_FOLDER: &str = ".gristmill";
+
+/// Everything a pipeline file can name.
+pub fn registry() -> Registry {
+    let steps = gristmill_transform::KINDS.iter().chain(gristmill_validate::KINDS).collect();
+    Registry {
+        extractors: gristmill_extract::KINDS,
+        steps,
+        loaders: gristmill_load::KINDS,
+        expressions: Arc::new(Sql::default()),
+    }
+}
+
+/// Where a run is entered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum State {
+    /// In `.gristmill` beside the pipeline file.
+    #[default]
+    Beside,
+    /// In this folder.
+    Folder(PathBuf),
+    /// Nowhere.
+    None,
+}
+
+/// How a definition is run.
+#[derive(Clone, Default)]
+pub struct RunOptions<'a> {
+    /// Number of workers, where the pipeline does not say.
+    pub workers: Option<usize>,
+    /// Where the run is entered.
+    pub state: State,
+    /// Stops the run.
+    pub cancel: Cancel,
+    /// Watches the run.
+    pub observer: Option<&'a dyn Observer>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What became of every record.
+    pub report: Report,
+    /// Mistakes in the pipeline file that only the columns showed.
+    pub diagnostics: Option<Diagnostics>,
+}
+
+/// Runs a checked definition, writes its report, and enters it in the ledger.
+///
+/// # Errors
+/// When the run could not be started: the ledger cannot be opened. Whatever happens to the run itself
+/// is in the report.
+pub fn run_definition(definition: &Definition, options: &RunOptions<'_>) -> Result<Outcome> {
+    let started = Utc::now();
+    let id = run_id(started);
+    let folder = match &options.state {
+        State::Beside => Some(definition.base.join(STATE_FOLDER)),
+        State::Folder(folder) => Some(folder.clone()),
+        State::None => None,
+    };
+    let ledger = folder.as_deref().map(Ledger::open).transpose()?;
+    if let Some(ledger) = &ledger {
+        ledger.start(&NewRun {
+            id: id.clone(),
+            pipeline: definition.name.clone(),
+            path: Some(definition.path.clone()),
+            started,
+        })?;
+    }
+    tracing::info!(run = %id, pipeline = %definition.name, "started");
+    let mut outcome = attempt(definition, options, &id, started, folder.as_deref());
+    if let Some(path) = &definition.report {
+        let path = definition.base.join(path);
+        if let Err(error) = write_report(&outcome.report, &path) {
+            outcome.report.notes.push(format!("the report could not be written: {error}"));
+        }
+    }
+    if let Some(ledger) = &ledger {
+        ledger.finish(&id, &entry(&outcome))?;
+    }
+    let report = &outcome.report;
+    tracing::info!(
+        run = %id, status = report.status.name(), read = report.read, rejected = report.rejected,
+        loaded = report.account.loaded(), seconds = report.seconds, "ended"
+    );
+    Ok(outcome)
+}
+
+/// What the ledger keeps of a run.
+fn entry(outcome: &Outcome) -> ledger::Outcome {
+    let report = &outcome.report;
+    let status = match report.status {
+        Status::Published => ledger::Status::Published,
+        Status::Failed | Status::Invalid => ledger::Status::Failed,
+        Status::Stopped => ledger::Status::Stopped,
+        Status::Interrupted => ledger::Status::Interrupted,
+    };
+    ledger::Outcome {
+        account: Some(report.account),
+        report: serde_json::to_value(report).ok(),
+        error: report.error.as_ref().map(|failure| failure.message.clone()),
+        ..ledger::Outcome::new(status, report.status.exit_code().into())
+    }
+}
+
+fn attempt(
+    definition: &Definition,
+    options: &RunOptions<'_>,
+    id: &str,
+    started: DateTime<Utc>,
+    folder: Option<&Path>,
+) -> Outcome {
+    let rejects = match (&definition.rejects, folder) {
+        (Some(path), _) => Rejects::Always(definition.base.join(path)),
+        (None, Some(folder)) => {
+            Rejects::IfAny(folder.join("rejects").join(format!("{}-{id}.ndjson", definition.name)))
+        }
+        (None, None) => Rejects::Counted,
+    };
+    let context = RunContext {
+        id,
+        base: &definition.base,
+        started,
+        workers: options.workers,
+        cancel: options.cancel.clone(),
+        observer: options.observer,
+    };
+    let (mut report, diagnostics) = match job(definition, rejects) {
+        Err(diagnostics) => {
+            let mut report = Report::new(id, &definition.name, started);
+            report.status = Status::Invalid;
+            (report, Some(diagnostics))
+        }
+        Ok(job) => match run::run(job, &context) {
+            (report, Some(RunError::Bind(bind))) => {
+                let diagnostics = definition.diagnose(&bind.at, bind.mistakes);
+                (report, Some(diagnostics))
+            }
+            (report, _) => (report, None),
+        },
+    };
+    report.redact(definition.secrets());
+    Outcome { report, diagnostics }
+}
+
+/// The job that a definition describes.
+fn job(definition: &Definition, rejects: Rejects) -> Result<Job, Diagnostics> {
+    let expressions = Arc::new(Sql::default());
+    let plans = definition.plans(expressions.as_ref())?;
+    let steps = definition.steps.iter().zip(plans);
+    Ok(Job {
+        name: definition.name.clone(),
+        sources: definition
+            .extract
+            .iter()
+            .map(|item| {
+                let (open, options) = (item.kind.open, item.options.clone());
+                Source::new(move |context| open(&options, context))
+            })
+            .collect(),
+        steps: steps
+            .map(|(item, plan)| NamedStep {
+                name: item.kind.name.to_owned(),
+                at: item.at.clone(),
+                plan,
+            })
+            .collect(),
+        destinations: definition
+            .load
+            .iter()
+            .map(|item| {
+                let (bind, for_bind) = (item.kind.bind, item.options.clone());
+                let (open, options) = (item.kind.open, item.options.clone());
+                Destination::new(
+                    item.at.clone(),
+                    move |schema| bind(&for_bind, schema),
+                    move |schema, context| open(&options, schema, context),
+                )
+            })
+            .collect(),
+        rejects,
+        limits: definition.limits.clone(),
+        retry: definition.retry.clone(),
+        expressions,
+    })
+}
+
+/// What a check of a definition against its sources found.
+#[derive(Debug)]
+pub enum Checked {
+    /// It fits; names and types of the columns that it loads.
+    Fits(Vec<(String, String)>),
+    /// It does not.
+    Wrong(Diagnostics),
+}
+
+/// Opens the sources, reads their headers, and binds every step and destination to the columns;
+/// moves no record.
+///
+/// # Errors
+/// When a source cannot be opened.
+pub fn check(definition: &Definition) -> Result<Checked> {
+    let job = match job(definition, Rejects::Counted) {
+        Ok(job) => job,
+        Err(diagnostics) => return Ok(Checked::Wrong(diagnostics)),
+    };
+    let context = RunContext {
+        id: "check",
+        base: &definition.base,
+        started: Utc::now(),
+        workers: None,
+        cancel: Cancel::new(),
+        observer: None,
+    };
+    match run::schema(&job, &context) {
+        Ok(schema) => Ok(Checked::Fits(describe(&schema))),
+        Err(RunError::Bind(bind)) => {
+            Ok(Checked::Wrong(definition.diagnose(&bind.at, bind.mistakes)))
+        }
+        Err(RunError::Error(error)) => Err(error),
+    }
+}
+
+fn describe(schema: &SchemaRef) -> Vec<(String, String)> {
+    schema.fields().iter().map(|field| (field.name().clone(), type_name(field))).collect()
+}
+
+/// Writes a report by rename.
+fn write_report(report: &Report, path: &Path) -> Result<()> {
+    let failed = |source| Error::io(format!("cannot write `{}`", path.display()), source);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(failed)?;
+    let text = serde_json::to_string_pretty(report).map_err(|error| {
+        Error::new(ErrorKind::Internal, "the report has no JSON form").caused_by(error)
+    })?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    std::io::Write::write_all(&mut file, (text + "\n").as_bytes()).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
