@@ -1,0 +1,50 @@
+//! One module a command. Each answers with an exit code.
+
+pub(crate) mod check;
+pub(crate) mod convert;
+pub(crate) mod rejects;
+pub(crate) mod run;
+pub(crate) mod runs;
+pub(crate) mod schema;
+
+use std::process::ExitCode;
+
+use gristmill_pipeline::Definition;
+use gristmill_pipeline::execute::{Outcome, registry};
+use gristmill_pipeline::params::Params;
+
+use crate::arguments::{Globals, PipelineFile};
+use crate::output::{self, Failure};
+
+/// The result of a command.
+pub(crate) type Done = Result<ExitCode, Failure>;
+
+/// Reads and checks a pipeline file.
+fn load(file: &PipelineFile) -> Result<Definition, Failure> {
+    Ok(registry().load(&file.path, &params(&file.params)?)?)
+}
+
+/// Parameters given on the command line, with the environment behind them.
+fn params(arguments: &[String]) -> Result<Params, Failure> {
+    let params = Params::from_environment();
+    Ok(arguments.iter().try_fold(params, |params, argument| params.argument(argument))?)
+}
+
+/// Shows how a run ended: the report as JSON, or the summary and the error.
+fn show(outcome: &Outcome, globals: &Globals) -> ExitCode {
+    let report = &outcome.report;
+    if globals.json {
+        output::print_json(report);
+    } else {
+        output::say(globals, gristmill_pipeline::report::summary(report));
+    }
+    if let Some(diagnostics) = &outcome.diagnostics {
+        output::say(
+            &Globals { quiet: false, ..globals.clone() },
+            diagnostics.render(output::colour()),
+        );
+    } else if let Some(failure) = &report.error {
+        output::say_error(&failure.message, &failure.causes, failure.hint.as_deref());
+    }
+    output::code(report.status)
+}

@@ -1,0 +1,42 @@
+//! `gristmill rejects` and `gristmill rejects replay`.
+
+use std::process::ExitCode;
+
+use gristmill_pipeline::execute::{RunOptions, registry};
+use gristmill_pipeline::rejects::{replay, summarise};
+
+use super::run::cancel_on_signal;
+use super::{Done, params, show};
+use crate::arguments::{Globals, Rejects, RejectsCommand, Replay};
+use crate::output;
+use crate::progress::Shown;
+
+pub(crate) fn run(arguments: &Rejects, globals: &Globals) -> Done {
+    match (&arguments.command, &arguments.file) {
+        (Some(RejectsCommand::Replay(arguments)), _) => run_again(arguments, globals),
+        (None, Some(file)) => {
+            let summary = summarise(file)?;
+            if globals.json {
+                output::print_json(&summary);
+            } else {
+                output::print(summary);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        (None, None) => Ok(ExitCode::from(2)), // clap asks for one of them
+    }
+}
+
+fn run_again(arguments: &Replay, globals: &Globals) -> Done {
+    let definition = registry().load(&arguments.pipeline, &params(&arguments.params)?)?;
+    let shown = Shown::new(globals);
+    let options = RunOptions {
+        workers: None,
+        state: arguments.state.clone().into(),
+        cancel: cancel_on_signal(globals)?,
+        observer: Some(&shown),
+    };
+    let outcome = replay(&arguments.file, definition, arguments.into.as_deref(), &options);
+    shown.clear();
+    Ok(show(&outcome?, globals))
+}

@@ -1,0 +1,45 @@
+//! `gristmill run`.
+
+use gristmill_core::Error;
+use gristmill_parallel::Cancel;
+use gristmill_pipeline::execute::{RunOptions, run_definition};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::{Done, load, show};
+use crate::arguments::{Globals, Run};
+use crate::output::{self, Failure};
+use crate::progress::Shown;
+
+pub(crate) fn run(arguments: &Run, globals: &Globals) -> Done {
+    let definition = load(&arguments.pipeline)?;
+    let shown = Shown::new(globals);
+    let options = RunOptions {
+        workers: arguments.workers.map(usize::from),
+        state: arguments.state.clone().into(),
+        cancel: cancel_on_signal(globals)?,
+        observer: Some(&shown),
+    };
+    let outcome = run_definition(&definition, &options);
+    shown.clear();
+    Ok(show(&outcome?, globals))
+}
+
+/// Ctrl-C and SIGTERM stop the run in good order; a second one ends it at once. Either way nothing
+/// is published.
+pub(crate) fn cancel_on_signal(globals: &Globals) -> Result<Cancel, Failure> {
+    let cancel = Cancel::new();
+    let mut signals = Signals::new([SIGINT, SIGTERM])
+        .map_err(|source| Error::io("cannot listen for signals", source))?;
+    let (seen, globals) = (cancel.clone(), globals.clone());
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            if seen.is_cancelled() {
+                std::process::exit(130);
+            }
+            output::say(&globals, "\nstopping; nothing will be published\n");
+            seen.cancel();
+        }
+    });
+    Ok(cancel)
+}
