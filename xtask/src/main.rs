@@ -1,0 +1,83 @@
+//! The project's own commands: `cargo xtask <command>`.
+
+mod bench;
+mod cargo;
+mod funds;
+mod generate;
+mod scaffold;
+mod test;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+const USAGE: &str = "\
+cargo xtask <command>
+
+  ci                       what must pass before a change lands: test, format, clippy, docs, tidy
+  test [FILTER…]           all tests; installs cargo-nextest where it is missing
+  tidy                     layers, module docs, file length, registry examples, versions that agree
+  gen [--check]            writes the option reference and the JSON schema (or checks that they are current)
+  new <stage> <name>       a new connector or step: its file, its registry line, its test
+  bench [growth|w1] [--rows N]
+                           measures the release build; `growth` prints memory at 10 MB, 100 MB and 1 GB
+  funds ROWS FILE          writes the generated, dirty funds CSV that the benches use
+";
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Vec<String>) -> Result<()> {
+    std::env::set_current_dir(root())?;
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["ci"] => ci(),
+        ["test", filters @ ..] => test::run(filters),
+        ["tidy"] => tidy::run(),
+        ["gen"] => generate::run(generate::Mode::Write),
+        ["gen", "--check"] => generate::run(generate::Mode::Check),
+        ["new", stage, name] => scaffold::run(stage, name),
+        ["bench", options @ ..] => bench::run(options),
+        ["funds", rows, path] => {
+            let rows = rows.parse().context("ROWS is a number")?;
+            funds::write(rows, path.as_ref())
+        }
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        other => bail!("unknown command `{}`\n\n{USAGE}", other.join(" ")),
+    }
+}
+
+/// What must pass before a change lands.
+fn ci() -> Result<()> {
+    test::run(&[])?;
+    cargo::run("format", &["fmt", "--all", "--check"])?;
+    cargo::run(
+        "clippy",
+        &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"],
+    )?;
+    cargo::run_with(
+        "docs",
+        &["doc", "--workspace", "--no-deps", "--quiet"],
+        &[("RUSTDOCFLAGS", "--deny warnings")],
+    )?;
+    tidy::run()?;
+    generate::run(generate::Mode::Check)
+}
+
+/// The workspace's root folder.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or_else(|| here.clone(), PathBuf::from)
+}
