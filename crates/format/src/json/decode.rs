@@ -87,11 +87,12 @@ impl Chunk for Text {
         }
         let text = self.cut.bytes.slice(start..end);
         let offset = self.cut.offset + start as u64;
+        let cut_short = self.cut.cut_short.and_then(|at| at.checked_sub(start));
         let rows = match &mut self.rows {
             Some(rows) => rows,
             empty => empty.insert(RowBuilder::new(Arc::clone(&self.decoder))?),
         };
-        rows.batch(text, offset, spans, findings).map(Some)
+        rows.batch(text, offset, spans, cut_short, findings).map(Some)
     }
 }
 
@@ -104,20 +105,12 @@ pub(super) fn next_records(
     size: usize,
 ) -> (usize, Vec<Span>) {
     match &cut.records {
-        Records::Lines => {
-            let (end, mut spans) = lines(&cut.bytes, start, size);
-            if let (Some(cut_short), Some(last)) = (cut.cut_short, spans.last_mut())
-                && last.start == cut_short.start
-            {
-                *last = cut_short;
-            }
-            (end, spans)
-        }
+        Records::Lines => lines(&cut.bytes, start, size),
         Records::Spans(all) => {
             let first = *next_span;
             while let Some(span) = all.get(*next_span) {
                 *next_span += 1;
-                let end = span.start as usize + span.len as usize;
+                let end = (span.start + span.len) as usize;
                 let last = *next_span == all.len();
                 if end - start >= size && !last {
                     return (end, all[first..*next_span].to_vec());
@@ -143,24 +136,22 @@ fn lines(text: &Bytes, start: usize, size: usize) -> (usize, Vec<Span>) {
     (at, spans)
 }
 
-/// The record at `span`, once what can be said before it is tokenized is checked.
+/// Checks what can be said of a record before it is tokenized.
 pub(super) fn check_text(
-    text: &[u8],
-    span: Span,
+    record: &[u8],
+    cut_short: bool,
     valid_utf8: bool,
     max_record: usize,
-) -> Result<&[u8], Reason> {
-    let (start, len) = (span.start as usize, span.len as usize);
-    if len > max_record {
+) -> Result<(), Reason> {
+    if cut_short || record.len() > max_record {
         let limit = ByteSize(max_record as u64);
         return Err(Reason::record("record_size", format!("the record is longer than {limit}")));
     }
-    let record = &text[start..start + len];
     if valid_utf8 {
-        return Ok(record);
+        return Ok(());
     }
     match str::from_utf8(record) {
-        Ok(_) => Ok(record),
+        Ok(_) => Ok(()),
         Err(error) => {
             let at = error.valid_up_to();
             let message = format!("the byte 0x{:02X} is not UTF-8", record[at]);
@@ -189,6 +180,7 @@ impl RowBuilder {
         text: Bytes,
         offset: u64,
         spans: Vec<Span>,
+        cut_short: Option<usize>,
         findings: &mut Findings,
     ) -> Result<Batch> {
         let valid_utf8 = str::from_utf8(&text).is_ok();
@@ -196,12 +188,12 @@ impl RowBuilder {
         let mut ordinals = Vec::with_capacity(spans.len());
         let mut rejected = Vec::new();
         for (ordinal, span) in spans.iter().enumerate() {
-            let judged = check_text(&text, *span, valid_utf8, max_record).and_then(|record| {
-                self.tokenize(record).map_err(|fault| fault.reason(record))?;
-                Ok(record)
-            });
+            let start = span.start as usize;
+            let record = &text[start..start + span.len as usize];
+            let judged = check_text(record, cut_short == Some(start), valid_utf8, max_record)
+                .and_then(|()| self.tokenize(record).map_err(|fault| fault.reason(record)));
             match judged {
-                Ok(record) => {
+                Ok(()) => {
                     self.flaws.row = ordinals.len() as u32;
                     ordinals.push(ordinal as u32);
                     self.push_row(record);

@@ -1,0 +1,105 @@
+//! Every example runs as it stands, and does what its first lines say.
+
+use arrow_array::RecordBatch;
+use gristmill_tests::Sandbox;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use rusqlite::Connection;
+
+use crate::assert_shown;
+
+/// All records of a Parquet file, read by the Parquet crate alone.
+pub(crate) fn parquet(sandbox: &Sandbox, name: &str) -> Vec<RecordBatch> {
+    let file = std::fs::File::open(sandbox.path().join(name)).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    reader.map(Result::unwrap).collect()
+}
+
+pub(crate) fn rows(batches: &[RecordBatch]) -> usize {
+    batches.iter().map(RecordBatch::num_rows).sum()
+}
+
+#[test]
+fn funds() {
+    let sandbox = Sandbox::copy("examples/funds");
+    let ran = sandbox.run(&["run", "pipeline.yaml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_shown!("example_funds", sandbox, ran);
+
+    let report = sandbox.json("out/report.json");
+    let account = &report["account"];
+    let loaded = rows(&parquet(&sandbox, "out/funds.parquet")) as u64;
+    assert_eq!(account["inserted"], loaded);
+    let database = Connection::open(sandbox.path().join("out/warehouse.db")).unwrap();
+    let count = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap() as u64;
+    assert_eq!(count("select count(*) from dim_fund"), loaded);
+    assert_eq!(count("select count(*) from dim_fund where currency <> upper(currency)"), 0);
+    assert_eq!(
+        sandbox.json_lines("out/rejects.ndjson").len() as u64,
+        report["rejected"].as_u64().unwrap()
+    );
+
+    // Again: the same records are there already.
+    let ran = sandbox.run(&["run", "pipeline.yaml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let report = sandbox.json("out/report.json");
+    assert_eq!(report["destinations"][1]["account"]["unchanged"], loaded);
+    assert_eq!(count("select count(*) from dim_fund"), loaded);
+    assert_eq!(count("select count(*) from gristmill_loads"), 2);
+}
+
+#[test]
+fn users() {
+    let sandbox = Sandbox::copy("examples/users");
+    let ran = sandbox.run(&["run", "pipeline.yaml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_shown!("example_users", sandbox, ran);
+    let users = sandbox.json("out/users.json");
+    let users = users.as_array().unwrap();
+    assert!(!users.is_empty());
+    for user in users {
+        assert!(user["id"].is_i64(), "{user}");
+        assert!(user["email"].as_str().unwrap().contains('@'), "{user}");
+        assert!(user.get("user_id").is_none());
+        assert!(user["tags"].is_array() && user["address"]["city"].is_string(), "{user}");
+    }
+}
+
+#[test]
+fn chained() {
+    let sandbox = Sandbox::copy("examples/chained");
+    let ran = sandbox.run(&["run", "pipeline.yaml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_shown!("example_chained", sandbox, ran);
+    let files = sandbox.files();
+    let parts: Vec<_> = files.iter().filter(|file| file.starts_with("out/sales/")).collect();
+    assert!(parts.iter().all(|part| part.contains("currency=")), "{parts:?}");
+    let loaded: usize = parts.iter().map(|part| rows(&parquet(&sandbox, part))).sum();
+    let rejected = sandbox.json_lines("out/rejects.ndjson").len();
+    assert_eq!(loaded + rejected, 1200);
+    assert!(rejected > 0);
+}
+
+#[test]
+fn events() {
+    let sandbox = Sandbox::copy("examples/events");
+    let ran = sandbox.run(&["run", "pipeline.yaml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_shown!("example_events", sandbox, ran);
+    let text = sandbox.text("out/events.csv");
+    let header = text.lines().next().unwrap();
+    assert_eq!(header, "event,at,user_id,user_country,value,items,day");
+    assert!(!text.contains("view,"));
+}
+
+#[test]
+fn stdin_to_stdout() {
+    let sandbox = Sandbox::copy("examples/stdin");
+    let people = "name,age\nAda, 36\nBob,17\nEve,old\n\"Z, Zoe\",18\n";
+    let ran = sandbox.pipe(&["run", "pipeline.yaml"], people.as_bytes());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(ran.stdout, "{\"name\":\"Ada\",\"age\":36}\n{\"name\":\"Z, Zoe\",\"age\":18}\n");
+    let rejects = sandbox.json_lines("out/rejects.ndjson");
+    assert_eq!(rejects.len(), 1);
+    assert_eq!(rejects[0]["raw"], "Eve,old");
+    assert_eq!(rejects[0]["line"], 4);
+}
