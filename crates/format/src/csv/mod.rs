@@ -69,6 +69,7 @@ mod reader;
 mod scan;
 mod simd;
 mod sniff;
+mod text;
 mod write;
 
 pub use options::{
