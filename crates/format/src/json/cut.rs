@@ -20,8 +20,8 @@ pub(super) struct Cut {
     /// Position of the first byte in the input.
     pub(super) offset: u64,
     pub(super) records: Records,
-    /// Where a record starts that is too long and not here in full: the last one.
-    pub(super) cut_short: Option<usize>,
+    /// A record that is too long and of which only the beginning is here: the last one.
+    pub(super) cut_short: Option<Span>,
 }
 
 /// Which bytes of a cut are records.
@@ -30,6 +30,11 @@ pub(super) enum Records {
     Lines,
     /// These.
     Spans(Vec<Span>),
+}
+
+/// The span of a record that may be longer than a span can say.
+pub(super) fn long_span(start: usize, len: u64) -> Span {
+    Span { start: start as u32, len: u32::try_from(len).unwrap_or(u32::MAX) }
 }
 
 /// Cuts one input.
@@ -124,6 +129,7 @@ impl Source {
             return Ok(());
         }
         let missing = len - self.buffer.len();
+        self.buffer.reserve_exact(missing);
         let read = (&mut *self.input)
             .take(missing as u64)
             .read_to_end(&mut self.buffer)

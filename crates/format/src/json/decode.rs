@@ -87,12 +87,11 @@ impl Chunk for Text {
         }
         let text = self.cut.bytes.slice(start..end);
         let offset = self.cut.offset + start as u64;
-        let cut_short = self.cut.cut_short.and_then(|at| at.checked_sub(start));
         let rows = match &mut self.rows {
             Some(rows) => rows,
             empty => empty.insert(RowBuilder::new(Arc::clone(&self.decoder))?),
         };
-        rows.batch(text, offset, spans, cut_short, findings).map(Some)
+        rows.batch(text, offset, spans, findings).map(Some)
     }
 }
 
@@ -105,12 +104,20 @@ pub(super) fn next_records(
     size: usize,
 ) -> (usize, Vec<Span>) {
     match &cut.records {
-        Records::Lines => lines(&cut.bytes, start, size),
+        Records::Lines => {
+            let (end, mut spans) = lines(&cut.bytes, start, size);
+            if let (Some(cut_short), Some(last)) = (cut.cut_short, spans.last_mut())
+                && last.start == cut_short.start
+            {
+                *last = cut_short;
+            }
+            (end, spans)
+        }
         Records::Spans(all) => {
             let first = *next_span;
             while let Some(span) = all.get(*next_span) {
                 *next_span += 1;
-                let end = (span.start + span.len) as usize;
+                let end = span.start as usize + span.len as usize;
                 let last = *next_span == all.len();
                 if end - start >= size && !last {
                     return (end, all[first..*next_span].to_vec());
@@ -136,22 +143,24 @@ fn lines(text: &Bytes, start: usize, size: usize) -> (usize, Vec<Span>) {
     (at, spans)
 }
 
-/// Checks what can be said of a record before it is tokenized.
+/// The record at `span`, once what can be said before it is tokenized is checked.
 pub(super) fn check_text(
-    record: &[u8],
-    cut_short: bool,
+    text: &[u8],
+    span: Span,
     valid_utf8: bool,
     max_record: usize,
-) -> Result<(), Reason> {
-    if cut_short || record.len() > max_record {
+) -> Result<&[u8], Reason> {
+    let (start, len) = (span.start as usize, span.len as usize);
+    if len > max_record {
         let limit = ByteSize(max_record as u64);
         return Err(Reason::record("record_size", format!("the record is longer than {limit}")));
     }
+    let record = &text[start..start + len];
     if valid_utf8 {
-        return Ok(());
+        return Ok(record);
     }
     match str::from_utf8(record) {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(record),
         Err(error) => {
             let at = error.valid_up_to();
             let message = format!("the byte 0x{:02X} is not UTF-8", record[at]);
@@ -180,7 +189,6 @@ impl RowBuilder {
         text: Bytes,
         offset: u64,
         spans: Vec<Span>,
-        cut_short: Option<usize>,
         findings: &mut Findings,
     ) -> Result<Batch> {
         let valid_utf8 = str::from_utf8(&text).is_ok();
@@ -188,12 +196,12 @@ impl RowBuilder {
         let mut ordinals = Vec::with_capacity(spans.len());
         let mut rejected = Vec::new();
         for (ordinal, span) in spans.iter().enumerate() {
-            let start = span.start as usize;
-            let record = &text[start..start + span.len as usize];
-            let judged = check_text(record, cut_short == Some(start), valid_utf8, max_record)
-                .and_then(|()| self.tokenize(record).map_err(|fault| fault.reason(record)));
+            let judged = check_text(&text, *span, valid_utf8, max_record).and_then(|record| {
+                self.tokenize(record).map_err(|fault| fault.reason(record))?;
+                Ok(record)
+            });
             match judged {
-                Ok(()) => {
+                Ok(record) => {
                     self.flaws.row = ordinals.len() as u32;
                     ordinals.push(ordinal as u32);
                     self.push_row(record);

@@ -8,7 +8,7 @@ use gristmill_core::text::ColumnPlan;
 use gristmill_core::{Error, ErrorKind, FieldType, ReadPlan, Result};
 use indexmap::IndexMap;
 
-use super::cut::Cutter;
+use super::cut::{Cut, Cutter};
 use super::decode::{check_text, next_records};
 use super::token::{self, Kind, Token};
 use super::{Layout, Nested, ReadOptions};
@@ -39,7 +39,7 @@ pub struct Columns {
 }
 
 /// Adds the columns of an input to `columns`. Reads all of it; records that the reader will reject
-/// do not count.
+/// do not count. [`Pieces`] does the same with many workers.
 ///
 /// # Errors
 /// As [`super::Reader`]: when the input cannot be read, or its structure is broken. When records
@@ -53,31 +53,95 @@ pub fn discover(
     columns: &mut Columns,
 ) -> Result<()> {
     columns.nested = options.nested;
-    let mut cutter = Cutter::new(&name, input, layout, options, sizes)?;
-    let mut members = Vec::new();
-    while let Some(cut) = cutter.next()? {
-        let valid_utf8 = str::from_utf8(&cut.bytes).is_ok();
-        let (mut at, mut next_span) = (0, 0);
-        while at < cut.bytes.len() {
-            let (end, spans) = next_records(&cut, at, &mut next_span, sizes.batch);
-            at = end;
-            for span in spans {
-                let start = span.start as usize;
-                let record = &cut.bytes[start..start + span.len as usize];
-                let cut_short = cut.cut_short == Some(start);
-                if check_text(record, cut_short, valid_utf8, sizes.max_record).is_ok() {
-                    columns.observe(record, &mut members);
-                }
+    for piece in Pieces::open(&name, input, layout, options, sizes)? {
+        columns.merge(piece?.columns()?)?;
+    }
+    Ok(())
+}
+
+/// The pieces of an input, so that workers discover the columns of each. Merged in order, they are
+/// the columns that [`discover`] finds.
+pub struct Pieces {
+    cutter: Cutter,
+    nested: Nested,
+    sizes: Sizes,
+    ended: bool,
+}
+
+/// A piece of an input.
+pub struct Piece {
+    cut: Cut,
+    nested: Nested,
+    sizes: Sizes,
+}
+
+impl Pieces {
+    /// The pieces of `input`, which is decompressed already. Reads nothing yet.
+    ///
+    /// # Errors
+    /// When the options do not fit the layout.
+    pub fn open(
+        name: &Arc<str>,
+        input: Box<dyn Read + Send>,
+        layout: Layout,
+        options: &ReadOptions,
+        sizes: Sizes,
+    ) -> Result<Self> {
+        let cutter = Cutter::new(name, input, layout, options, sizes)?;
+        Ok(Self { cutter, nested: options.nested, sizes, ended: false })
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = Result<Piece>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        match self.cutter.next() {
+            Ok(Some(cut)) => Some(Ok(Piece { cut, nested: self.nested, sizes: self.sizes })),
+            Ok(None) => {
+                self.ended = true;
+                None
             }
-            if columns.fields.len() > MAX_COLUMNS {
-                let message =
-                    format!("records of `{name}` have more than {MAX_COLUMNS} different keys");
-                return Err(Error::new(ErrorKind::Schema, message)
-                    .hint("columns must have names; put keys that are data into a nested object"));
+            Err(error) => {
+                self.ended = true;
+                Some(Err(error))
             }
         }
     }
-    Ok(())
+}
+
+impl Piece {
+    /// Memory it holds, in bytes.
+    pub fn size(&self) -> usize {
+        self.cut.bytes.len()
+    }
+
+    /// Its columns.
+    ///
+    /// # Errors
+    /// When its records have more than 10,000 different keys.
+    pub fn columns(&self) -> Result<Columns> {
+        let mut columns = Columns { nested: self.nested, ..Columns::default() };
+        let cut = &self.cut;
+        let valid_utf8 = str::from_utf8(&cut.bytes).is_ok();
+        let mut members = Vec::new();
+        let (mut at, mut next_span) = (0, 0);
+        while at < cut.bytes.len() {
+            let (end, spans) = next_records(cut, at, &mut next_span, self.sizes.batch);
+            at = end;
+            for span in spans {
+                let record = check_text(&cut.bytes, span, valid_utf8, self.sizes.max_record);
+                if let Ok(record) = record {
+                    columns.observe(record, &mut members);
+                }
+            }
+            columns.check_number()?;
+        }
+        Ok(columns)
+    }
 }
 
 impl Columns {
@@ -98,9 +162,22 @@ impl Columns {
     }
 
     /// Adds columns that were found in what comes next.
-    pub fn merge(&mut self, next: Columns) {
+    ///
+    /// # Errors
+    /// When there are more than 10,000 in all.
+    pub fn merge(&mut self, next: Columns) -> Result<()> {
         self.nested = next.nested;
         merge_fields(&mut self.fields, next.fields);
+        self.check_number()
+    }
+
+    fn check_number(&self) -> Result<()> {
+        if self.fields.len() <= MAX_COLUMNS {
+            return Ok(());
+        }
+        let message = format!("JSON records have more than {MAX_COLUMNS} different keys");
+        Err(Error::new(ErrorKind::Schema, message)
+            .hint("columns must have names; put keys that are data into a nested object"))
     }
 
     fn observe(&mut self, record: &[u8], members: &mut Vec<(Token, Token)>) {
@@ -112,8 +189,8 @@ impl Columns {
         if checked.is_err() {
             return;
         }
-        for (key, value) in &*members {
-            shape_of(&mut self.fields, &key.string(record)).observe(record, *value);
+        for (i, (key, value)) in members.iter().enumerate() {
+            shape_of(&mut self.fields, &key.string(record), i).observe(record, *value);
         }
     }
 }
@@ -153,8 +230,10 @@ impl Shape {
                 if self.is_map {
                     return;
                 }
+                let mut i = 0;
                 value.members(record, |key, member| {
-                    shape_of(members, &key).observe(record, member);
+                    shape_of(members, &key, i).observe(record, member);
+                    i += 1;
                 });
                 self.forget_map();
             }
@@ -211,10 +290,18 @@ impl Shape {
     }
 }
 
-fn shape_of<'a>(fields: &'a mut IndexMap<Box<str>, Shape>, key: &[u8]) -> &'a mut Shape {
+/// The shape of the values under a key, which most records have at the same position.
+fn shape_of<'a>(
+    fields: &'a mut IndexMap<Box<str>, Shape>,
+    key: &[u8],
+    guess: usize,
+) -> &'a mut Shape {
     let key = str::from_utf8(key).unwrap_or_default(); // the record is UTF-8
-    // Looked up twice for a new key only: most are known, and then nothing is allocated.
-    match fields.get_index_of(key) {
+    let position = match fields.get_index(guess) {
+        Some((name, _)) if **name == *key => Some(guess),
+        _ => fields.get_index_of(key),
+    };
+    match position {
         Some(position) => &mut fields[position],
         None => fields.entry(key.into()).or_default(),
     }

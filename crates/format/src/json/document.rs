@@ -7,8 +7,8 @@
 use gristmill_core::{Error, ErrorKind, Result, Span};
 use memchr::{memchr_iter, memchr2};
 
-use super::cut::{Cut, Records, Source};
-use super::token::is_blank;
+use super::cut::{Cut, Records, Source, long_span};
+use super::token::{is_blank, trimmed_len};
 
 /// What the structure may go on with.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,12 +119,15 @@ impl Document {
     }
 
     fn cut(&mut self) -> Cut {
-        let len = self.at;
         let (dropped, cut_short) = match self.dropped.take() {
-            Some((dropped, _)) => (dropped, self.spans.last().map(|span| span.start as usize)),
+            Some((dropped, from)) => {
+                let more = self.drop_text(from, self.at);
+                self.at -= more;
+                (dropped + more as u64, self.spans.last().copied())
+            }
             None => (0, None),
         };
-        let (bytes, offset) = self.source.cut(len, dropped);
+        let (bytes, offset) = self.source.cut(self.at, dropped);
         self.lines += memchr_iter(b'\n', &bytes).count() as u64;
         self.at = 0;
         if let Some(open) = &mut self.open {
@@ -415,10 +418,10 @@ impl Document {
         match open.role {
             Role::Record => {
                 let len = match self.dropped {
-                    Some(_) => self.source.kept(),
-                    None => text.iter().rposition(|&byte| !is_blank(byte)).map_or(0, |at| at + 1),
+                    Some((dropped, _)) => text.len() as u64 + dropped,
+                    None => trimmed_len(text) as u64,
                 };
-                self.spans.push(Span { start: open.start as u32, len: len as u32 });
+                self.spans.push(long_span(open.start, len));
             }
             Role::Key { level } => {
                 let on_path =
@@ -440,13 +443,16 @@ impl Document {
             return;
         }
         let (dropped, from) = self.dropped.unwrap_or((0, open.start + self.source.kept()));
-        let buffer = &mut self.source.buffer; // all of it is looked at
-        let line_ends = memchr_iter(b'\n', &buffer[from..]).count();
-        let more = (buffer.len() - from - line_ends) as u64;
-        buffer.truncate(from);
-        buffer.resize(from + line_ends, b'\n');
-        self.at = buffer.len();
-        self.dropped = Some((dropped + more, buffer.len()));
+        let more = self.drop_text(from, self.source.buffer.len()); // all of it is looked at
+        self.at = self.source.buffer.len();
+        self.dropped = Some((dropped + more as u64, self.at));
+    }
+
+    /// Drops a part of the buffer but for its line ends. Answers how many bytes that were.
+    fn drop_text(&mut self, from: usize, to: usize) -> usize {
+        let line_ends = memchr_iter(b'\n', &self.source.buffer[from..to]).count();
+        self.source.buffer.splice(from..to, std::iter::repeat_n(b'\n', line_ends));
+        to - from - line_ends
     }
 
     fn check_key(&self) -> Result<()> {

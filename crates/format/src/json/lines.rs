@@ -3,7 +3,7 @@
 use gristmill_core::Result;
 use memchr::{memchr, memrchr};
 
-use super::cut::{Cut, Records, Source};
+use super::cut::{Cut, Records, Source, long_span};
 
 pub(super) struct Lines {
     pub(super) source: Source,
@@ -62,18 +62,19 @@ impl Lines {
     fn cut_short(source: &mut Source) -> Result<Cut> {
         let offset = source.offset;
         let mut kept = source.buffer[..source.kept()].to_vec();
-        loop {
+        let len = loop {
             if let Some(at) = memchr(b'\n', &source.buffer) {
                 source.cut(at + 1, 0);
                 kept.push(b'\n');
-                break;
+                break source.offset - offset - 1;
             }
             source.cut(source.buffer.len(), 0);
             if source.end {
-                break;
+                break source.offset - offset;
             }
             source.fill(source.step())?;
-        }
-        Ok(Cut { bytes: kept.into(), offset, records: Records::Lines, cut_short: Some(0) })
+        };
+        let cut_short = Some(long_span(0, len));
+        Ok(Cut { bytes: kept.into(), offset, records: Records::Lines, cut_short })
     }
 }

@@ -10,6 +10,33 @@
 //! is no object), `duplicate_key`, `encoding` (not UTF-8), `nul` (U+0000 in a string), `depth`
 //! (more than 128 levels) and `record_size`. Only where a document's structure is broken, so that
 //! the next record cannot be found, is there an error.
+//!
+//! ```
+//! use gristmill_core::Findings;
+//! use gristmill_format::json::{Columns, Layout, ReadOptions, Reader, discover};
+//! use gristmill_format::{Reader as _, Sizes};
+//!
+//! let text = br#"[{"id": 1, "tags": ["a"]}, {"id": 2.5, "city": "Oslo"}, {"id" 3}]"#;
+//! let (options, sizes) = (ReadOptions::default(), Sizes::default());
+//! let mut columns = Columns::default();
+//! discover("x.json".into(), Box::new(&text[..]), Layout::Document, &options, sizes, &mut columns)?;
+//!
+//! let input = Box::new(&text[..]);
+//! let reader = Reader::open("x.json".into(), input, Layout::Document, &options, sizes)?;
+//! let mut reader = reader.with_columns(columns);
+//! let schema = reader.begin(None)?;
+//! assert_eq!(schema.fields().iter().map(|field| field.name()).collect::<Vec<_>>(), ["id", "tags", "city"]);
+//!
+//! let mut findings = Findings::default();
+//! let mut chunk = reader.next_chunk()?.unwrap();
+//! let batch = chunk.next_batch(&mut findings)?.unwrap();
+//! assert_eq!(batch.num_rows(), 2);
+//! assert_eq!(
+//!     findings.rejects()[0].errors[0].message,
+//!     "expected `:` but found `3` at column 7 of the record"
+//! );
+//! # Ok::<(), gristmill_core::Error>(())
+//! ```
 
 mod cut;
 mod decode;
@@ -27,7 +54,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Format;
 
-pub use discover::{Columns, discover};
+pub use discover::{Columns, Piece, Pieces, discover};
 pub use read::Reader;
 pub use write::writer;
 

@@ -168,6 +168,11 @@ pub(super) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
+/// The length without blanks at the end.
+pub(super) fn trimmed_len(text: &[u8]) -> usize {
+    text.iter().rposition(|&byte| !is_blank(byte)).map_or(0, |at| at + 1)
+}
+
 struct Cursor<'a> {
     text: &'a [u8],
     at: usize,

@@ -211,7 +211,7 @@ proptest! {
         }
         prop_assert_eq!(&both, &whole);
         let mut merged = how.discover(first.concat().as_bytes()).unwrap();
-        merged.merge(how.discover(second.concat().as_bytes()).unwrap());
+        merged.merge(how.discover(second.concat().as_bytes()).unwrap()).unwrap();
         prop_assert_eq!(&merged.plan(), &whole.plan());
     }
 }
