@@ -1,5 +1,6 @@
 //! Columns and their types, found by reading a whole input.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -38,8 +39,8 @@ pub struct Columns {
     fields: IndexMap<Box<str>, Shape>,
 }
 
-/// Adds the columns of an input to `columns`. Reads all of it; records that the reader will reject
-/// do not count. [`Pieces`] does the same with many workers.
+/// Adds the columns of an input to `columns`. Reads all of it; records that cannot be parsed do not
+/// count. [`Pieces`] does the same with many workers.
 ///
 /// # Errors
 /// As [`super::Reader`]: when the input cannot be read, or its structure is broken. When records
@@ -186,12 +187,26 @@ impl Columns {
             members.push((key, value));
             Ok(())
         });
-        if checked.is_err() {
+        if checked.is_err() || self.has_key_twice(record, members) {
             return;
         }
         for (i, (key, value)) in members.iter().enumerate() {
             shape_of(&mut self.fields, &key.string(record), i).observe(record, *value);
         }
+    }
+
+    fn has_key_twice(&self, record: &[u8], members: &[(Token, Token)]) -> bool {
+        // Mostly the keys come in the order of the fields: then all of them differ.
+        let mut fields = self.fields.keys();
+        let ascend = members.iter().all(|(key, _)| {
+            let key = key.string(record);
+            fields.any(|name| *name.as_bytes() == *key)
+        });
+        if ascend {
+            return false;
+        }
+        let mut keys = HashSet::with_capacity(members.len());
+        !members.iter().all(|(key, _)| keys.insert(key.string(record)))
     }
 }
 

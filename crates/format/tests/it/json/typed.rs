@@ -39,6 +39,10 @@ fn a_column_has_the_type_that_takes_all_its_values() {
     }
     // A record that is rejected has no say.
     assert_eq!(types("{\"a\": 1}\n{\"a\": \"x\", \"b\": }"), ["a int"]);
+    assert_eq!(
+        types("{\"a\": 1}\n{\"a\": 1, \"a\": \"x\"}\n{\"c\": 1, \"\\u0063\": 2}"),
+        ["a int"]
+    );
 }
 
 #[test]
