@@ -57,11 +57,21 @@ pub(crate) fn to_engine(
     })
 }
 
-/// The schema that columns get in a file, so that any tool reads it: no views.
+/// The schema that columns get in a file, so that any tool reads it: no views, no dictionaries
+/// (which an Arrow file could have only one of), JSON marked as Arrow's extension type asks for.
 pub(crate) fn plain_schema(schema: &Schema) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| replaced(field, &plain_type));
+    let fields = schema.fields().iter().map(|field| {
+        let mut plain = field.as_ref().clone().with_data_type(plain_type(field.data_type()));
+        if is_json(field) {
+            plain.metadata_mut().entry(EXTENSION_METADATA.into()).or_default();
+        }
+        plain
+    });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
+
+/// Where Arrow keeps the parameters of an extension type; JSON has none, but the key.
+const EXTENSION_METADATA: &str = "ARROW:extension:metadata";
 
 /// The columns with the types of `schema`, which has the same columns.
 pub(crate) fn convert(
@@ -116,6 +126,8 @@ fn plain_type(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Utf8View => DataType::Utf8,
         DataType::BinaryView => DataType::Binary,
+        DataType::Dictionary(_, values) => plain_type(values),
+        DataType::RunEndEncoded(_, values) => plain_type(values.data_type()),
         other => nested(other, &plain_type),
     }
 }

@@ -196,6 +196,14 @@ impl Hidden {
     /// Takes the place of a folder, which readers see before or after but never without.
     /// Where the file system cannot exchange two names, there is an instant without.
     pub(crate) fn replace_folder(&mut self, destination: &Path) -> Result<()> {
+        self.replace_folder_by(exchange, destination)
+    }
+
+    fn replace_folder_by(
+        &mut self,
+        exchange: fn(&Path, &Path) -> io::Result<()>,
+        destination: &Path,
+    ) -> Result<()> {
         let publish = |e| Error::io(format!("cannot publish `{}`", destination.display()), e);
         if fs::symlink_metadata(destination).is_err() {
             fs::rename(&self.path, destination).map_err(publish)?;
@@ -353,6 +361,20 @@ mod tests {
         fs::write(aside.join("part-00000.csv"), "old").unwrap();
         drop(Beside::new(&destination).unwrap().folder("1").unwrap());
         assert!(destination.join("part-00000.csv").exists() && !aside.exists());
+    }
+
+    #[test]
+    fn a_folder_is_replaced_where_names_cannot_be_exchanged() {
+        let folder = tempfile::tempdir().unwrap();
+        let destination = folder.path().join("out");
+        for n in ["old", "new"] {
+            let mut hidden = Beside::new(&destination).unwrap().folder(n).unwrap();
+            fs::write(hidden.path().join(n), n).unwrap();
+            let cannot = |_: &Path, _: &Path| Err(io::ErrorKind::Unsupported.into());
+            hidden.replace_folder_by(cannot, &destination).unwrap();
+        }
+        assert!(destination.join("new").exists() && !destination.join("old").exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -286,6 +286,11 @@ impl Table {
         self
     }
 
+    /// The settings.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// The item of the pipeline file that says the same.
     pub fn item(&self) -> Value {
         serde_json::to_value(&self.options).unwrap_or_default()

@@ -44,7 +44,7 @@ enum Stage {
     Unplanned,
     /// What typed files have in common.
     Typed(SchemaRef),
-    Planned,
+    Planned(ReadPlan),
     /// What readers are told: a plan for text, the columns of all files for typed ones.
     Reading(Option<ReadPlan>, SchemaRef),
     Over,
@@ -106,7 +106,7 @@ impl FileExtractor {
             }
         };
         declare(&mut plan, &self.options, &mut self.notes)?;
-        self.stage = Stage::Planned;
+        self.stage = Stage::Planned(plan.clone());
         Ok(Some(plan))
     }
 
@@ -266,7 +266,11 @@ enum Purpose {
 
 impl Extractor for FileExtractor {
     fn read_plan(&mut self) -> Result<Option<ReadPlan>> {
-        self.plan()
+        match &self.stage {
+            Stage::Unplanned => self.plan(),
+            Stage::Planned(plan) => Ok(Some(plan.clone())),
+            _ => Ok(None),
+        }
     }
 
     fn begin(&mut self, plan: Option<ReadPlan>) -> Result<SchemaRef> {

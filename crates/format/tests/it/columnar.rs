@@ -320,6 +320,23 @@ fn foreign_types_become_the_engines() {
 }
 
 #[test]
+fn dictionaries_are_written_out() {
+    let dictionary = |values: [&str; 2]| -> RecordBatch {
+        let column: DictionaryArray<Int32Type> = values.into_iter().collect();
+        RecordBatch::try_from_iter([("currency", Arc::new(column) as ArrayRef)]).unwrap()
+    };
+    let (first, second) = (dictionary(["USD", "EUR"]), dictionary(["CHF", "USD"]));
+    let expected = StringViewArray::from(vec!["USD", "EUR", "CHF", "USD"]);
+    let chunks = [vec![first.clone()], vec![second]];
+    let arrow = write(&*ipc::writer(&first.schema(), &Default::default()).unwrap(), &chunks);
+    let parquet = write(&*parquet::writer(&first.schema(), &Default::default()).unwrap(), &chunks);
+    for (schema, batches) in [read_ipc(&arrow).unwrap(), read_parquet(&parquet).unwrap()] {
+        let all = concat_batches(&schema, &batches).unwrap();
+        assert_eq!(all.column(0).as_ref(), &expected as &dyn Array);
+    }
+}
+
+#[test]
 fn large_row_groups_are_cut_into_chunks() {
     let rows = 300_000;
     let wide: StringViewArray = (0..rows).map(|i| Some(format!("{i:0200}"))).collect();

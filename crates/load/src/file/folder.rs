@@ -17,9 +17,9 @@ use gristmill_core::{
 use gristmill_format::{Sink, Writer};
 use indexmap::IndexMap;
 
+use super::failed;
 use super::options::Mode;
 use super::partition::{Pieces, Splitter};
-use super::{extensions, failed};
 use crate::hidden::{self, Beside, Hidden};
 
 /// Files that are written to at the same time. Records of a partition whose file was closed to
@@ -64,8 +64,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) run: &'a str,
     pub(crate) partition_by: &'a [String],
     pub(crate) max_file_size: Option<u64>,
-    pub(crate) format: gristmill_format::Format,
-    pub(crate) compression: gristmill_format::Compression,
+    /// What file names end in.
+    pub(crate) end: String,
 }
 
 impl Folder {
@@ -79,7 +79,7 @@ impl Folder {
             run: plan.run.to_owned(),
             encoder: Arc::new(Splitter::new(schema, plan.partition_by, Arc::clone(&writer))),
             writer,
-            end: extensions(plan.format, plan.compression),
+            end: plan.end,
             max_file_size: plan.max_file_size,
             partitioned: !plan.partition_by.is_empty(),
             hidden,

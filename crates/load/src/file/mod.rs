@@ -13,8 +13,8 @@ mod stdout;
 use std::path::Path;
 
 use arrow_schema::SchemaRef;
-use gristmill_core::{Error, LoadContext, Loader, LoaderKind, Result};
-use gristmill_format::{Compression, Format};
+use gristmill_core::{ByteSize, Error, LoadContext, Loader, LoaderKind, Result};
+use gristmill_format::{Compression, Format, csv, parquet};
 use serde_json::Value;
 
 pub use options::{Mode, Options};
@@ -47,11 +47,17 @@ pub struct File {
 }
 
 impl File {
+    /// A path that does not say its format, or a folder. What is wrong with the settings is said
+    /// when it is opened.
+    pub fn new(path: impl Into<String>) -> Self {
+        Self { options: Options::new(path) }
+    }
+
     /// A file whose format and compression its name says. It is written when the run is published,
     /// and replaces what is there.
     ///
     /// # Errors
-    /// When the name says no format: see [`File::with_options`].
+    /// When the name says no format: see [`File::new`].
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         Self::with_options(Options::new(path.as_ref().to_string_lossy()))
     }
@@ -67,11 +73,58 @@ impl File {
         }
     }
 
+    /// Says the format.
+    #[must_use]
+    pub fn format(mut self, format: Format) -> Self {
+        self.options.format = Some(format);
+        self
+    }
+
+    /// Says the compression.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.options.compression = Some(compression);
+        self
+    }
+
     /// Writes a folder instead, with one folder for each value of these columns.
     #[must_use]
     pub fn partition_by<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
         self.options.partition_by = columns.into_iter().map(Into::into).collect();
         self
+    }
+
+    /// Writes a folder instead, of files that do not grow beyond a size.
+    #[must_use]
+    pub fn max_file_size(mut self, size: ByteSize) -> Self {
+        self.options.max_file_size = Some(size);
+        self
+    }
+
+    /// Says what happens to what is there.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.options.mode = mode;
+        self
+    }
+
+    /// Says how CSV is written.
+    #[must_use]
+    pub fn csv(mut self, options: csv::WriteOptions) -> Self {
+        self.options.csv = Some(options);
+        self
+    }
+
+    /// Says how Parquet is written.
+    #[must_use]
+    pub fn parquet(mut self, options: parquet::WriteOptions) -> Self {
+        self.options.parquet = Some(options);
+        self
+    }
+
+    /// The settings.
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
     /// The item of the pipeline file that says the same.
@@ -107,18 +160,6 @@ fn failed(path: &str, error: Error) -> Error {
         Some(hint) => outer.hint(hint),
         None => outer,
     }
-}
-
-/// The extensions of a file: `.csv.gz`.
-fn extensions(format: Format, compression: Compression) -> String {
-    let compressed = match compression {
-        Compression::None => "",
-        Compression::Gzip => ".gz",
-        Compression::Zstd => ".zst",
-        Compression::Bzip2 => ".bz2",
-        Compression::Lz4 => ".lz4",
-    };
-    format!(".{}{compressed}", format.extension())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use gristmill_core::{ByteSize, LoadContext, Loader, Mistake, Pointer, Result};
 use gristmill_format::json::Layout;
-use gristmill_format::{Compression, Format, Writer, ipc, json, parquet};
+use gristmill_format::{Compression, Format, Writer, csv, ipc, json, parquet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,9 @@ pub struct Options {
     /// Begin a new file before one grows larger than this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_file_size: Option<ByteSize>,
+    /// How CSV is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csv: Option<csv::WriteOptions>,
     /// How Parquet is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parquet: Option<parquet::WriteOptions>,
@@ -70,6 +73,7 @@ impl Options {
             mode: Mode::default(),
             partition_by: Vec::new(),
             max_file_size: None,
+            csv: None,
             parquet: None,
             arrow: None,
         }
@@ -85,6 +89,30 @@ impl Options {
 
     fn compression(&self) -> Compression {
         self.compression.unwrap_or_else(|| Compression::of_name(Path::new(&self.file)))
+    }
+
+    /// What the names of files in a folder end in: what the folder's own name ends in, if that
+    /// says the format.
+    fn end(&self, format: Format) -> String {
+        let name = self.file.trim_end_matches('/').to_ascii_lowercase();
+        let path = Path::new(&name);
+        let stem = match Compression::of_name(path) {
+            Compression::None => path,
+            _ => Path::new(path.file_stem().unwrap_or_default()),
+        };
+        let said = stem.extension().and_then(|extension| extension.to_str());
+        let extension = match (Format::of_name(stem), said) {
+            (Some(of_name), Some(said)) if of_name == format => said,
+            _ => format.extension(),
+        };
+        let compressed = match self.compression() {
+            Compression::None => "",
+            Compression::Gzip => ".gz",
+            Compression::Zstd => ".zst",
+            Compression::Bzip2 => ".bz2",
+            Compression::Lz4 => ".lz4",
+        };
+        format!(".{extension}{compressed}")
     }
 
     /// Mistakes that are seen without columns.
@@ -115,8 +143,15 @@ impl Options {
                     .hint(format!("the compression inside is an option of `{name}:`")),
             );
         }
-        let given =
-            [(Format::Parquet, self.parquet.is_some()), (Format::Arrow, self.arrow.is_some())];
+        if let Some(csv) = &self.csv {
+            let found = csv::check_write(&csv.for_path(Path::new(&self.file))).into_iter();
+            mistakes.extend(found.map(|mistake| mistake.under(&at("csv"))));
+        }
+        let given = [
+            (Format::Csv, self.csv.is_some()),
+            (Format::Parquet, self.parquet.is_some()),
+            (Format::Arrow, self.arrow.is_some()),
+        ];
         for (of, _) in given.into_iter().filter(|(_, given)| *given) {
             if let Some(format) = self.format().filter(|format| *format != of) {
                 let key = of.extension();
@@ -214,8 +249,7 @@ impl Options {
             run: context.run,
             partition_by: &self.partition_by,
             max_file_size: self.max_file_size.map(|size| size.0),
-            format,
-            compression: self.compression(),
+            end: self.end(format),
         };
         let writer = self.writer(format, &file_schema(schema, &self.partition_by))?;
         Ok(Box::new(Folder::open(plan, schema, writer)?))
@@ -224,7 +258,10 @@ impl Options {
     fn writer(&self, format: Format, schema: &SchemaRef) -> Result<Arc<dyn Writer>> {
         let columns = Arc::clone(schema);
         match format {
-            Format::Csv => Err(wrong(Mistake::new(Pointer::root(), "CSV is not written"))),
+            Format::Csv => {
+                let options = self.csv.clone().unwrap_or_default().for_path(Path::new(&self.file));
+                Ok(csv::writer(columns, &options, self.compression()))
+            }
             Format::Json => Ok(json::writer(columns, Layout::Document, self.compression())),
             Format::Ndjson => Ok(json::writer(columns, Layout::Lines, self.compression())),
             Format::Parquet => {

@@ -180,6 +180,26 @@ fn a_loader_that_is_given_up_leaves_no_trace() {
     }
 }
 
+#[test]
+fn runs_at_the_same_time_do_not_touch_each_other() {
+    for case in cases() {
+        if case.item.get("table").is_some() {
+            continue; // SQLite lets them write one after the other
+        }
+        let folder = tempdir().unwrap();
+        let mut first = prepare(&case, folder.path(), "1");
+        let mut second = prepare(&case, folder.path(), "2");
+        let dropped = prepare(&case, folder.path(), "3");
+        second.publish().unwrap();
+        drop(dropped);
+        assert_eq!(seen(&case, folder.path()), NEW, "{}", case.name);
+        first.publish().unwrap();
+        drop((first, second));
+        assert_eq!(seen(&case, folder.path()), NEW, "{}", case.name);
+        assert_eq!(names(folder.path()).len(), 1, "{}", case.name);
+    }
+}
+
 const CHILD: &str = "GRISTMILL_TEST_CHILD";
 
 #[test]

@@ -148,6 +148,26 @@ fn formats_and_compressions_are_what_the_name_says() {
 }
 
 #[test]
+fn csv_is_written_as_its_options_say() {
+    let folder = tempdir().unwrap();
+    let item = json!({
+        "file": "out.tsv", "max_file_size": "1MB", "compression": "gzip",
+        "csv": {"null": "NULL", "line_end": "crlf"},
+    });
+    let input = people(1, &[1, 2, 3], &[Some("a\tb"), None, Some("NULL")]);
+    let (loaded, _) = load(&item, &[input], &context(folder.path(), "1")).unwrap();
+    assert!(loaded.files[0].path.ends_with("out.tsv/part-00000.tsv.gz"));
+    let mut text = String::new();
+    let file = fs::File::open(&loaded.files[0].path).unwrap();
+    flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "id\tcountry\r\n1\t\"a\tb\"\r\n2\tNULL\r\n3\t\"NULL\"\r\n");
+
+    let item = json!({"file": "empty.csv"});
+    load(&item, &[people(1, &[], &[])], &context(folder.path(), "1")).unwrap();
+    assert_eq!(read(&folder.path().join("empty.csv")), "id,country\n");
+}
+
+#[test]
 fn the_same_input_gives_the_same_bytes() {
     let folder = tempdir().unwrap();
     let batches: Vec<Batch> =
@@ -337,6 +357,7 @@ fn mistakes_are_found_without_columns() {
         (json!({"file": "out.parquet.gz"}), "file"),
         (json!({"file": "out.parquet", "compression": "gzip"}), "compression"),
         (json!({"file": "out.json", "parquet": {}}), "parquet"),
+        (json!({"file": "out.csv", "csv": {"delimiter": "::"}}), "csv.delimiter"),
         (json!({"file": "-", "format": "json", "max_file_size": 1}), "max_file_size"),
         (json!({"file": "out.json", "partition_by": ["a", "a"]}), "partition_by[1]"),
     ] {
