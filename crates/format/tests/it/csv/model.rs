@@ -230,6 +230,57 @@ proptest! {
     }
 
     #[test]
+    fn a_text_with_carriage_returns_alone_is_read_like_one_with_line_feeds(
+        text in dirty(),
+        chunk in 1usize..200,
+    ) {
+        let line_feeds: Vec<u8> = text.into_iter().filter(|&byte| byte != b'\r').collect();
+        let returns: Vec<u8> =
+            line_feeds.iter().map(|&byte| if byte == b'\n' { b'\r' } else { byte }).collect();
+        let options: ReadOptions =
+            serde_json::from_str(r#"{"names": ["a", "b"], "header": "absent"}"#).unwrap();
+        for level in LEVELS {
+            let read = |text: &[u8]| {
+                read_as(text, &options, sizes(chunk, 50, 100), level, |_| {}).unwrap()
+            };
+            let (mut expected, mut outcome) = (read(&line_feeds), read(&returns));
+            for value in expected.rows.iter_mut().flat_map(|row| row.values.iter_mut().flatten()) {
+                *value = value.replace('\n', "\r");
+            }
+            for reject in &mut expected.rejects {
+                reject.raw = reject.raw.replace('\n', "\r");
+                for value in reject.errors.iter_mut().flat_map(|reason| &mut reason.value) {
+                    *value = value.replace('\n', "\r");
+                }
+            }
+            outcome.notes.clear(); // says that lines end in CR
+            expected.notes.clear();
+            prop_assert_eq!(outcome, expected);
+        }
+    }
+
+    #[test]
+    fn what_the_masks_cannot_tell_does_not_depend_on_where_chunks_end(
+        text in dirty(),
+        escape in prop_oneof![Just("a"), Just("\u{1}"), Just("\"")],
+        chunk in 1usize..200,
+        batch in 1usize..200,
+    ) {
+        // Letters as escape and comment characters, so that they are met.
+        let options = ReadOptions {
+            escape: (escape != "\"").then(|| escape.to_owned()),
+            comment: Some("b".to_owned()),
+            header: gristmill_format::csv::Header::Absent,
+            names: vec!["x".into(), "y".into()],
+            ..ReadOptions::default()
+        };
+        let read = |chunk, batch| {
+            read_as(&text, &options, sizes(chunk, batch, 100), LEVELS[0], |_| {}).unwrap()
+        };
+        prop_assert_eq!(read(chunk, batch), read(1 << 20, 1 << 20));
+    }
+
+    #[test]
     fn no_bytes_panic_and_every_line_is_accounted_for(
         text in proptest::collection::vec(any::<u8>(), 0..300),
         chunk in 1usize..100,
