@@ -31,6 +31,7 @@
 pub mod convert;
 pub mod definition;
 pub mod execute;
+pub mod init;
 pub mod ledger;
 mod library;
 pub mod params;

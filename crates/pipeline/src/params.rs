@@ -20,7 +20,7 @@ use crate::definition::closest;
 /// assert_eq!(params.get("YEAR"), Some("2024"));
 /// assert_eq!(params.get("HOME"), None); // only `Params::from_environment` looks there
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Params {
     given: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
@@ -67,6 +67,12 @@ impl Params {
 
     fn names(&self) -> impl Iterator<Item = &str> {
         self.given.keys().chain(self.environment.keys()).map(String::as_str)
+    }
+}
+
+impl std::fmt::Debug for Params {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.given.keys()).finish() // values may be secret
     }
 }
 
@@ -181,13 +187,11 @@ impl<'a> Resolver<'a> {
             ));
         }
         self.used.insert(name.to_owned());
-        if let Some(value) = self.params.get(name) {
-            if is_secret_name(name) {
-                self.secrets.add(value);
-            }
-            return Ok(value.to_owned());
+        let value = self.params.get(name).or(default);
+        if let Some(secret) = value.filter(|_| is_secret_name(name)) {
+            self.secrets.add(secret);
         }
-        default.map(str::to_owned).ok_or_else(|| {
+        value.map(str::to_owned).ok_or_else(|| {
             problem(
                 format!("the parameter `{name}` is not defined"),
                 closest(name, self.params.names()),
@@ -386,6 +390,9 @@ mod tests {
         let url = resolver.resolve("postgres://me:${DB_PASSWORD}@${HOST}/x").unwrap().unwrap().text;
         assert_eq!(resolver.secrets.redact(&url), "postgres://me:***@db1/x");
         assert_eq!(resolver.secrets.redact("failed: p@ss/word"), "failed: ***");
+        resolver.resolve("${API_TOKEN:-changeit}").unwrap();
+        assert_eq!(resolver.secrets.redact("token changeit"), "token ***");
+        assert!(!format!("{params:?}").contains("p@ss"));
 
         let secrets = Secrets::of_text("mysql://root:a%40b@h/d and mysql://u:id@h");
         assert_eq!(secrets.redact("a%40b a@b id invalid"), "*** *** *** invalid");

@@ -61,7 +61,7 @@ impl Diagnostic {
 /// Every mistake found in a pipeline file, in the order of the file.
 ///
 /// `Display` shows them without colour; secrets are blotted out.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Diagnostics {
     path: String,
     text: Arc<str>,
@@ -223,6 +223,12 @@ impl Diagnostics {
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.render(false))
+    }
+}
+
+impl fmt::Debug for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f) // the text may hold secrets
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use gristmill_core::ByteSize;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value as Json};
 
@@ -17,25 +18,22 @@ impl Registry {
              `cargo xtask gen`. Do not edit.\n\n## Top-level keys\n\n",
         );
         let (root, definitions) = schema::top_level();
-        let mut page = Page { definitions, named: BTreeSet::new(), out: &mut out };
-        page.options(&root);
-        page.named_types();
-        for (heading, kinds) in self.sections() {
-            let _ = writeln!(out, "\n## {heading}");
+        Page::new("top", definitions, &mut out).write(&root);
+        for (section, heading, kinds) in self.sections() {
+            let _ = writeln!(out, "\n<a id=\"{section}\"></a>\n\n## {heading}");
             for kind in kinds {
                 let example = list_item(kind.example);
                 let _ = writeln!(out, "\n### `{}`\n\n{}\n", kind.name, kind.about);
                 let _ = writeln!(out, "```yaml\n{example}\n```\n");
                 let (schema, definitions) = schema::with_definitions(kind.schema);
-                let mut page = Page { definitions, named: BTreeSet::new(), out: &mut out };
-                page.options(&schema);
-                page.named_types();
+                let prefix = format!("{section}-{}", kind.name);
+                Page::new(&prefix, definitions, &mut out).write(&schema);
             }
         }
         out
     }
 
-    fn sections(&self) -> [(&'static str, Vec<Described>); 3] {
+    fn sections(&self) -> [(&'static str, &'static str, Vec<Described>); 3] {
         macro_rules! described {
             ($kinds:expr) => {
                 $kinds
@@ -50,12 +48,16 @@ impl Registry {
             };
         }
         [
-            ("Sources (`extract`)", described!(self.extractors)),
-            ("Steps (`steps`)", described!(self.steps)),
-            ("Destinations (`load`)", described!(self.loaders)),
+            ("extract", "Sources (`extract`)", described!(self.extractors)),
+            ("steps", "Steps (`steps`)", described!(self.steps)),
+            ("load", "Destinations (`load`)", described!(self.loaders)),
         ]
     }
 }
+
+/// The keys whose lists have kinds, and what the items are called.
+const SECTIONS: [(&str, &str); 3] =
+    [("extract", "sources"), ("steps", "steps"), ("load", "destinations")];
 
 /// What the three sorts of kinds have in common.
 struct Described {
@@ -78,13 +80,29 @@ fn list_item(example: &str) -> String {
 }
 
 struct Page<'a> {
+    /// What the anchors of its types begin with.
+    prefix: &'a str,
     definitions: Map<String, Json>,
     /// Types with keys of their own that were named so far.
     named: BTreeSet<String>,
     out: &'a mut String,
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    fn new(prefix: &'a str, definitions: Map<String, Json>, out: &'a mut String) -> Self {
+        Self { prefix, definitions, named: BTreeSet::new(), out }
+    }
+
+    /// The options of a schema, and every type that they name.
+    fn write(mut self, schema: &Json) {
+        self.options(schema);
+        self.named_types();
+    }
+
+    fn anchor(&self, name: &str) -> String {
+        format!("{}-{}", self.prefix, name.to_lowercase())
+    }
+
     /// The keys of a type as a table, or its forms.
     fn options(&mut self, schema: &Json) {
         let schema = self.resolved(schema).clone();
@@ -96,12 +114,21 @@ impl Page<'_> {
                 .unwrap_or_default();
             self.out.push_str("| key | takes | default | meaning |\n|---|---|---|---|\n");
             for (key, schema) in properties {
+                let takes = match SECTIONS.iter().find(|(name, _)| *name == key) {
+                    Some((name, noun)) if self.prefix == "top" => {
+                        format!("list of [{noun}](#{name})")
+                    }
+                    _ => self.type_name(schema),
+                };
                 let default = match schema.get("default") {
                     _ if required.contains(&key.as_str()) => "required".to_owned(),
                     Some(Json::Object(_) | Json::Null) | None => String::new(),
+                    Some(Json::String(text)) => format!("`{text}`"),
+                    Some(Json::Number(bytes)) if takes == "byte size" => {
+                        format!("`{}`", ByteSize(bytes.as_u64().unwrap_or_default()))
+                    }
                     Some(value) => format!("`{value}`"),
                 };
-                let takes = self.type_name(schema);
                 let about = cell(self.description(schema).unwrap_or_default());
                 let _ = writeln!(self.out, "| `{key}` | {takes} | {default} | {about} |");
             }
@@ -128,7 +155,8 @@ impl Page<'_> {
             done.insert(name.clone());
             let Some(schema) = self.definitions.get(&name).cloned() else { continue };
             let about = schema.get("description").and_then(Json::as_str).unwrap_or_default();
-            let _ = writeln!(self.out, "\n#### {name}\n");
+            let anchor = self.anchor(&name);
+            let _ = writeln!(self.out, "\n<a id=\"{anchor}\"></a>\n\n#### {name}\n");
             if !about.is_empty() {
                 let _ = writeln!(self.out, "{about}\n");
             }
@@ -160,8 +188,7 @@ impl Page<'_> {
         if let Some((name, target)) = self.reference(schema) {
             let (name, target) = (name.to_owned(), target.clone());
             if target.get("properties").is_some() || branches(&target).is_some_and(many_forms) {
-                let anchor = name.to_lowercase();
-                let link = format!("[{name}](#{anchor})");
+                let link = format!("[{name}](#{})", self.anchor(&name));
                 self.named.insert(name);
                 return link;
             }
@@ -210,7 +237,14 @@ impl Page<'_> {
                 "string" => "text".to_owned(),
                 "boolean" => "`true` or `false`".to_owned(),
                 "array" => match schema.get("items") {
-                    Some(items) => format!("list of {}", self.type_name(items)),
+                    Some(items) => {
+                        let name = self.type_name(items);
+                        match name.strip_prefix("list of ") {
+                            Some(inner) => format!("list of lists of {inner}"),
+                            None if name.contains(" or ") => format!("list of ({name})"),
+                            None => format!("list of {name}"),
+                        }
+                    }
                     None => "list".to_owned(),
                 },
                 "object" => match schema.get("additionalProperties") {

@@ -140,11 +140,6 @@ pub fn run_id(started: DateTime<Utc>) -> String {
     format!("{}-{tail}", started.format("%Y%m%dT%H%M%S"))
 }
 
-/// The folder of the ledger for the pipelines in `base`.
-pub fn folder(base: &Path) -> PathBuf {
-    base.join(".gristmill")
-}
-
 impl Ledger {
     /// Opens the ledger in a folder; makes both where they are not there.
     ///

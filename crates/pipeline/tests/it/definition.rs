@@ -859,7 +859,7 @@ fn the_schema_and_the_reference_name_every_kind_and_key() {
     assert_eq!(schema["properties"]["load"]["items"]["anyOf"].as_array().unwrap().len(), 2);
     assert_eq!(schema["required"], serde_json::json!(["pipeline", "extract", "load"]));
     let reference = registry().reference();
-    for part in ["### `file`", "### `table`", "### `derive`", "`rejected_ratio`", "`1073741824`"] {
+    for part in ["### `file`", "### `table`", "### `derive`", "`rejected_ratio`", "`1 GiB`"] {
         assert!(reference.contains(part), "{part} is not in\n{reference}");
     }
 }

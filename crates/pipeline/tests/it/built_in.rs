@@ -1,31 +1,22 @@
-//! The steps that exist, as a pipeline file names them.
+//! The kinds that exist, as a pipeline file names them.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use gristmill_pipeline::definition::Registry;
+use gristmill_pipeline::execute::registry;
 use gristmill_pipeline::params::Params;
 use insta::assert_snapshot;
 
-use crate::kinds::registry;
-
-fn real_steps() -> Registry {
-    Registry {
-        steps: gristmill_transform::KINDS.iter().chain(gristmill_validate::KINDS).collect(),
-        expressions: Arc::new(gristmill_transform::Sql::new()),
-        ..registry()
-    }
-}
-
 fn mistakes(steps: &str) -> String {
-    let text = format!("pipeline: p\nextract: [{{file: a}}]\nload: [{{file: b}}]\nsteps:\n{steps}");
-    let parsed = real_steps().parse(&text, Path::new("p.yaml"), Path::new(""), &Params::default());
+    let text = format!(
+        "pipeline: p\nextract: [{{file: a.csv}}]\nload: [{{file: b.csv}}]\nsteps:\n{steps}"
+    );
+    let parsed = registry().parse(&text, Path::new("p.yaml"), Path::new(""), &Params::default());
     parsed.map(|_| String::new()).unwrap_or_else(|found| found.to_string())
 }
 
 #[test]
 fn every_example_parses() {
-    for kind in real_steps().steps {
+    for kind in registry().steps {
         let example = kind.example.trim_end().replace('\n', "\n    ");
         assert_eq!(mistakes(&format!("  - {example}\n")), "", "{}", kind.name);
     }
@@ -33,7 +24,7 @@ fn every_example_parses() {
 
 #[test]
 fn an_unknown_option_of_any_step_is_refused_at_its_place() {
-    for kind in real_steps().steps {
+    for kind in registry().steps {
         let found = mistakes(&format!("  - {}: {{zzz: {{yyy: 1}}, zzzz: [[]]}}\n", kind.name));
         assert!(found.starts_with("error: "), "{}: {found}", kind.name);
     }
@@ -158,4 +149,86 @@ fn mistakes_in_the_design_document_s_steps() {
 
     error: 14 mistakes in `p.yaml`
     "#);
+}
+#[test]
+fn links_of_the_reference_lead_somewhere() {
+    let reference = registry().reference();
+    let links: Vec<_> =
+        reference.split("](#").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    assert!(links.contains(&"load-table-mode") && links.contains(&"steps"));
+    for link in links {
+        let anchor = format!("<a id=\"{link}\"></a>");
+        assert_eq!(reference.matches(&anchor).count(), 1, "{link}");
+    }
+}
+
+const DESIGN: &str = r#"
+pipeline: dim_fund
+extract:
+  - file: data/funds-*.csv.gz
+    columns:
+      as_of_date: date
+      aum: decimal(18, 2)
+      management_fee: double
+      is_active: bool
+steps:
+  - clean: {names: snake_case, trim: all, upper: [fund_code, currency], nulls: ["", "n/a"]}
+  - validate:
+      rules:
+        fund_code: [required, {matches: '^FND\d{6}$'}]
+        as_of_date: required
+        aum: [required, {min: 0}]
+        currency: {one_of: [USD, EUR, GBP, JPY, CHF]}
+        management_fee: {between: [0, 0.05]}
+      record_rules:
+        - {name: fee_cap, expr: "management_fee * aum < 1e9"}
+      unique: [[fund_code, share_class, as_of_date]]
+      on_failure: reject
+  - derive: {management_fee_pct: "management_fee * 100"}
+load:
+  - table: dim_fund
+    database: sqlite://warehouse.db
+    mode: upsert
+    keys: [fund_code, share_class]
+  - file: out/funds.parquet
+rejects: out/rejects.ndjson
+limits: {memory: 1GiB, workers: 4, rejected_ratio: 0.05}
+retry: {attempts: 3, backoff: 1s, factor: 2}
+"#;
+
+#[test]
+fn the_pipeline_of_the_design_is_read() {
+    let params = Params::default();
+    let parsed = registry().parse(DESIGN, Path::new("p.yaml"), Path::new(""), &params);
+    let definition = parsed.unwrap();
+    let names: Vec<_> = definition.steps.iter().map(|step| step.kind.name).collect();
+    assert_eq!(names, ["clean", "validate", "derive"]);
+    assert_eq!(definition.plans(registry().expressions.as_ref()).unwrap().len(), 3);
+}
+
+#[test]
+fn any_misspelt_key_of_it_is_found_where_it_stands() {
+    let mut checked = 0;
+    for (number, line) in DESIGN.lines().enumerate() {
+        let Some((key, _)) = line.split_once(':') else { continue };
+        let key = key.trim_start_matches([' ', '-', '{']);
+        // Names of columns are the user's own.
+        if ["as_of_date", "aum", "management_fee", "is_active", "fund_code", "currency"]
+            .contains(&key)
+        {
+            continue;
+        }
+        let misspelt = DESIGN.replacen(line, &line.replacen(key, &format!("{key}q"), 1), 1);
+        let parsed =
+            registry().parse(&misspelt, Path::new("p.yaml"), Path::new(""), &Params::default());
+        let found = parsed.expect_err(key);
+        let at_line = found
+            .items()
+            .iter()
+            .find(|item| found.position(item).is_some_and(|(line, _)| line == number + 1));
+        let label = at_line.and_then(|item| item.label.clone()).unwrap_or_default();
+        assert_eq!(label, format!("did you mean `{key}`?"), "{found}");
+        checked += 1;
+    }
+    assert!(checked > 15, "{checked}");
 }
