@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Check a pipeline file and its sources, and run nothing.
     Check(Check),
+    /// Write a commented pipeline for a data file, with the types that its values have.
+    Init(Init),
     /// Convert a file to another format; types are inferred from the whole input.
     Convert(Convert),
     /// Summarise a rejects file, or run mended records through their pipeline again.
@@ -117,6 +119,19 @@ pub(crate) struct Check {
     /// Check the file alone; do not open its sources.
     #[arg(long)]
     pub(crate) offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The data file to read.
+    #[arg(value_name = "DATA")]
+    pub(crate) data: PathBuf,
+    /// Where to write the pipeline; standard output when it is not given.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write over a file that is there.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Run(run) => commands::run::run(&run, &globals),
         Command::Check(check) => commands::check::run(&check, &globals),
+        Command::Init(init) => commands::init::run(&init, &globals),
         Command::Convert(convert) => commands::convert::run(&convert, &globals),
         Command::Rejects(rejects) => commands::rejects::run(&rejects, &globals),
         Command::Runs(runs) => commands::runs::run(&runs, &globals),

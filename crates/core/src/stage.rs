@@ -216,6 +216,12 @@ pub trait Loader: Send {
     /// When the destination cannot go on.
     fn prepare(&mut self, findings: &mut Findings) -> Result<()>;
 
+    /// Whether publishing can still fail for reasons of the data, as a commit with deferred
+    /// constraints can. Such destinations are published before those that only rename.
+    fn commits(&self) -> bool {
+        false
+    }
+
     /// Shows everything at once. After a transient error it may be called again.
     ///
     /// # Errors

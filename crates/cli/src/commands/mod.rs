@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod convert;
+pub(crate) mod init;
 pub(crate) mod rejects;
 pub(crate) mod run;
 pub(crate) mod runs;

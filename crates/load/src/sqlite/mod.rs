@@ -172,6 +172,10 @@ impl Loader for Sqlite {
         Ok(())
     }
 
+    fn commits(&self) -> bool {
+        true
+    }
+
     fn publish(&mut self) -> Result<Loaded> {
         let Some((transaction, outcome)) = &self.prepared else {
             return Err(Error::internal(format!("`{}` was published unprepared", self.name)));

@@ -212,23 +212,33 @@ fn scratch() -> Result<tempfile::TempDir> {
 /// worked on also has its columns, its encoded form and its share of the writer's buffers.
 const IN_FLIGHT_SHARE: usize = 6;
 
+/// Publishes every destination: commits, which can still be refused, before mere renames.
 fn publish(
     loaders: Vec<Box<dyn Loader>>,
     job: &Job,
     context: &RunContext<'_>,
     report: &mut Report,
 ) -> Result<()> {
-    let mut loaders = loaders.into_iter().zip(&mut report.destinations);
+    context.cancel.check()?;
+    // From here on an interrupt waits: it could only leave one destination new and another old.
+    let undisturbed = Cancel::new();
+    let mut loaders: Vec<_> = loaders.into_iter().zip(&mut report.destinations).collect();
+    loaders.sort_by_key(|(loader, _)| !loader.commits());
+    let mut published = Vec::new();
+    let mut loaders = loaders.into_iter();
     while let Some((mut loader, destination)) = loaders.next() {
-        let published = retry(&job.retry, &context.cancel, |_| loader.publish());
-        match published {
-            Ok(loaded) => destination.close(loaded),
+        match retry(&job.retry, &undisturbed, |_| loader.publish()) {
+            Ok(loaded) => {
+                destination.close(loaded);
+                published.push(format!("`{}`", destination.name));
+            }
             Err(error) => {
                 loader.abort();
-                for (loader, _) in loaders {
-                    loader.abort();
-                }
-                return Err(error);
+                loaders.for_each(|(loader, _)| loader.abort());
+                return Err(match published.as_slice() {
+                    [] => error,
+                    done => error.amend(&format!("; published before it: {}", done.join(", "))),
+                });
             }
         }
     }
