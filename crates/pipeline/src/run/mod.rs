@@ -237,7 +237,7 @@ fn publish(
                 loaders.for_each(|(loader, _)| loader.abort());
                 return Err(match published.as_slice() {
                     [] => error,
-                    done => error.amend(&format!("; published before it: {}", done.join(", "))),
+                    done => error.amend(&format!("(published before it: {})", done.join(", "))),
                 });
             }
         }
