@@ -8,11 +8,15 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The command's executable, beside the test's own. `cargo xtask test` builds it.
+/// The command's executable: the one that `GRISTMILL_BINARY` names, else the one beside the test's
+/// own. `cargo xtask test` builds it.
 ///
 /// # Panics
 /// When it is not there.
 pub fn binary() -> PathBuf {
+    if let Some(binary) = std::env::var_os("GRISTMILL_BINARY") {
+        return binary.into();
+    }
     let test = std::env::current_exe().unwrap_or_default();
     let folder = test.parent().and_then(Path::parent).unwrap_or(Path::new("."));
     let binary = folder.join("gristmill");
