@@ -106,6 +106,18 @@ impl Error {
         self
     }
 
+    /// The messages of what led to it, outermost first, for people: without the number that the
+    /// system gives an error.
+    pub fn causes(&self) -> Vec<String> {
+        let mut causes = Vec::new();
+        let mut cause = std::error::Error::source(self);
+        while let Some(next) = cause {
+            causes.push(without_number(&next.to_string()).to_owned());
+            cause = next.source();
+        }
+        causes
+    }
+
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -119,6 +131,15 @@ impl Error {
     /// Whether the same call may succeed when made again.
     pub fn is_transient(&self) -> bool {
         self.kind == ErrorKind::Transient
+    }
+}
+
+/// `No such file or directory (os error 2)` without its end.
+fn without_number(message: &str) -> &str {
+    let number = |rest: &str| rest.strip_suffix(')').is_some_and(|n| n.parse::<i32>().is_ok());
+    match message.rsplit_once(" (os error ") {
+        Some((message, rest)) if number(rest) => message,
+        _ => message,
     }
 }
 
@@ -137,5 +158,18 @@ impl std::error::Error for Error {
 impl From<arrow_schema::ArrowError> for Error {
     fn from(source: arrow_schema::ArrowError) -> Self {
         Error::internal("a column operation failed").caused_by(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_for_people() {
+        let error = Error::io("cannot read `x`", io::Error::from_raw_os_error(2));
+        let outer = Error::new(ErrorKind::Io, "cannot begin").caused_by(error);
+        assert_eq!(outer.causes(), ["cannot read `x`", "No such file or directory"]);
+        assert_eq!(without_number("odd (os error two)"), "odd (os error two)");
     }
 }
