@@ -87,14 +87,21 @@ pub(super) fn unopened(file: &str, path: &Path, base: &Path, error: io::Error) -
     if !missing {
         return error;
     }
-    let relative = format!("paths are relative to the pipeline file, here `{}`", base.display());
     let wanted = path.file_name().map(|name| name.to_string_lossy().into_owned());
     let names = path.parent().map(names_in).unwrap_or_default();
     match wanted.as_deref().and_then(|wanted| closest(wanted, &names)) {
         Some(name) => error.hint(format!("did you mean `{}`?", sibling(file, name))),
-        None if Path::new(file).is_relative() => error.hint(relative),
+        None if Path::new(file).is_relative() => error.hint(relative_to(base)),
         None => error,
     }
+}
+
+/// Where relative paths start from.
+fn relative_to(base: &Path) -> String {
+    if base.as_os_str().is_empty() {
+        return "paths are relative to the current folder".to_owned();
+    }
+    format!("paths are relative to the pipeline file, here `{}`", base.display())
 }
 
 fn nothing_matches(file: &str, base: &Path) -> Error {
@@ -104,12 +111,18 @@ fn nothing_matches(file: &str, base: &Path) -> Error {
     let message = format!("no file matches `{file}`");
     if !place.is_dir() {
         return Error::new(ErrorKind::NotFound, message).hint(format!(
-            "there is no folder `{}`; paths are relative to the pipeline file, here `{}`",
+            "there is no folder `{}`; {}",
             shown.display(),
-            base.display()
+            relative_to(base)
         ));
     }
-    let error = Error::new(ErrorKind::NotFound, format!("{message} in `{}`", place.display()));
+    let error = Error::new(
+        ErrorKind::NotFound,
+        match place.as_os_str().is_empty() {
+            true => message,
+            false => format!("{message} in `{}`", place.display()),
+        },
+    );
     let pattern = Path::new(file).file_name().and_then(|name| name.to_str()).unwrap_or(file);
     let mut names = names_in(&place);
     names.sort_by_cached_key(|name| (strsim::damerau_levenshtein(pattern, name), name.clone()));
