@@ -55,7 +55,7 @@ impl Stdout {
 
 impl Loader for Stdout {
     fn name(&self) -> &str {
-        "-"
+        NAME
     }
 
     fn encoder(&self) -> Arc<dyn Encoder> {

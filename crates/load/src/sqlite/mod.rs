@@ -43,6 +43,7 @@ pub(crate) const MAX_COLUMNS: usize = 1990;
 
 /// A load of one table.
 pub(crate) struct Sqlite {
+    /// The table and its database.
     name: String,
     options: Options,
     schema: SchemaRef,
@@ -72,7 +73,7 @@ impl Sqlite {
         let stage = stage.inspect_err(|_| session.release(&options.table))?;
         drop(session);
         Ok(Self {
-            name: options.table.clone(),
+            name: format!("{} in {name}", options.table),
             options: options.clone(),
             schema: Arc::clone(schema),
             context: Context::new(context, options.mode),
@@ -101,11 +102,11 @@ impl Sqlite {
         if Target::inspect(connection, &self.options, &self.schema)? != self.target {
             return Err(Error::new(
                 ErrorKind::Transient,
-                format!("table `{}` was changed during the run", self.name),
+                format!("table `{}` was changed during the run", self.options.table),
             )
             .hint("run again"));
         }
-        let writing = |e| refused(&format!("cannot write table `{}`", self.name), e);
+        let writing = |e| refused(&format!("cannot write table `{}`", self.options.table), e);
         let broken = if alone { broken_references(connection).map_err(writing)? } else { None };
         if !self.target.exists {
             let sql = self.target.create_statement(&self.options.keys);
@@ -120,7 +121,10 @@ impl Sqlite {
         if broken.is_some() && broken_references(connection).map_err(writing)? > broken {
             return Err(Error::new(
                 ErrorKind::Destination,
-                format!("the load of table `{}` would break deferred foreign keys", self.name),
+                format!(
+                    "the load of table `{}` would break deferred foreign keys",
+                    self.options.table
+                ),
             )
             .hint("load the rows that are referred to first, or together with this table"));
         }
