@@ -47,7 +47,7 @@ pub enum State {
 /// How a definition is run.
 #[derive(Clone, Default)]
 pub struct RunOptions<'a> {
-    /// Number of workers, where the pipeline does not say.
+    /// Number of workers, whatever the pipeline says.
     pub workers: Option<usize>,
     /// Where the run is entered.
     pub state: State,
@@ -64,6 +64,9 @@ pub struct Outcome {
     pub report: Report,
     /// Mistakes in the pipeline file that only the columns showed.
     pub diagnostics: Option<Diagnostics>,
+    /// Whether it failed because the program that reads its standard output has gone away: there
+    /// is nobody left to be told.
+    pub reader_gone: bool,
 }
 
 /// Runs a checked definition, writes its report, and enters it in the ledger.
@@ -93,7 +96,9 @@ pub fn run_definition(definition: &Definition, options: &RunOptions<'_>) -> Resu
     if let Some(path) = &definition.report {
         let path = definition.base.join(path);
         if let Err(error) = write_report(&outcome.report, &path) {
-            outcome.report.notes.push(format!("the report could not be written: {error}"));
+            let why = std::iter::once(error.to_string()).chain(error.causes());
+            let why = why.collect::<Vec<_>>().join(": ");
+            outcome.report.notes.push(format!("the report could not be written: {why}"));
         }
     }
     if let Some(ledger) = &ledger {
@@ -146,22 +151,29 @@ fn attempt(
         cancel: options.cancel.clone(),
         observer: options.observer,
     };
-    let (mut report, diagnostics) = match job(definition, rejects) {
+    let (mut report, error) = match job(definition, rejects) {
         Err(diagnostics) => {
             let mut report = Report::new(id, &definition.name, started);
             report.status = Status::Invalid;
-            (report, Some(diagnostics))
+            return Outcome { report, diagnostics: Some(diagnostics), reader_gone: false };
         }
-        Ok(job) => match run::run(job, &context) {
-            (report, Some(RunError::Bind(bind))) => {
-                let diagnostics = definition.diagnose(&bind.at, bind.mistakes);
-                (report, Some(diagnostics))
-            }
-            (report, _) => (report, None),
-        },
+        Ok(job) => run::run(job, &context),
     };
+    report.folder = definition.base.clone();
     report.redact(definition.secrets());
-    Outcome { report, diagnostics }
+    let reader_gone = matches!(&error, Some(RunError::Error(error)) if is_broken_pipe(error));
+    let diagnostics = match error {
+        Some(RunError::Bind(bind)) => Some(definition.diagnose(&bind.at, bind.mistakes)),
+        _ => None,
+    };
+    Outcome { report, diagnostics, reader_gone }
+}
+
+/// Destinations tell a connection that broke from a reader of the standard output that went away:
+/// only the latter is a broken pipe.
+fn is_broken_pipe(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
+    cause.is_some_and(|cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// The job that a definition describes.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use gristmill_core::{Error, ErrorKind, RejectLine, Result, Stage};
 use serde::Serialize;
 
-use crate::report::thousands;
+use crate::report::{records_of, thousands};
 
 pub use replay::replay;
 
@@ -131,8 +131,7 @@ fn lines(path: &Path) -> Result<impl Iterator<Item = Result<RejectLine>>> {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let records = if self.records == 1 { "record" } else { "records" };
-        writeln!(f, "{}: {} {records} rejected", self.file.display(), thousands(self.records))?;
+        writeln!(f, "{}: {} rejected", self.file.display(), records_of(self.records))?;
         for run in &self.runs {
             writeln!(f, "  run      {run}")?;
         }

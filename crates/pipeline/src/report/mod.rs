@@ -14,7 +14,7 @@ use gristmill_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use summary::{bytes, duration, summary, thousands};
+pub use summary::{bytes, duration, records_of, summary, thousands};
 
 use crate::params::Secrets;
 use crate::run::RunError;
@@ -93,12 +93,6 @@ impl Failure {
     }
 
     fn of_error(error: &Error) -> Self {
-        let mut causes = Vec::new();
-        let mut cause = std::error::Error::source(error);
-        while let Some(next) = cause {
-            causes.push(next.to_string());
-            cause = next.source();
-        }
         let status = match error.kind() {
             ErrorKind::Configuration => Status::Invalid,
             ErrorKind::Stopped => Status::Stopped,
@@ -107,7 +101,7 @@ impl Failure {
         };
         Self {
             message: error.to_string(),
-            causes,
+            causes: error.causes(),
             hint: error.hint_text().map(str::to_owned),
             status,
         }
@@ -272,6 +266,9 @@ pub struct Report {
     pub pipeline: String,
     /// Version of Gristmill.
     pub version: String,
+    /// The folder that relative paths in the pipeline start from; empty for the current one.
+    #[serde(default)]
+    pub folder: PathBuf,
     /// How it ended.
     pub status: Status,
     /// Why it did not publish.
@@ -322,6 +319,7 @@ impl Report {
             run: run.to_owned(),
             pipeline: pipeline.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            folder: PathBuf::new(),
             status: Status::Failed,
             error: None,
             started,

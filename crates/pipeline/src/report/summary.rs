@@ -1,6 +1,7 @@
 //! The report as a person reads it.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use super::{Report, Status};
 
@@ -13,9 +14,13 @@ pub fn summary(report: &Report) -> String {
     let mut out = String::new();
     headline(&mut out, report);
     if report.read > 0 || report.status == Status::Published {
+        let _ = writeln!(out);
         records(&mut out, report);
         destinations(&mut out, report);
         reasons(&mut out, report);
+        if !report.folder.as_os_str().is_empty() && report.folder != Path::new(".") {
+            let _ = writeln!(out, "\n  paths are relative to {}", report.folder.display());
+        }
     }
     for note in &report.notes {
         let _ = writeln!(out, "\n  note: {note}");
@@ -40,17 +45,17 @@ fn headline(out: &mut String, report: &Report) {
         let s = if workers == 1 { "" } else { "s" };
         let _ = write!(out, " ({} records/s, {bytes}/s, {workers} worker{s})", thousands(rate));
     }
-    let _ = writeln!(out, "\n");
+    let _ = writeln!(out);
 }
 
 fn records(out: &mut String, report: &Report) {
     let account = &report.account;
     let sources = match report.sources.as_slice() {
         [] => String::new(),
-        [one] => format!("from {}", one.name),
-        many => format!("from {} files", many.len()),
+        [one] => format!("{} from {}", bytes(report.bytes_read), one.name),
+        many => format!("{} from {} files", bytes(report.bytes_read), many.len()),
     };
-    line(out, "read", report.read, &format!("{} {sources}", bytes(report.bytes_read)));
+    line(out, "read", report.read, &sources);
     if report.steps.iter().any(|step| step.name == "explode") && account.read != report.read {
         line(out, "rows made", account.read, "");
     }
@@ -63,6 +68,7 @@ fn records(out: &mut String, report: &Report) {
     let share = report.rejected as f64 / report.read.max(1) as f64 * 100.0;
     let mut where_to = if report.rejected > 0 { format!("{share:.2}%") } else { String::new() };
     if let (Some(path), true) = (&report.rejects_file, report.rejected > 0) {
+        let path = path.strip_prefix(&report.folder).unwrap_or(path);
         let _ = write!(where_to, ", in {}", path.display());
     }
     line(out, "rejected", report.rejected, &where_to);
@@ -86,7 +92,7 @@ fn destinations(out: &mut String, report: &Report) {
     let _ = writeln!(out);
     for destination in &report.destinations {
         let account = &destination.account;
-        let mut parts = vec![format!("{} records", thousands(account.loaded()))];
+        let mut parts = vec![records_of(account.loaded())];
         if account.unchanged > 0 {
             parts.push(format!("{} unchanged", thousands(account.unchanged)));
         }
@@ -137,13 +143,18 @@ fn line(out: &mut String, name: &str, count: u64, rest: &str) {
 }
 
 fn one_line(message: &str) -> String {
-    const WIDTH: usize = 80;
+    const WIDTH: usize = 120;
     let flat: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if flat.chars().count() <= WIDTH {
         return flat;
     }
     let cut: String = flat.chars().take(WIDTH - 1).collect();
     format!("{cut}…")
+}
+
+/// `1 record`, `2,010 records`.
+pub fn records_of(number: u64) -> String {
+    format!("{} record{}", thousands(number), if number == 1 { "" } else { "s" })
 }
 
 /// `1234567` as `1,234,567`.

@@ -11,6 +11,7 @@ use gristmill_core::{
 use gristmill_parallel::Retry;
 
 pub use crate::definition::Limits;
+use crate::report::records_of;
 
 type OpenSource = Box<dyn Fn(&ExtractContext) -> Result<Box<dyn Extractor>> + Send>;
 type OpenDestination = Box<dyn Fn(&SchemaRef, &LoadContext<'_>) -> Result<Box<dyn Loader>> + Send>;
@@ -81,7 +82,7 @@ impl Limits {
         match self.rejected {
             Some(limit) if rejected > limit => Err(Error::new(
                 ErrorKind::Stopped,
-                format!("{rejected} records rejected, and the limit is {limit}"),
+                format!("{} rejected, and the limit is {limit}", records_of(rejected)),
             )
             .hint(
                 "read the rejects file; mend the source or the rules, or raise `limits.rejected`",
@@ -101,7 +102,8 @@ impl Limits {
         Err(Error::new(
             ErrorKind::Stopped,
             format!(
-                "{rejected} of {read} records rejected ({:.2}%), and the limit is {:.2}%",
+                "{rejected} of {} rejected ({:.2}%), and the limit is {:.2}%",
+                records_of(read),
                 ratio * 100.0,
                 limit.get() * 100.0
             ),

@@ -62,7 +62,7 @@ pub struct RunContext<'a> {
     pub base: &'a Path,
     /// When the run started.
     pub started: DateTime<Utc>,
-    /// Number of workers, where the job does not say; the machine's cores when `None`.
+    /// Number of workers; what the job says, else the machine's cores, when `None`.
     pub workers: Option<usize>,
     /// Stops the run.
     pub cancel: Cancel,
@@ -114,7 +114,7 @@ fn execute(
     report: &mut Report,
     clock: Instant,
 ) -> Result<(), RunError> {
-    let workers = job.limits.workers.or(context.workers).unwrap_or_else(cores);
+    let workers = context.workers.or(job.limits.workers).unwrap_or_else(cores);
     report.workers = workers;
     let scratch = scratch()?;
     let mut rejects = RejectsFile::create(&job.rejects, context.id, &job.name)?;
