@@ -22,6 +22,7 @@ pub(crate) struct Arguments {
 
 /// Options that every command has.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Globals {
     /// Say nothing but errors.
     #[arg(long, short, global = true)]
@@ -93,7 +94,7 @@ pub(crate) struct Run {
     pub(crate) pipeline: PipelineFile,
     #[command(flatten)]
     pub(crate) state: State,
-    /// Number of workers; the machine's cores where neither this nor the pipeline says.
+    /// Number of workers, instead of the pipeline's `limits.workers`; the machine's cores where neither says.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: Option<u16>,
 }

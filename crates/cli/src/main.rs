@@ -6,11 +6,13 @@ mod logs;
 mod output;
 mod progress;
 
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, Globals};
+use commands::Done;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -18,18 +20,26 @@ fn main() -> ExitCode {
     if let Err(error) = logs::start(&globals) {
         return output::fail(&error, &globals);
     }
-    let done = match arguments.command {
-        Command::Run(run) => commands::run::run(&run, &globals),
-        Command::Check(check) => commands::check::run(&check, &globals),
-        Command::Init(init) => commands::init::run(&init, &globals),
-        Command::Convert(convert) => commands::convert::run(&convert, &globals),
-        Command::Rejects(rejects) => commands::rejects::run(&rejects, &globals),
-        Command::Runs(runs) => commands::runs::run(&runs, &globals),
+    let command = arguments.command;
+    // The message of a panic goes into the error that it becomes; the log says where it was.
+    panic::set_hook(Box::new(|panic| tracing::info!("{panic}")));
+    let done = panic::catch_unwind(AssertUnwindSafe(|| run(command, &globals)));
+    match done {
+        Ok(Ok(code)) => code,
+        Ok(Err(failure)) => output::fail(&failure, &globals),
+        Err(payload) => output::bug(payload.as_ref()),
+    }
+}
+
+fn run(command: Command, globals: &Globals) -> Done {
+    match command {
+        Command::Run(run) => commands::run::run(&run, globals),
+        Command::Check(check) => commands::check::run(&check, globals),
+        Command::Init(init) => commands::init::run(&init, globals),
+        Command::Convert(convert) => commands::convert::run(&convert, globals),
+        Command::Rejects(rejects) => commands::rejects::run(&rejects, globals),
+        Command::Runs(runs) => commands::runs::run(&runs, globals),
         Command::Schema => commands::schema::run(),
         Command::Completions { shell } => commands::schema::completions(shell),
-    };
-    match done {
-        Ok(code) => code,
-        Err(error) => output::fail(&error, &globals),
     }
 }

@@ -1,12 +1,13 @@
 //! What the command says, and where: data on standard output, everything else on standard error.
 
+use std::any::Any;
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 
 use gristmill_core::Error;
 use gristmill_pipeline::Status;
-use gristmill_pipeline::definition::LoadError;
+use gristmill_pipeline::definition::{Diagnostics, LoadError};
 
 use crate::arguments::Globals;
 
@@ -36,19 +37,28 @@ pub(crate) fn fail(failure: &Failure, globals: &Globals) -> ExitCode {
     let error = match failure {
         Failure::Load(LoadError::Mistakes(diagnostics)) => {
             if globals.json {
-                print_json(
-                    &serde_json::json!({"status": "invalid", "mistakes": diagnostics.to_json()}),
-                );
-            } else {
-                let _ = write!(stderr(), "{}", diagnostics.render(colour()));
+                let mut value = diagnostics.to_json();
+                value["status"] = "invalid".into();
+                print_json(&value);
             }
+            say_mistakes(diagnostics);
             return ExitCode::from(2);
         }
         Failure::Load(LoadError::Io(error)) | Failure::Error(error) => error,
     };
-    say_error(&error.to_string(), &causes(error), error.hint_text());
+    let (message, causes, hint) = (error.to_string(), error.causes(), error.hint_text());
+    if globals.json {
+        let error = serde_json::json!({"message": message, "causes": causes, "hint": hint});
+        print_json(&serde_json::json!({"status": "invalid", "error": error}));
+    }
+    say_error(&message, &causes, hint);
     // What is wrong before anything has run is wrong with the command.
     ExitCode::from(2)
+}
+
+/// Mistakes in a pipeline file, each with its place.
+pub(crate) fn say_mistakes(diagnostics: &Diagnostics) {
+    let _ = writeln!(stderr(), "{}", diagnostics.render(colour()));
 }
 
 /// `error: message: cause` and the hint below it.
@@ -65,15 +75,14 @@ pub(crate) fn say_error(message: &str, causes: &[String], hint: Option<&str>) {
     }
 }
 
-/// The messages of an error's causes, outermost first.
-fn causes(error: &Error) -> Vec<String> {
-    let mut causes = Vec::new();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        causes.push(next.to_string());
-        cause = next.source();
-    }
-    causes
+/// Says that the command itself is broken.
+pub(crate) fn bug(payload: &(dyn Any + Send)) -> ExitCode {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let error = Error::internal("the command panicked");
+    let said = text.map(str::to_owned).into_iter().collect::<Vec<_>>();
+    say_error(&error.to_string(), &said, error.hint_text());
+    ExitCode::FAILURE
 }
 
 /// A message for the person at the terminal.

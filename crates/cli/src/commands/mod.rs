@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use gristmill_pipeline::Definition;
 use gristmill_pipeline::execute::{Outcome, registry};
 use gristmill_pipeline::params::Params;
+use gristmill_pipeline::report::{Status, summary};
 
 use crate::arguments::{Globals, PipelineFile};
 use crate::output::{self, Failure};
@@ -36,15 +37,15 @@ fn show(outcome: &Outcome, globals: &Globals) -> ExitCode {
     let report = &outcome.report;
     if globals.json {
         output::print_json(report);
-    } else {
-        output::say(globals, gristmill_pipeline::report::summary(report));
+    } else if report.status != Status::Invalid && !outcome.reader_gone {
+        output::say(globals, summary(report));
+        if report.error.is_some() {
+            output::say(globals, "\n");
+        }
     }
     if let Some(diagnostics) = &outcome.diagnostics {
-        output::say(
-            &Globals { quiet: false, ..globals.clone() },
-            diagnostics.render(output::colour()),
-        );
-    } else if let Some(failure) = &report.error {
+        output::say_mistakes(diagnostics);
+    } else if let Some(failure) = report.error.as_ref().filter(|_| !outcome.reader_gone) {
         output::say_error(&failure.message, &failure.causes, failure.hint.as_deref());
     }
     output::code(report.status)
