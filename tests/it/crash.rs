@@ -1,7 +1,11 @@
 //! Killed at any point: outputs are the old ones or the new ones, and a rerun is clean.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt::Write;
-use std::process::Stdio;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use gristmill_tests::Sandbox;
@@ -32,7 +36,7 @@ fn input(version: &str, records: usize) -> String {
 fn state(sandbox: &Sandbox) -> Vec<(String, u64)> {
     let mut seen = Vec::new();
     let batches = crate::examples::parquet(sandbox, "out/one.parquet");
-    let mut versions = std::collections::BTreeSet::new();
+    let mut versions = BTreeSet::new();
     let mut count = 0;
     for batch in &batches {
         let version = batch.column_by_name("version").unwrap();
@@ -42,7 +46,7 @@ fn state(sandbox: &Sandbox) -> Vec<(String, u64)> {
         }
     }
     seen.push((versions.into_iter().collect::<Vec<_>>().join("+"), count));
-    let mut versions = std::collections::BTreeSet::new();
+    let mut versions = BTreeSet::new();
     let mut count = 0;
     for file in sandbox.files().iter().filter(|file| file.starts_with("out/many/")) {
         for line in sandbox.text(file).lines().skip(1) {
@@ -69,83 +73,147 @@ fn arrow_text(array: &arrow_array::ArrayRef, row: usize) -> String {
     }
 }
 
-#[test]
-fn killed_at_many_points_leaves_old_or_new() {
+const RECORDS: u64 = 20_000;
+
+/// A folder whose outputs hold the old version, and whose input holds the new one.
+fn about_to_change() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.write("crash.yaml", PIPELINE);
-    sandbox.write("in.csv", input("old", 60_000));
+    sandbox.write("in.csv", input("old", RECORDS as usize));
     let ran = sandbox.run(&["run", "crash.yaml"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    let old = state(&sandbox);
-    assert!(old.iter().all(|(version, count)| version == "old" && *count == 60_000), "{old:?}");
-
-    sandbox.write("in.csv", input("new", 60_000));
-    let started = Instant::now();
-    let copy = Sandbox::new();
-    copy.write("crash.yaml", PIPELINE);
-    copy.write("in.csv", input("new", 60_000));
-    assert_eq!(copy.run(&["run", "crash.yaml"]).code, Some(0));
-    let whole = started.elapsed();
-
-    let mut killed = 0;
-    for point in 0..14u32 {
-        let mut child = sandbox
-            .command(&["run", "crash.yaml", "--quiet"])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(whole.mul_f64(f64::from(point) / 12.0).max(Duration::from_millis(1)));
-        killed += u32::from(child.try_wait().unwrap().is_none());
-        let _ = child.kill();
-        child.wait().unwrap();
-        for (version, count) in state(&sandbox) {
-            assert!(version == "old" || version == "new", "point {point}: {version}");
-            assert_eq!(count, 60_000, "point {point}");
-        }
+    for (version, count) in state(&sandbox) {
+        assert_eq!((version.as_str(), count), ("old", RECORDS));
     }
-    assert!(killed >= 4, "only {killed} runs were killed before they ended");
+    sandbox.write("in.csv", input("new", RECORDS as usize));
+    sandbox
+}
 
+fn spawn(sandbox: &Sandbox, pipeline: &str) -> Child {
+    let mut command = sandbox.command(&["run", pipeline, "--quiet"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Kills the run, if it has not ended by itself, and looks at what is there.
+fn kill(sandbox: &Sandbox, mut child: Child, point: &str) {
+    let _ = child.kill();
+    child.wait().unwrap();
+    for (version, count) in state(sandbox) {
+        assert!(version == "old" || version == "new", "{point}: {version}");
+        assert_eq!(count, RECORDS, "{point}");
+    }
+}
+
+/// Runs once more, to the end, and finds nothing of the dead runs.
+fn rerun(sandbox: &Sandbox) {
     let ran = sandbox.run(&["run", "crash.yaml"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    assert!(state(&sandbox).iter().all(|(version, _)| version == "new"));
-    let left: Vec<_> = std::fs::read_dir(sandbox.path().join("out"))
+    for (version, count) in state(sandbox) {
+        assert_eq!((version.as_str(), count), ("new", RECORDS));
+    }
+    let left: Vec<_> = fs::read_dir(sandbox.path().join("out"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
         .filter(|name| name.contains("gristmill") || name.ends_with(".tmp"))
         .collect();
     assert!(left.is_empty(), "left behind: {left:?}");
-    let runs = sandbox.run(&["runs", "--limit", "100"]);
-    assert_eq!(runs.stdout.matches("died").count(), killed as usize, "{}", runs.stdout);
+}
+
+/// Waits until something is so, or the run has ended by itself.
+fn wait_until(child: &mut Child, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() && child.try_wait().unwrap().is_none() {
+        assert!(started.elapsed() < Duration::from_secs(120), "the run hangs");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Files that runs write their rejects to before they show them. A run that was killed leaves one.
+fn hidden_rejects(sandbox: &Sandbox) -> BTreeSet<OsString> {
+    let names = fs::read_dir(sandbox.path().join("out")).into_iter().flatten().flatten();
+    let names = names.map(|entry| entry.file_name());
+    names.filter(|name| name.to_string_lossy().starts_with(".rejects.ndjson.gristmill-")).collect()
+}
+
+/// Waits until a run has begun its rejects file.
+fn wait_until_begun(sandbox: &Sandbox, child: &mut Child, before: &BTreeSet<OsString>) {
+    wait_until(child, || !hidden_rejects(sandbox).is_subset(before));
+    assert!(child.try_wait().unwrap().is_none(), "its input is open, so it cannot have ended");
+}
+
+#[test]
+fn killed_while_it_reads_leaves_the_old_state() {
+    let sandbox = about_to_change();
+    sandbox.write("pipe.yaml", PIPELINE.replace("in.csv", "'-'\n    format: csv"));
+    let text = input("new", RECORDS as usize);
+    for share in [0, 1, 2, 3] {
+        let before = hidden_rejects(&sandbox);
+        let mut child = spawn(&sandbox, "pipe.yaml");
+        let mut stdin = child.stdin.take().unwrap();
+        std::io::Write::write_all(&mut stdin, &text.as_bytes()[..text.len() / 4 * share]).unwrap();
+        wait_until_begun(&sandbox, &mut child, &before);
+        kill(&sandbox, child, "reading");
+        drop(stdin);
+        assert!(state(&sandbox).iter().all(|(version, _)| version == "old"));
+    }
+    rerun(&sandbox);
+    let runs = sandbox.run(&["runs"]);
+    assert_eq!(runs.stdout.matches("died").count(), 4, "{}", runs.stdout);
+}
+
+#[test]
+fn killed_while_it_publishes_leaves_old_or_new() {
+    let sandbox = about_to_change();
+    let rejects = sandbox.path().join("out/rejects.ndjson");
+    let inode = || fs::metadata(&rejects).map(|metadata| metadata.ino()).ok();
+    for point in 0..12u32 {
+        let before = inode();
+        let mut child = spawn(&sandbox, "crash.yaml");
+        // The rejects file is renamed into place before the first destination is published.
+        wait_until(&mut child, || inode() != before);
+        std::thread::sleep(Duration::from_micros(u64::from(point) * 700));
+        kill(&sandbox, child, &format!("publishing, point {point}"));
+    }
+    rerun(&sandbox);
+}
+
+#[test]
+fn killed_at_any_time_leaves_old_or_new() {
+    let sandbox = about_to_change();
+    let started = Instant::now();
+    let copy = Sandbox::new();
+    copy.write("crash.yaml", PIPELINE);
+    copy.write("in.csv", input("new", RECORDS as usize));
+    assert_eq!(copy.run(&["run", "crash.yaml"]).code, Some(0));
+    let whole = started.elapsed();
+    for point in 0..12u32 {
+        let child = spawn(&sandbox, "crash.yaml");
+        std::thread::sleep(whole.mul_f64(f64::from(point) / 11.0));
+        kill(&sandbox, child, &format!("point {point}"));
+    }
+    rerun(&sandbox);
 }
 
 #[test]
 fn interrupted_publishes_nothing() {
     for signal in ["INT", "TERM"] {
         let sandbox = Sandbox::new();
-        sandbox.write("crash.yaml", PIPELINE);
-        // Standard input stays open, so the run waits in the middle of its source.
         sandbox.write("crash.yaml", PIPELINE.replace("in.csv", "'-'\n    format: csv"));
-        let mut child = sandbox
-            .command(&["run", "crash.yaml"])
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = spawn(&sandbox, "crash.yaml");
         let mut stdin = child.stdin.take().unwrap();
         std::io::Write::write_all(&mut stdin, input("new", 1000).as_bytes()).unwrap();
-        std::thread::sleep(Duration::from_millis(400));
-        let status = std::process::Command::new("kill")
-            .args(["-s", signal, &child.id().to_string()])
-            .status()
-            .unwrap();
+        wait_until_begun(&sandbox, &mut child, &BTreeSet::new());
+        let pid = child.id().to_string();
+        let status = Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
         assert!(status.success());
         drop(stdin);
         assert_eq!(child.wait().unwrap().code(), Some(130));
-        let outputs: Vec<_> = sandbox.files();
+        let outputs = sandbox.files();
         assert!(
             !outputs.iter().any(|name| name.contains("one.parquet") || name.contains("many")),
             "{outputs:?}"
         );
+        let runs = sandbox.run(&["runs"]);
+        assert!(runs.stdout.contains("interrupted"), "{}", runs.stdout);
     }
 }

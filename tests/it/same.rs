@@ -4,11 +4,12 @@ use std::fmt::Write;
 
 use gristmill_tests::Sandbox;
 
-/// About 20 MB of dirty CSV: several chunks.
+/// About 20 MB of dirty CSV: three chunks. Long lines make it large with few records.
 fn large() -> String {
-    let mut text = String::from("id,name,day,amount,currency\n");
+    let mut text = String::from("id,name,day,amount,currency,note\n");
+    let note = "x".repeat(400);
     let mut state = 1u64;
-    for id in 0..400_000u64 {
+    for id in 0..45_000u64 {
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let r = state >> 33;
@@ -25,13 +26,9 @@ fn large() -> String {
         };
         let key = if r.is_multiple_of(211) { id / 2 } else { id };
         let extra = if r.is_multiple_of(307) { ",extra" } else { "" };
-        let _ = writeln!(
-            text,
-            "{key},{name},{day},{}.{:02},{}{extra}",
-            r % 10_000,
-            r % 100,
-            ["EUR", "usd", "XXX"][(r % 3) as usize]
-        );
+        let currency = ["EUR", "usd", "XXX"][(r % 3) as usize];
+        let (units, cents) = (r % 10_000, r % 100);
+        let _ = writeln!(text, "{key},{name},{day},{units}.{cents:02},{currency},{note}{extra}");
     }
     text
 }

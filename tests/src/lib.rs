@@ -134,7 +134,10 @@ impl Sandbox {
     /// The command, ready to be run in the folder.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.current_dir(self.path()).args(arguments).env("NO_COLOR", "1");
+        command.current_dir(self.path()).args(arguments);
+        // What is shown does not depend on the terminal or the person.
+        command.env("NO_COLOR", "1").env("LC_ALL", "C").env("TZ", "UTC");
+        command.env_remove("COLUMNS").env_remove("RUST_BACKTRACE").env_remove("RUST_LOG");
         command
     }
 
