@@ -3,6 +3,28 @@
 //! A codec reads one input and cuts it into [`Chunk`]s that any worker decodes, and hands out an
 //! [`Encoder`] that any worker encodes with. Which files there are, how they are opened and where
 //! they are published is the business of the extract and load crates.
+//!
+//! ```
+//! use gristmill_core::{FieldType, Findings};
+//! use gristmill_format::{Reader, Sizes, csv};
+//!
+//! let text = "code,aum\nFND000001,10.50\nFND000002,n/a\nFND000003\n";
+//! let input = Box::new(text.as_bytes());
+//! let options = csv::ReadOptions::default();
+//! let mut reader = csv::Reader::open("funds.csv".into(), input, &options, Sizes::default())?;
+//!
+//! let mut plan = reader.read_plan()?.expect("CSV is text");
+//! plan.column_mut("aum").expect("it is in the header").field_type = FieldType::Double;
+//! reader.begin(Some(&plan))?;
+//!
+//! let mut findings = Findings::default();
+//! let mut chunk = reader.next_chunk()?.expect("there are records");
+//! let batch = chunk.next_batch(&mut findings)?.expect("there are records");
+//! assert_eq!(batch.num_rows(), 2);
+//! assert_eq!(batch.flaws()[0].reason.message, "`n/a` is not a double");
+//! assert_eq!(findings.rejects()[0].errors[0].message, "1 field where the header has 2");
+//! # Ok::<(), gristmill_core::Error>(())
+//! ```
 
 use std::io::Write;
 use std::path::Path;

@@ -5,9 +5,9 @@ mod summary;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use gristmill_core::metrics::StageMetrics;
 use gristmill_core::{
     Account, Encoded, Error, ErrorKind, Findings, Loaded, Loader, PublishedFile, Result, Stage,
 };
@@ -126,18 +126,14 @@ pub struct SourceReport {
 pub struct StepReport {
     /// The step's key, or `read` and `write` for the ends.
     pub name: String,
-    /// Records in.
-    pub records_in: u64,
-    /// Records passed on.
-    pub records_out: u64,
+    /// Records in and out, bytes, and time.
+    pub metrics: StageMetrics,
     /// Records filtered out.
     pub filtered: u64,
     /// Records dropped as duplicates.
     pub deduplicated: u64,
     /// Records rejected.
     pub rejected: u64,
-    /// Time spent in it, added up over workers, in seconds.
-    pub busy_seconds: f64,
     /// What the step says itself, for example quality metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
@@ -147,17 +143,19 @@ impl StepReport {
     pub(crate) fn new(
         name: &str,
         account: &Account,
-        busy: Duration,
+        metrics: StageMetrics,
         details: Option<Value>,
     ) -> Self {
         Self {
             name: name.to_owned(),
-            records_in: account.read,
-            records_out: account.inserted,
+            metrics: StageMetrics {
+                records_in: account.read,
+                records_out: account.inserted,
+                ..metrics
+            },
             filtered: account.filtered,
             deduplicated: account.deduplicated,
             rejected: account.rejected,
-            busy_seconds: round(busy.as_secs_f64()),
             details,
         }
     }
@@ -363,8 +361,4 @@ impl Report {
         }
         self.notes.iter_mut().for_each(|note| *note = secrets.redact(note));
     }
-}
-
-fn round(seconds: f64) -> f64 {
-    (seconds * 1e6).round() / 1e6
 }

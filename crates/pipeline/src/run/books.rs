@@ -1,7 +1,9 @@
 //! The run's books: what every step did with every record, and whether it adds up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use gristmill_core::metrics::StageMetrics;
 use gristmill_core::{Account, Error, Grain, Imbalance, Result};
 
 use super::open::StepInfo;
@@ -13,7 +15,7 @@ pub(super) struct Books {
     names: Vec<(String, Grain)>,
     decoded: Tally,
     steps: Vec<Tally>,
-    encoded: std::time::Duration,
+    encoded: StageMetrics,
     sources: Vec<SourceReport>,
     /// Records that should have reached the destinations.
     passed: u64,
@@ -27,7 +29,7 @@ impl Books {
             names: steps.iter().map(|step| (step.name.clone(), step.grain)).collect(),
             decoded: Tally::default(),
             steps: vec![Tally::default(); steps.len()],
-            encoded: std::time::Duration::ZERO,
+            encoded: StageMetrics::default(),
             sources: Vec::new(),
             passed: 0,
             broken: None,
@@ -37,7 +39,8 @@ impl Books {
     /// Adds the next chunk, in source order.
     pub(super) fn add(&mut self, work: &Work) {
         self.decoded.add(&work.decoded);
-        self.encoded += work.encoded;
+        self.encoded.busy += work.encoded;
+        self.encoded.bytes += work.parts.iter().map(|part| part.bytes).sum::<u64>();
         if let Some(origin) = work.origins.first() {
             let new = self.sources.last().is_none_or(|last| last.name != *origin.source());
             if work.starts_source || new {
@@ -74,14 +77,35 @@ impl Books {
     }
 
     /// The steps' accounts, reading and encoding included.
-    pub(super) fn steps(&self, reporters: &Reporters) -> Vec<StepReport> {
-        let read = StepReport::new("read", &self.account(&self.decoded), self.decoded.busy, None);
+    pub(super) fn steps(
+        &self,
+        reporters: &Reporters,
+        wall: Duration,
+        bytes_read: u64,
+    ) -> Vec<StepReport> {
+        let metrics = |busy, bytes| StageMetrics { bytes, busy, wall, ..StageMetrics::default() };
+        let read = StepReport::new(
+            "read",
+            &self.account(&self.decoded),
+            metrics(self.decoded.busy, bytes_read),
+            None,
+        );
         let steps =
             self.steps.iter().zip(&self.names).enumerate().map(|(index, (tally, (name, _)))| {
-                StepReport::new(name, &self.account(tally), tally.busy, reporters.report(index))
+                StepReport::new(
+                    name,
+                    &self.account(tally),
+                    metrics(tally.busy, 0),
+                    reporters.report(index),
+                )
             });
         let written = Account { read: self.passed, inserted: self.passed, ..Account::default() };
-        let write = StepReport::new("write", &written, self.encoded, None);
+        let write = StepReport::new(
+            "write",
+            &written,
+            metrics(self.encoded.busy, self.encoded.bytes),
+            None,
+        );
         std::iter::once(read).chain(steps).chain(std::iter::once(write)).collect()
     }
 

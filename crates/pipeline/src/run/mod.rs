@@ -158,6 +158,7 @@ fn execute(
         }
         job.limits.check_rejected(rejects.count())
     };
+    let flow = Instant::now();
     let mut outcome = machine.stream(sources, segments, encoders).try_for_each(|work| take(work?));
     if outcome.is_ok() {
         outcome = loaders.iter_mut().zip(&mut report.destinations).try_for_each(
@@ -169,7 +170,7 @@ fn execute(
     report.read = books.read();
     report.bytes_read = progress.bytes();
     report.sources = books.sources();
-    report.steps = books.steps(&reporters);
+    report.steps = books.steps(&reporters, flow.elapsed(), progress.bytes());
     report.warnings = crate::report::warnings(&findings);
     report.rejected = rejects.count();
     report.rejected_by = rejects.tallies();
