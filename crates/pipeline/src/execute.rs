@@ -267,7 +267,10 @@ fn write_report(report: &Report, path: &Path) -> Result<()> {
     let text = serde_json::to_string_pretty(report).map_err(|error| {
         Error::new(ErrorKind::Internal, "the report has no JSON form").caused_by(error)
     })?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less the umask
+    let mut file = builder.prefix(".gristmill-").tempfile_in(folder).map_err(failed)?;
     std::io::Write::write_all(&mut file, (text + "\n").as_bytes()).map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())

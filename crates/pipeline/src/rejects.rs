@@ -73,7 +73,7 @@ pub fn summarise(path: &Path) -> Result<Summary> {
         sources: BTreeMap::new(),
         reasons: Vec::new(),
     };
-    let mut groups: BTreeMap<(Stage, Option<String>, String), Group> = BTreeMap::new();
+    let mut groups: BTreeMap<(Option<String>, String), Group> = BTreeMap::new();
     for line in lines(path)? {
         let line = line?;
         summary.records += 1;
@@ -85,14 +85,13 @@ pub fn summarise(path: &Path) -> Result<Summary> {
         for reason in &line.errors {
             let field = reason.field.as_deref().map(str::to_owned);
             let rule = reason.rule.to_string();
-            let group =
-                groups.entry((line.stage, field.clone(), rule.clone())).or_insert_with(|| Group {
-                    stage: line.stage,
-                    field,
-                    rule,
-                    records: 0,
-                    examples: Vec::new(),
-                });
+            let group = groups.entry((field.clone(), rule.clone())).or_insert_with(|| Group {
+                stage: line.stage,
+                field,
+                rule,
+                records: 0,
+                examples: Vec::new(),
+            });
             group.records += 1;
             if group.examples.len() < EXAMPLES {
                 group.examples.push(Example {

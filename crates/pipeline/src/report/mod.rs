@@ -211,7 +211,7 @@ impl DestinationReport {
 /// How many records were rejected for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejectTally {
-    /// The stage.
+    /// The stage that took the first of them out.
     pub stage: Stage,
     /// The field; none when it is about the record.
     pub field: Option<String>,

@@ -19,7 +19,7 @@ pub(super) struct RejectsFile {
     pipeline: String,
     locator: Locator,
     count: u64,
-    tallies: BTreeMap<(&'static str, String, String), RejectTally>,
+    tallies: BTreeMap<(String, String), RejectTally>,
 }
 
 struct Output {
@@ -79,7 +79,7 @@ impl RejectsFile {
     fn tally(&mut self, line: &gristmill_core::RejectLine) {
         for reason in &line.errors {
             let field = reason.field.as_deref().unwrap_or_default();
-            let key = (line.stage.name(), field.to_owned(), reason.rule.to_string());
+            let key = (field.to_owned(), reason.rule.to_string());
             self.tallies
                 .entry(key)
                 .or_insert_with(|| RejectTally {
