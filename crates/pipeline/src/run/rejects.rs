@@ -104,7 +104,9 @@ impl RejectsFile {
     /// Reasons, most frequent first.
     pub(super) fn tallies(&self) -> Vec<RejectTally> {
         let mut tallies: Vec<_> = self.tallies.values().cloned().collect();
-        tallies.sort_by_key(|tally| std::cmp::Reverse(tally.records));
+        // Ties in the order of their first records: sources are numbered each from 1, so this is a
+        // choice for reading, not a promise.
+        tallies.sort_by_key(|tally| (std::cmp::Reverse(tally.records), tally.record));
         tallies
     }
 
