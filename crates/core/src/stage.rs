@@ -58,6 +58,13 @@ pub trait Extractor: Send {
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// The name of the source, if it turned out to hold nothing, not even the names of columns.
+    /// Known once [`Self::read_plan`] was called. Columns that the definition declares are there
+    /// all the same; others are missing because of the source, not because of the definition.
+    fn empty(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// A piece of a source, decoded on whichever worker takes it into batches small enough to stay in

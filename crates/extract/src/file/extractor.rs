@@ -38,6 +38,8 @@ pub(super) struct FileExtractor {
     /// Bytes read of the current source, for readers that are given a stream.
     bytes: Arc<AtomicU64>,
     notes: IndexSet<String>,
+    /// Whether no file has any column.
+    empty: bool,
 }
 
 enum Stage {
@@ -87,6 +89,7 @@ impl FileExtractor {
             done: 0,
             bytes: Arc::default(),
             notes: IndexSet::new(),
+            empty: false,
         })
     }
 
@@ -105,6 +108,7 @@ impl FileExtractor {
                 return Ok(None);
             }
         };
+        self.empty = plan.columns.is_empty();
         declare(&mut plan, &self.options, &mut self.notes)?;
         self.stage = Stage::Planned(plan.clone());
         Ok(Some(plan))
@@ -313,6 +317,13 @@ impl Extractor for FileExtractor {
         let reader = self.current.as_ref().and_then(|current| current.reader.bytes_read());
         let size = self.sources.get(self.next).and_then(Source::size).unwrap_or(u64::MAX);
         self.done + reader.unwrap_or_else(|| self.bytes.load(Ordering::Relaxed)).min(size)
+    }
+
+    fn empty(&self) -> Option<&str> {
+        self.empty.then_some(match self.options.file.as_str() {
+            paths::STDIN => "stdin",
+            file => file,
+        })
     }
 
     fn notes(&self) -> Vec<String> {
