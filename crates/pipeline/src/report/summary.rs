@@ -22,8 +22,11 @@ pub fn summary(report: &Report) -> String {
             let _ = writeln!(out, "\n  paths are relative to {}", report.folder.display());
         }
     }
+    if !report.notes.is_empty() {
+        let _ = writeln!(out);
+    }
     for note in &report.notes {
-        let _ = writeln!(out, "\n  note: {note}");
+        let _ = writeln!(out, "  note: {note}");
     }
     out
 }

@@ -45,6 +45,36 @@ pub(super) fn open(
     context: &RunContext<'_>,
     scratch: &Path,
 ) -> Result<Opened, RunError> {
+    let mut read = Vec::new();
+    parts(job, context, scratch, &mut read).map_err(|error| match error {
+        RunError::Bind(bind) => match read.into_iter().collect::<Option<Vec<_>>>() {
+            Some(empty) if !empty.is_empty() => RunError::Error(without_columns(&empty, bind)),
+            _ => RunError::Bind(bind),
+        },
+        other => other,
+    })
+}
+
+/// A definition that does not fit because there is nothing that it could fit.
+fn without_columns(sources: &[String], bind: BindError) -> Error {
+    let names: Vec<_> = sources.iter().map(|name| format!("`{name}`")).collect();
+    let (verb, its) = if names.len() == 1 { ("is", "its") } else { ("are", "their") };
+    let message = format!("{} {verb} empty, without the names of {its} columns", names.join(", "));
+    let error = Error::new(ErrorKind::Schema, message)
+        .hint("get the input again; where it may be empty, declare its columns with `columns:`");
+    match bind.mistakes.into_iter().next() {
+        Some(first) => error.caused_by(first.message),
+        None => error,
+    }
+}
+
+/// Opens everything. `read_so_far` gets the name of each source that is empty, nothing for the others.
+fn parts(
+    job: &Job,
+    context: &RunContext<'_>,
+    scratch: &Path,
+    read_so_far: &mut Vec<Option<String>>,
+) -> Result<Opened, RunError> {
     let extract = ExtractContext {
         base: context.base.to_owned(),
         scratch: scratch.to_owned(),
@@ -57,6 +87,7 @@ pub(super) fn open(
             let plan = extractor.read_plan()?;
             Ok((extractor, plan))
         })?;
+        read_so_far.push(extractor.empty().map(str::to_owned));
         let (plan, pushed) = match plan {
             Some(plan) => {
                 let (plan, pushed) = push_down(job, plan)?;
