@@ -16,6 +16,8 @@ use crate::arguments::Globals;
 pub(crate) enum Failure {
     /// The pipeline file is wrong.
     Load(LoadError),
+    /// A source cannot be read.
+    Source(Error),
     /// Anything else.
     Error(Error),
 }
@@ -34,6 +36,11 @@ impl From<Error> for Failure {
 
 /// Says why, and gives the exit code.
 pub(crate) fn fail(failure: &Failure, globals: &Globals) -> ExitCode {
+    let (status, code) = match failure {
+        // What is wrong before anything has run is wrong with the command.
+        Failure::Load(_) | Failure::Error(_) => ("invalid", 2),
+        Failure::Source(_) => ("failed", 1),
+    };
     let error = match failure {
         Failure::Load(LoadError::Mistakes(diagnostics)) => {
             if globals.json {
@@ -42,18 +49,19 @@ pub(crate) fn fail(failure: &Failure, globals: &Globals) -> ExitCode {
                 print_json(&value);
             }
             say_mistakes(diagnostics);
-            return ExitCode::from(2);
+            return ExitCode::from(code);
         }
-        Failure::Load(LoadError::Io(error)) | Failure::Error(error) => error,
+        Failure::Load(LoadError::Io(error)) | Failure::Source(error) | Failure::Error(error) => {
+            error
+        }
     };
     let (message, causes, hint) = (error.to_string(), error.causes(), error.hint_text());
     if globals.json {
         let error = serde_json::json!({"message": message, "causes": causes, "hint": hint});
-        print_json(&serde_json::json!({"status": "invalid", "error": error}));
+        print_json(&serde_json::json!({"status": status, "error": error}));
     }
     say_error(&message, &causes, hint);
-    // What is wrong before anything has run is wrong with the command.
-    ExitCode::from(2)
+    ExitCode::from(code)
 }
 
 /// Mistakes in a pipeline file, each with its place.

@@ -6,14 +6,14 @@ use gristmill_pipeline::execute::{Checked, check};
 
 use super::{Done, load};
 use crate::arguments::{Check, Globals};
-use crate::output;
+use crate::output::{self, Failure};
 
 pub(crate) fn run(arguments: &Check, globals: &Globals) -> Done {
     let definition = load(&arguments.pipeline)?;
     let columns = if arguments.offline {
         None
     } else {
-        match check(&definition)? {
+        match check(&definition).map_err(Failure::Source)? {
             Checked::Fits(columns) => Some(columns),
             Checked::Wrong(diagnostics) => {
                 return Err(gristmill_pipeline::definition::LoadError::Mistakes(diagnostics).into());
