@@ -5,6 +5,8 @@
 mod books;
 mod convert;
 mod crash;
+mod dirt;
+mod documents;
 mod examples;
 mod mistakes;
 mod operations;

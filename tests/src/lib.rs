@@ -71,6 +71,14 @@ impl Sandbox {
         sandbox
     }
 
+    /// Adds a copy of a folder of the workspace, under its own path.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    pub fn add(&self, folder: &str) {
+        copy(&root().join(folder), &self.path().join(folder));
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
