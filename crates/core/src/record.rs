@@ -48,3 +48,40 @@ impl Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::RecordBatch;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::origin::{Origin, Place, Span};
+    use crate::text::{ColumnBuilder, ColumnPlan};
+    use crate::types::FieldType;
+
+    #[test]
+    fn a_record_is_a_row_with_its_place_and_survives_json() {
+        let amount = FieldType::Decimal { precision: 10, scale: 2 };
+        let columns = [("code", FieldType::String, "F1"), ("amount", amount, "10.50")].map(
+            |(name, field_type, text)| {
+                let mut column = ColumnBuilder::new(&ColumnPlan::new(name, field_type), 1);
+                column.push(text.as_bytes()).unwrap();
+                (name, column.finish())
+            },
+        );
+        let text = Bytes::from_static(b"F1,10.50\n");
+        let origin = Origin::text("a.csv".into(), text, 9, vec![Span { start: 0, len: 8 }], b'\n');
+        origin.set_place(Place { first_record: 7, first_line: 8 });
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let batch = Batch::whole(batch, Arc::new(origin)).unwrap();
+
+        let record = Record::of(&batch, 0, DateTime::UNIX_EPOCH);
+        assert_eq!(record.id, "a.csv:7");
+        let text = serde_json::to_string(&record).unwrap();
+        assert_eq!(
+            text,
+            r#"{"id":"a.csv:7","data":{"code":"F1","amount":"10.50"},"source":"a.csv","timestamp":"1970-01-01T00:00:00Z"}"#
+        );
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+    }
+}

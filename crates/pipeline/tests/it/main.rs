@@ -5,3 +5,4 @@ mod definition;
 mod init;
 mod kinds;
 mod ledger;
+mod run;

@@ -1,0 +1,285 @@
+//! Runs put together in Rust: what is promised of every run, with parts that misbehave.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use arrow_array::BooleanArray;
+use arrow_schema::SchemaRef;
+use gristmill_core::{
+    Batch, BindContext, Bound, Error, ErrorKind, ExtractContext, Extractor, Findings, Grain,
+    LoadContext, Loader, Mistake, Ratio, Result, Severity, Step, StepPlan,
+};
+use gristmill_parallel::Retry;
+use gristmill_pipeline::run::Limits;
+use gristmill_pipeline::{
+    Cast, File, Filter, IntoDestination, IntoSource, Output, Pipeline, Report, Rule, Table,
+    Validate,
+};
+use gristmill_transform::Explode;
+
+const PEOPLE: &str = "name,age\nAda,36\nBob,17\n,40\nEve,old\nZoe,18\n";
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+fn pipeline(folder: &Path) -> Pipeline {
+    Pipeline::new("people").base(folder).extract(File::new("in.csv"))
+}
+
+fn balanced(report: &Report) {
+    let account = report.account;
+    assert_eq!(account.read, account.accounted(), "{account:?}");
+    for step in &report.steps {
+        let out = step.metrics.records_out + step.filtered + step.deduplicated + step.rejected;
+        assert_eq!(step.metrics.records_in, out, "{step:?}");
+    }
+}
+
+#[test]
+fn every_record_is_in_the_account() {
+    let folder = folder(&[("in.csv", PEOPLE)]);
+    let report = pipeline(folder.path())
+        .step(Cast::new().column("age", gristmill_core::FieldType::Int))
+        .step(Validate::new().rule("name", Rule::required()))
+        .step(Filter::new("age >= 18"))
+        .load(Output::new("out.csv"))
+        .load(Table::sqlite("out.db", "people"))
+        .run()
+        .unwrap();
+    balanced(&report);
+    let account = report.account;
+    assert_eq!((account.read, account.inserted, account.filtered, account.rejected), (5, 2, 1, 2));
+    assert_eq!(report.destinations.len(), 2);
+    assert!(report.destinations.iter().all(|destination| destination.account.inserted == 2));
+    assert_eq!(
+        fs::read_to_string(folder.path().join("out.csv")).unwrap(),
+        "name,age\nAda,36\nZoe,18\n"
+    );
+}
+
+/// Loses the first row of each batch and says nothing.
+struct Thief;
+
+impl StepPlan for Thief {
+    fn bind(&self, input: &SchemaRef, _: &BindContext<'_>) -> Result<Bound, Vec<Mistake>> {
+        let local: Option<Box<dyn Step>> = Some(Box::new(Thief));
+        Ok(Bound { local, ordered: None, output: input.clone(), grain: Grain::Preserves })
+    }
+}
+
+impl Step for Thief {
+    fn apply(&self, batch: Batch, _: &mut Findings) -> Result<Batch> {
+        let keep = (0..batch.num_rows()).map(|row| Some(row > 0)).collect::<BooleanArray>();
+        batch.filter(&keep)
+    }
+}
+
+#[test]
+fn a_step_that_loses_a_record_fails_the_run() {
+    let folder = folder(&[("in.csv", PEOPLE)]);
+    let error = pipeline(folder.path()).step(Thief).load(Output::new("out.csv")).run().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(cause, "the account of step `step 1` does not balance: 5 in, 4 accounted for");
+    assert!(!folder.path().join("out.csv").exists());
+}
+
+/// A source that cannot be reached at first.
+struct Flaky {
+    failures: Arc<AtomicU32>,
+    kind: ErrorKind,
+}
+
+impl IntoSource for Flaky {
+    fn open(&self, context: &ExtractContext) -> Result<Box<dyn Extractor>> {
+        if self.failures.fetch_sub(1, Ordering::SeqCst) > 1 {
+            return Err(Error::new(self.kind, "the source is away"));
+        }
+        IntoSource::open(&File::new("in.csv"), context)
+    }
+}
+
+fn quick(attempts: u32) -> Retry {
+    Retry { attempts, backoff: Duration::from_millis(1).into(), ..Retry::default() }
+}
+
+#[test]
+fn opening_is_tried_again_only_when_it_may_help() {
+    for (kind, attempts, works) in [
+        (ErrorKind::Transient, 3, true),
+        (ErrorKind::Transient, 2, false),
+        (ErrorKind::NotFound, 3, false),
+    ] {
+        let folder = folder(&[("in.csv", PEOPLE)]);
+        let failures = Arc::new(AtomicU32::new(3));
+        let source = Flaky { failures: Arc::clone(&failures), kind };
+        let outcome = Pipeline::new("people")
+            .base(folder.path())
+            .extract(source)
+            .retry(quick(attempts))
+            .load(Output::new("out.csv"))
+            .run();
+        assert_eq!(outcome.is_ok(), works, "{kind:?} {attempts}: {outcome:?}");
+        assert_eq!(folder.path().join("out.csv").exists(), works);
+    }
+}
+
+/// A destination whose publishing fails at first.
+struct Busy {
+    failures: u32,
+}
+
+struct BusyLoader {
+    inner: Box<dyn Loader>,
+    failures: u32,
+}
+
+impl IntoDestination for Busy {
+    fn open(&self, schema: &SchemaRef, context: &LoadContext<'_>) -> Result<Box<dyn Loader>> {
+        let inner = IntoDestination::open(&Output::new("out.csv"), schema, context)?;
+        Ok(Box::new(BusyLoader { inner, failures: self.failures }))
+    }
+}
+
+impl Loader for BusyLoader {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn encoder(&self) -> Arc<dyn gristmill_core::Encoder> {
+        self.inner.encoder()
+    }
+
+    fn append(&mut self, part: gristmill_core::Encoded, findings: &mut Findings) -> Result<()> {
+        self.inner.append(part, findings)
+    }
+
+    fn prepare(&mut self, findings: &mut Findings) -> Result<()> {
+        self.inner.prepare(findings)
+    }
+
+    fn commits(&self) -> bool {
+        true
+    }
+
+    fn publish(&mut self) -> Result<gristmill_core::Loaded> {
+        if self.failures > 0 {
+            self.failures -= 1;
+            return Err(Error::new(ErrorKind::Transient, "the destination is busy"));
+        }
+        self.inner.publish()
+    }
+
+    fn abort(self: Box<Self>) {
+        self.inner.abort();
+    }
+}
+
+#[test]
+fn publishing_is_tried_again_and_all_or_nothing() {
+    for (failures, works) in [(2, true), (3, false)] {
+        let folder = folder(&[("in.csv", PEOPLE)]);
+        let outcome = pipeline(folder.path())
+            .load(Output::new("other.csv"))
+            .load(Busy { failures })
+            .retry(quick(3))
+            .run();
+        assert_eq!(outcome.is_ok(), works, "{outcome:?}");
+        // The one that can be refused goes first, so the other is not shown without it.
+        for name in ["out.csv", "other.csv"] {
+            assert_eq!(
+                folder.path().join(name).exists(),
+                works,
+                "{name} after {failures} failures"
+            );
+        }
+        let left = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, if works { 3 } else { 1 }, "nothing is left behind");
+    }
+}
+
+#[test]
+fn past_a_limit_nothing_is_published_and_the_rejects_are() {
+    let ratio = |share| Limits { rejected_ratio: Ratio::new(share).ok(), ..Limits::default() };
+    let count = |rejected| Limits { rejected: Some(rejected), ..Limits::default() };
+    for (limits, works) in
+        [(ratio(0.2), true), (ratio(0.19), false), (count(1), true), (count(0), false)]
+    {
+        let folder = folder(&[("in.csv", PEOPLE)]);
+        let outcome = pipeline(folder.path())
+            .step(Validate::new().rule("name", Rule::required()))
+            .limits(limits.clone())
+            .rejects("rejects.ndjson")
+            .load(Output::new("out.csv"))
+            .run();
+        assert_eq!(outcome.is_ok(), works, "{limits:?}");
+        assert_eq!(folder.path().join("out.csv").exists(), works);
+        let rejects = fs::read_to_string(folder.path().join("rejects.ndjson")).unwrap();
+        assert_eq!(rejects.lines().count(), 1);
+        if let Err(error) = outcome {
+            assert_eq!(error.kind(), ErrorKind::Stopped);
+        }
+    }
+}
+
+#[test]
+fn a_rule_that_aborts_names_the_record() {
+    let folder = folder(&[("in.csv", PEOPLE)]);
+    let error = pipeline(folder.path())
+        .step(Validate::new().rule("name", Rule::required().severity(Severity::Abort)))
+        .load(Output::new("out.csv"))
+        .run()
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Stopped);
+    assert_eq!(
+        error.to_string(),
+        "record 3 (line 4) of `in.csv`: field `name`, rule `required`: is missing"
+    );
+    assert!(!folder.path().join("out.csv").exists());
+}
+
+#[test]
+fn a_new_grain_starts_a_new_account() {
+    let lines = "{\"id\":1,\"tags\":[\"a\",\"b\"]}\n{\"id\":2,\"tags\":[\"c\"]}\n{\"id\":3,\"tags\":[]}\nbroken\n";
+    let folder = folder(&[("in.ndjson", lines)]);
+    let report = Pipeline::new("tags")
+        .base(folder.path())
+        .extract(File::new("in.ndjson"))
+        .step(Explode::new("tags").drop_empty())
+        .step(Validate::new().rule("tags", Rule::one_of(["a", "c"])))
+        .load(Output::new("out.csv"))
+        .run()
+        .unwrap();
+    assert_eq!((report.read, report.rejected), (4, 2));
+    let account = report.account;
+    assert_eq!((account.read, account.inserted, account.rejected), (3, 2, 1));
+    assert_eq!(account.read, account.accounted());
+}
+
+#[test]
+fn sources_are_chained_when_their_columns_agree() {
+    let both =
+        folder(&[("a.csv", "id,n\n1,2\n"), ("b.csv", "id,n\n3,4\n"), ("c.csv", "id,m\n5,6\n")]);
+    let chain = |second: &str| {
+        Pipeline::new("chain")
+            .base(both.path())
+            .extract(File::new("a.csv"))
+            .extract(File::new(second))
+            .load(Output::new("out.csv"))
+            .run()
+    };
+    let report = chain("b.csv").unwrap();
+    assert_eq!(report.sources.len(), 2);
+    assert_eq!(fs::read_to_string(both.path().join("out.csv")).unwrap(), "id,n\n1,2\n3,4\n");
+    let error = chain("c.csv").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Schema);
+    assert!(error.to_string().contains("missing: n string; extra: m string"), "{error}");
+}
