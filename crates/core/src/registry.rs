@@ -43,6 +43,8 @@ pub struct ExtractContext {
     pub scratch: PathBuf,
     /// The memory that the run may use; a single record must stay well below it.
     pub memory: ByteSize,
+    /// The number of workers for a pass of the extractor's own, for example to infer types.
+    pub workers: usize,
 }
 
 /// A step that pipelines can name: an item is `{name: options}`.

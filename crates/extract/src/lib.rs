@@ -15,6 +15,7 @@
 //!     base: folder.path().to_owned(),
 //!     scratch: folder.path().to_owned(),
 //!     memory: ByteSize(64 << 20),
+//!     workers: 2,
 //! };
 //! let aum = FieldType::Decimal { precision: 18, scale: 2 };
 //! let mut funds = File::new("*.csv").column("aum", aum).extractor(&context)?;

@@ -87,8 +87,12 @@ fn look_at(data: &Path) -> Result<Look> {
     })?;
     let scratch = tempfile::tempdir()
         .map_err(|error| Error::io("cannot make a folder for temporary files", error))?;
-    let context =
-        ExtractContext { base: PathBuf::new(), scratch: scratch.path().to_owned(), memory: MEMORY };
+    let context = ExtractContext {
+        base: PathBuf::new(),
+        scratch: scratch.path().to_owned(),
+        memory: MEMORY,
+        workers: crate::run::cores(),
+    };
     let open = |options: &Json| {
         if let Some(mistake) = (kind.check)(options).into_iter().next() {
             return Err(refused(mistake));

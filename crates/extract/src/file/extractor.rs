@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow_schema::{Schema, SchemaRef};
 use gristmill_core::text::ColumnPlan;
 use gristmill_core::{
-    Chunk, Error, ErrorKind, ExtractContext, Extractor, FieldType, Findings, ReadPlan, Result,
+    ByteSize, Chunk, Error, ErrorKind, ExtractContext, Extractor, FieldType, Findings, ReadPlan,
+    Result,
 };
 use gristmill_format::infer::Inference;
-use gristmill_format::json::{Columns, Layout};
+use gristmill_format::json::{Columns, Layout, Piece, Pieces};
 use gristmill_format::{Format, Reader, Sizes, csv, ipc, json, parquet};
+use gristmill_parallel::{MapOptions, Pool, ordered_map};
 use indexmap::IndexSet;
 
 use super::adapt::Adaptation;
@@ -24,6 +26,8 @@ use super::source::Source;
 pub(super) struct FileExtractor {
     options: Options,
     scratch: PathBuf,
+    memory: ByteSize,
+    workers: usize,
     sizes: Sizes,
     sources: Vec<Source>,
     format: Format,
@@ -79,6 +83,8 @@ impl FileExtractor {
         Ok(Self {
             options,
             scratch: context.scratch.clone(),
+            memory: context.memory,
+            workers: context.workers,
             sizes,
             sources,
             format,
@@ -137,14 +143,19 @@ impl FileExtractor {
     }
 
     fn json_plan(&mut self) -> Result<ReadPlan> {
+        let (pool, pass) = self.pass()?;
         let mut columns = Columns::default();
         let layout = self.layout();
         let options = self.options.json.clone().unwrap_or_default();
         for source in &mut self.sources {
             source.make_rereadable(&self.scratch)?;
             let input = source.text(&Arc::default(), |_| {})?;
-            let name = Arc::clone(&source.name);
-            json::discover(name, input, layout, &options, self.sizes, &mut columns)?;
+            let pieces = Pieces::open(&source.name, input, layout, &options, self.sizes)?;
+            for found in
+                ordered_map(&pool, pass.clone(), pieces, Piece::size, |piece| piece.columns())
+            {
+                columns.merge(found?)?;
+            }
         }
         Ok(columns.plan())
     }
@@ -153,18 +164,37 @@ impl FileExtractor {
         Layout::of(self.format).unwrap_or(Layout::Document)
     }
 
+    /// The workers of a pass over the whole input, and what they may hold.
+    fn pass(&self) -> Result<(Pool, MapOptions)> {
+        let budget = usize::try_from(self.memory.0 / 6).unwrap_or(usize::MAX);
+        Ok((Pool::new(self.workers)?, MapOptions { budget, ..MapOptions::default() }))
+    }
+
     /// Reads everything to find the types of undeclared text columns.
     fn infer(&mut self, plan: &mut ReadPlan) -> Result<()> {
+        let (pool, pass) = self.pass()?;
         let mut inference = Inference::new(plan);
         for index in 0..self.sources.len() {
             let mut reader = self.reader(index, Purpose::Plan)?;
             reader.begin(Some(plan))?;
-            while let Some(mut chunk) = reader.next_chunk()? {
-                let mut findings = Findings::default();
-                while let Some(batch) = chunk.next_batch(&mut findings)? {
-                    inference.observe(&batch)?;
-                    findings.take_rejects();
-                }
+            let chunks = std::iter::from_fn(move || reader.next_chunk().transpose());
+            let plan = plan.clone();
+            for found in ordered_map(
+                &pool,
+                pass.clone(),
+                chunks,
+                |chunk| chunk.size(),
+                move |mut chunk| {
+                    let mut inference = Inference::new(&plan);
+                    let mut findings = Findings::default();
+                    while let Some(batch) = chunk.next_batch(&mut findings)? {
+                        inference.observe(&batch)?;
+                        findings.take_rejects();
+                    }
+                    Ok(inference)
+                },
+            ) {
+                inference.merge(found?);
             }
         }
         for (column, inferred) in plan.columns.iter_mut().zip(inference.finish()) {

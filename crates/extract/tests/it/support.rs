@@ -38,6 +38,7 @@ impl Folder {
             base: self.path().to_owned(),
             scratch: self.path().join(".scratch"),
             memory: ByteSize(256 << 20),
+            workers: 2,
         }
     }
 

@@ -198,6 +198,7 @@ impl Mended<'_> {
             base: self.definition.base.clone(),
             scratch: self.scratch.to_owned(),
             memory: self.definition.limits.memory,
+            workers: 1,
         };
         let opened = (self.source.kind.open)(&options, &context);
         let mut extractor = opened.map_err(|error| {

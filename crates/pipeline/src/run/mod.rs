@@ -114,7 +114,7 @@ fn execute(
     report: &mut Report,
     clock: Instant,
 ) -> Result<(), RunError> {
-    let workers = context.workers.or(job.limits.workers).unwrap_or_else(cores);
+    let workers = workers(&job, context);
     report.workers = workers;
     let scratch = scratch()?;
     let mut rejects = RejectsFile::create(&job.rejects, context.id, &job.name)?;
@@ -246,7 +246,12 @@ fn publish(
     Ok(())
 }
 
-fn cores() -> usize {
+fn workers(job: &Job, context: &RunContext<'_>) -> usize {
+    context.workers.or(job.limits.workers).unwrap_or_else(cores)
+}
+
+/// The machine's cores.
+pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -79,6 +79,7 @@ fn parts(
         base: context.base.to_owned(),
         scratch: scratch.to_owned(),
         memory: job.limits.memory,
+        workers: super::workers(job, context),
     };
     let mut read = Vec::with_capacity(job.sources.len());
     for source in &job.sources {
