@@ -107,15 +107,19 @@ impl Error {
     }
 
     /// The messages of what led to it, outermost first, for people: without the number that the
-    /// system gives an error.
+    /// system gives an error, and without a message that says again what another said.
     pub fn causes(&self) -> Vec<String> {
-        let mut causes = Vec::new();
+        let mut said = vec![self.message.clone()];
         let mut cause = std::error::Error::source(self);
         while let Some(next) = cause {
-            causes.push(without_number(&next.to_string()).to_owned());
+            let text = next.to_string();
+            let text = without_number(&text);
+            if !said.iter().any(|said| said.contains(text) || text.contains(said)) {
+                said.push(text.to_owned());
+            }
             cause = next.source();
         }
-        causes
+        said.split_off(1)
     }
 
     /// What a caller can do about it.
@@ -170,6 +174,9 @@ mod tests {
         let error = Error::io("cannot read `x`", io::Error::from_raw_os_error(2));
         let outer = Error::new(ErrorKind::Io, "cannot begin").caused_by(error);
         assert_eq!(outer.causes(), ["cannot read `x`", "No such file or directory"]);
+        let again = Error::new(ErrorKind::Corrupt, "no database: bad header")
+            .caused_by(Error::new(ErrorKind::Corrupt, "bad header"));
+        assert_eq!(again.causes(), [""; 0]);
         assert_eq!(without_number("odd (os error two)"), "odd (os error two)");
     }
 }
