@@ -120,13 +120,20 @@ pub(super) struct Fault {
 
 pub(super) type Checked<T> = Result<T, Box<Fault>>;
 
+/// The rule that a record is an object.
+const WHOLE: &str = "object";
+
 impl Fault {
     pub(super) fn new(rule: &'static str, at: usize, message: impl Into<String>) -> Box<Self> {
         Box::new(Self { rule, at, message: message.into() })
     }
 
-    /// The reason for the reject, which says where in the record the fault is.
+    /// The reason for the reject, which says where in the record the fault is, unless it is about
+    /// the record as a whole.
     pub(super) fn reason(&self, record: &[u8]) -> Reason {
+        if self.rule == WHOLE {
+            return Reason::record(self.rule, self.message.clone());
+        }
         let before = &record[..self.at.min(record.len())];
         let lines = memchr::memchr_iter(b'\n', before).count();
         let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
@@ -159,7 +166,7 @@ pub(super) fn record(text: &[u8], each: impl FnMut(Token, Token) -> Checked<()>)
     }
     if kind != Kind::Object {
         let message = format!("the record is {}, not an object", kind.name());
-        return Err(Fault::new("object", start, message));
+        return Err(Fault::new(WHOLE, start, message));
     }
     Ok(())
 }
@@ -470,7 +477,7 @@ mod tests {
                 r#"{"a": "\u0000"}"#,
                 "nul: a string has the character U+0000 at column 8 of the record",
             ),
-            ("[1]", "object: the record is an array, not an object at column 1 of the record"),
+            ("[1]", "object: the record is an array, not an object"),
             ("", "json: expected a value but found its end at column 1 of the record"),
         ] {
             assert_eq!(rule(text), expected, "{text}");

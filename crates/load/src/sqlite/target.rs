@@ -100,7 +100,8 @@ impl Target {
             return Err(Error::new(
                 ErrorKind::Schema,
                 format!(
-                    "table `{name}` has no column {}",
+                    "table `{name}` has no column{} {}",
+                    if missing.len() == 1 { "" } else { "s" },
                     listed(missing.iter().map(|f| f.name()))
                 ),
             )

@@ -21,8 +21,8 @@ fn dirty_lines() {
         [
             "3 parse json: expected `,` or `}` but found `\"` at column 25 of the record",
             "4 parse json: a string is not closed; it opens at column 19 of the record",
-            "5 parse object: the record is a number, not an object at column 1 of the record",
-            "6 parse object: the record is an array, not an object at column 1 of the record",
+            "5 parse object: the record is a number, not an object",
+            "6 parse object: the record is an array, not an object",
             "7 parse duplicate_key: the key `name` again at column 24 of the record",
             "8 parse encoding: the byte 0xE9 is not UTF-8 at column 23 of the record",
             "9 parse nul: a string has the character U+0000 at column 21 of the record",
@@ -77,7 +77,7 @@ fn dirty_elements() {
             [
                 "3 parse json: expected `,` or `}` but found `\"` at column 10 of the record",
                 "4 parse json: expected a value but found `t` at line 3, column 13 of the record",
-                "8 parse object: the record is a number, not an object at column 1 of the record",
+                "8 parse object: the record is a number, not an object",
                 "9 parse json: expected a value but found its end at column 1 of the record",
                 "10 parse encoding: the byte 0xE9 is not UTF-8 at column 23 of the record",
                 "11 parse json: expected the end of the record but found `{` at column 47 of the record",
