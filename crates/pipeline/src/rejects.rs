@@ -121,8 +121,10 @@ fn lines(path: &Path) -> Result<impl Iterator<Item = Result<RejectLine>>> {
             Err(source) => return Some(Err(Error::io(format!("cannot read `{name}`"), source))),
         };
         Some(serde_json::from_str(&line).map_err(|source| {
+            // What serde sees is one line; which one, the message says.
+            let why = source.to_string().replace(" at line 1 column ", " at column ");
             Error::new(ErrorKind::Corrupt, format!("line {} of `{name}` is not a reject", index + 1))
-                .caused_by(source)
+                .caused_by(why)
                 .hint("a rejects file has one JSON object a line, as a run wrote it; only `raw` is for mending")
         }))
     }))

@@ -114,7 +114,7 @@ fn parts(
         }
         local.leading.push(steps);
         match &schema {
-            Some(first) => agree(first, &own)?,
+            Some(first) => agree(first, &own, extractors.len() + 1)?,
             None => schema = Some(own),
         }
         extractors.push(extractor);
@@ -183,11 +183,11 @@ fn push_down(
     Ok((plan, job.steps.len()))
 }
 
-/// Chained sources must give the same columns.
-fn agree(first: &Schema, other: &Schema) -> Result<()> {
+/// Chained sources must give the same columns as the first.
+fn agree(first: &Schema, other: &Schema, number: usize) -> Result<()> {
     let describe = |schema: &Schema| -> Vec<String> {
         let fields = schema.fields().iter();
-        fields.map(|field| format!("{} {}", field.name(), type_name(field))).collect()
+        fields.map(|field| format!("`{}` ({})", field.name(), type_name(field))).collect()
     };
     let (first, other) = (describe(first), describe(other));
     if first == other {
@@ -196,14 +196,14 @@ fn agree(first: &Schema, other: &Schema) -> Result<()> {
     let missing: Vec<_> = first.iter().filter(|column| !other.contains(column)).cloned().collect();
     let extra: Vec<_> = other.iter().filter(|column| !first.contains(column)).cloned().collect();
     let what = match (missing.is_empty(), extra.is_empty()) {
-        (true, true) => "they are in another order".to_owned(),
-        (false, true) => format!("missing: {}", missing.join(", ")),
-        (true, false) => format!("extra: {}", extra.join(", ")),
-        (false, false) => format!("missing: {}; extra: {}", missing.join(", "), extra.join(", ")),
+        (true, true) => "has them in another order".to_owned(),
+        (false, true) => format!("lacks {}", missing.join(", ")),
+        (true, false) => format!("has {} besides", extra.join(", ")),
+        (false, false) => format!("lacks {} and has {}", missing.join(", "), extra.join(", ")),
     };
     Err(Error::new(
         ErrorKind::Schema,
-        format!("the sources of `extract` do not have the same columns; {what}"),
+        format!("the sources of `extract` do not have the same columns: source {number} {what}"),
     )
     .hint("declare the types with `columns:` on each source, or bring them into line with `select` and `cast`"))
 }
