@@ -4,11 +4,12 @@ use gristmill_pipeline::convert::{Conversion, convert};
 use gristmill_pipeline::execute::{RunOptions, State};
 
 use super::run::cancel_on_signal;
-use super::{Done, show};
+use super::{Done, json_has_room, show};
 use crate::arguments::{Convert, Globals};
 use crate::progress::Shown;
 
 pub(crate) fn run(arguments: &Convert, globals: &Globals) -> Done {
+    json_has_room(globals, &[&arguments.output])?;
     let conversion = Conversion {
         input: arguments.input.clone(),
         output: arguments.output.clone(),

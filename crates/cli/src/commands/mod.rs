@@ -10,6 +10,7 @@ pub(crate) mod schema;
 
 use std::process::ExitCode;
 
+use gristmill_core::{Error, ErrorKind};
 use gristmill_pipeline::Definition;
 use gristmill_pipeline::execute::{Outcome, registry};
 use gristmill_pipeline::params::Params;
@@ -30,6 +31,25 @@ fn load(file: &PipelineFile) -> Result<Definition, Failure> {
 fn params(arguments: &[String]) -> Result<Params, Failure> {
     let params = Params::from_environment();
     Ok(arguments.iter().try_fold(params, |params, argument| params.argument(argument))?)
+}
+
+/// Refuses to write the report where records go.
+fn json_has_room(globals: &Globals, destinations: &[&str]) -> Result<(), Failure> {
+    if globals.json && destinations.contains(&"-") {
+        let message = "the standard output takes the records, so `--json` has no room there";
+        return Err(Error::new(ErrorKind::Configuration, message)
+            .hint(
+                "write the report to a file, with `report:` in the pipeline, or the records to one",
+            )
+            .into());
+    }
+    Ok(())
+}
+
+/// The files that a pipeline writes.
+fn files(definition: &Definition) -> Vec<&str> {
+    let items = definition.load.iter();
+    items.filter_map(|item| item.options.get("file").and_then(|file| file.as_str())).collect()
 }
 
 /// Shows how a run ended: the report as JSON, or the summary and the error.

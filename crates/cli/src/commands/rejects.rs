@@ -6,7 +6,7 @@ use gristmill_pipeline::execute::{RunOptions, registry};
 use gristmill_pipeline::rejects::{replay, summarise};
 
 use super::run::cancel_on_signal;
-use super::{Done, params, show};
+use super::{Done, files, json_has_room, params, show};
 use crate::arguments::{Globals, Rejects, RejectsCommand, Replay};
 use crate::output;
 use crate::progress::Shown;
@@ -29,6 +29,10 @@ pub(crate) fn run(arguments: &Rejects, globals: &Globals) -> Done {
 
 fn run_again(arguments: &Replay, globals: &Globals) -> Done {
     let definition = registry().load(&arguments.pipeline, &params(&arguments.params)?)?;
+    match &arguments.into {
+        Some(into) => json_has_room(globals, &[&into.to_string_lossy()])?,
+        None => json_has_room(globals, &files(&definition))?,
+    }
     let shown = Shown::new(globals);
     let options = RunOptions {
         workers: None,

@@ -6,13 +6,14 @@ use gristmill_pipeline::execute::{RunOptions, run_definition};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Done, load, show};
+use super::{Done, files, json_has_room, load, show};
 use crate::arguments::{Globals, Run};
 use crate::output::{self, Failure};
 use crate::progress::Shown;
 
 pub(crate) fn run(arguments: &Run, globals: &Globals) -> Done {
     let definition = load(&arguments.pipeline)?;
+    json_has_room(globals, &files(&definition))?;
     let shown = Shown::new(globals);
     let options = RunOptions {
         workers: arguments.workers.map(usize::from),
