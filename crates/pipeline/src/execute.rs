@@ -75,6 +75,15 @@ pub struct Outcome {
 /// When the run could not be started: the ledger cannot be opened. Whatever happens to the run itself
 /// is in the report.
 pub fn run_definition(definition: &Definition, options: &RunOptions<'_>) -> Result<Outcome> {
+    run_then(definition, options, |_| Ok(()))
+}
+
+/// As [`run_definition`]; what has run is handed to `after` before anything is said about it.
+pub(crate) fn run_then(
+    definition: &Definition,
+    options: &RunOptions<'_>,
+    after: impl FnOnce(&mut Report) -> Result<()>,
+) -> Result<Outcome> {
     let started = Utc::now();
     let id = run_id(started);
     let folder = match &options.state {
@@ -93,6 +102,7 @@ pub fn run_definition(definition: &Definition, options: &RunOptions<'_>) -> Resu
     }
     tracing::info!(run = %id, pipeline = %definition.name, "started");
     let mut outcome = attempt(definition, options, &id, started, folder.as_deref());
+    let after = after(&mut outcome.report);
     if let Some(path) = &definition.report {
         let path = definition.base.join(path);
         if let Err(error) = write_report(&outcome.report, &path) {
@@ -109,7 +119,7 @@ pub fn run_definition(definition: &Definition, options: &RunOptions<'_>) -> Resu
         run = %id, status = report.status.name(), read = report.read, rejected = report.rejected,
         loaded = report.account.loaded(), seconds = report.seconds, "ended"
     );
-    Ok(outcome)
+    after.map(|()| outcome)
 }
 
 /// What the ledger keeps of a run.

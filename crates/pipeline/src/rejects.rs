@@ -1,5 +1,6 @@
 //! The rejects file after the run: its summary, and the way back for mended records.
 
+mod places;
 mod replay;
 
 use std::collections::BTreeMap;

@@ -1,17 +1,17 @@
 //! Running mended records through their pipeline again.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use gristmill_core::{Error, ErrorKind, ExtractContext, FieldType, RejectLine, Result};
+use gristmill_core::{Error, ErrorKind, ExtractContext, FieldType, LoaderKind, RejectLine, Result};
 use gristmill_format::{Format, csv};
 use serde_json::{Map, Value, json};
 
 use super::lines;
+use super::places::{Part, Places};
 use crate::definition::{Definition, Item};
-use crate::execute::{Outcome, RunOptions, registry, run_definition};
+use crate::execute::{Outcome, RunOptions, registry, run_then};
 
 /// Runs the records of a rejects file, mended in their `raw` text, through the same steps into the
 /// pipeline's destinations, or into one file. Records that fail again go to `NAME-replayed.ndjson`
@@ -36,12 +36,12 @@ pub fn replay(
     let scratch = tempfile::tempdir()
         .map_err(|source| Error::io("cannot make a temporary folder", source))?;
     let mended = Mended { definition: &definition, source, scratch: scratch.path() };
-    let replaced = mended.write(file)?;
+    let (replaced, mut places) = mended.write(file)?;
     definition.extract[0].options = replaced;
+    let base = definition.base.clone();
     match into {
         Some(path) => {
-            let path = std::path::absolute(path)
-                .map_err(|source| Error::io(format!("cannot find `{}`", path.display()), source))?;
+            let path = from(&base, path)?;
             let kind = registry().loaders.iter().find(|kind| kind.name == "file");
             let kind = kind.ok_or_else(|| Error::internal("there is no loader for files"))?;
             let at = definition.load[0].at.clone();
@@ -49,12 +49,19 @@ pub fn replay(
         }
         None => keeps_what_is_there(&definition)?,
     }
-    definition.rejects = Some(
-        std::path::absolute(beside(file))
-            .map_err(|source| Error::io(format!("cannot find `{}`", file.display()), source))?,
-    );
+    let rejects = beside(file);
+    definition.rejects = Some(from(&base, &rejects)?);
     definition.report = None;
-    run_definition(&definition, options)
+    run_then(&definition, options, |report| places.restore(report, &rejects))
+}
+
+/// A path of the caller's, as seen from the folder that the pipeline's paths start from.
+fn from(base: &Path, path: &Path) -> Result<PathBuf> {
+    if base.as_os_str().is_empty() {
+        return Ok(path.to_owned());
+    }
+    std::path::absolute(path)
+        .map_err(|source| Error::io(format!("cannot find `{}`", path.display()), source))
 }
 
 /// Refuses to replace a file by the few records that were mended.
@@ -62,7 +69,7 @@ fn keeps_what_is_there(definition: &Definition) -> Result<()> {
     for item in &definition.load {
         let mode = item.options.get("mode").and_then(Value::as_str);
         let replaces = match item.kind.name {
-            "file" => mode != Some("append"),
+            "file" => mode != Some("append") && !is_stdout(item),
             _ => mode == Some("replace"),
         };
         if replaces {
@@ -75,6 +82,10 @@ fn keeps_what_is_there(definition: &Definition) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn is_stdout(item: &Item<LoaderKind>) -> bool {
+    item.options.get("file").and_then(Value::as_str) == Some("-")
 }
 
 fn beside(file: &Path) -> PathBuf {
@@ -91,8 +102,9 @@ struct Mended<'a> {
 
 impl Mended<'_> {
     /// Writes one file for each source that rejects are from, and gives the options to read them.
-    fn write(&self, rejects: &Path) -> Result<Value> {
-        let mut files: BTreeMap<String, BufWriter<File>> = BTreeMap::new();
+    fn write(&self, rejects: &Path) -> Result<(Value, Places)> {
+        let mut files: BTreeMap<String, Part> = BTreeMap::new();
+        let one_line = self.written_as()? == Format::Ndjson;
         let mut written = 0usize;
         let mut options = self.source.options.clone();
         for line in lines(rejects)? {
@@ -112,14 +124,12 @@ impl Mended<'_> {
             if !files.contains_key(&line.source) {
                 let path =
                     self.scratch.join(format!("part-{:05}.{}", files.len(), self.extension()?));
-                let failed =
-                    |source| Error::io(format!("cannot write `{}`", path.display()), source);
-                let mut out = BufWriter::new(File::create(&path).map_err(failed)?);
+                let mut out = Part::create(&line.source, path)?;
                 self.begin(&line, &mut out, &mut options)?;
                 files.insert(line.source.clone(), out);
             }
             if let Some(out) = files.get_mut(&line.source) {
-                writeln!(out, "{}", line.raw)
+                out.add(&line, one_line)
                     .map_err(|source| Error::io("cannot write the mended records", source))?;
                 written += 1;
             }
@@ -130,9 +140,7 @@ impl Mended<'_> {
                 format!("`{}` holds no record", rejects.display()),
             ));
         }
-        for out in files.values_mut() {
-            out.flush().map_err(|source| Error::io("cannot write the mended records", source))?;
-        }
+        let places = Places::of(files.into_values())?;
         let pattern = self.scratch.join(format!("part-*.{}", self.extension()?));
         let Value::Object(fields) = &mut options else {
             return Err(Error::internal("a source has no options"));
@@ -141,7 +149,7 @@ impl Mended<'_> {
         fields.insert("format".to_owned(), json!(self.written_as()?));
         fields.remove("compression");
         fields.insert("drift".to_owned(), json!("fill"));
-        Ok(options)
+        Ok((options, places))
     }
 
     /// Writes what stands before the first record, and fits the options to it.
