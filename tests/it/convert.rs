@@ -2,6 +2,8 @@
 
 use gristmill_tests::Sandbox;
 
+use crate::assert_shown;
+
 const CSV: &str = "id,code,price,day,at,open,note\n\
     1,007,12.50,2024-01-31,2024-01-31T10:00:00,true,plain\n\
     2,008,-3,2024-02-29,2024-02-29T23:59:59.5,false,\"with, comma and \"\"quotes\"\"\"\n\
@@ -104,4 +106,23 @@ fn half_a_compressed_file_is_an_error() {
         assert!(ran.stderr.contains(&half), "{}", ran.stderr);
         assert!(!sandbox.path().join("out.parquet").exists());
     }
+}
+
+#[test]
+fn what_cannot_be_converted_is_said_in_the_words_of_the_command() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in.csv", "a,b\n1,2\n1,2,3\n");
+    for (name, code, arguments) in [
+        ("input_without_a_format", 2, &["-", "out.csv"][..]),
+        ("output_without_a_format", 2, &["in.csv", "out.dat"]),
+        ("unknown_format", 2, &["in.csv", "out.dat", "--to", "excel"]),
+        ("into_itself", 2, &["in.csv", "./in.csv"]),
+        ("missing_input", 1, &["im.csv", "out.csv"]),
+        ("unreadable_record", 3, &["in.csv", "out.csv"]),
+    ] {
+        let ran = sandbox.run(&[&["convert"], arguments].concat());
+        assert_eq!(ran.code, Some(code), "{name}: {}", ran.stderr);
+        assert_shown!(format!("convert_{name}"), sandbox, ran);
+    }
+    assert_eq!(sandbox.files(), ["in.csv"]);
 }

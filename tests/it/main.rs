@@ -47,8 +47,10 @@ fn filters() -> Vec<(&'static str, &'static str)> {
     vec![
         (r"\d{8}T\d{6}(\.\d+)?-[0-9a-f]{6,}", "[run]"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "[time]"),
-        (r"\bin \d+\.\d\d s \([^)]*\)", "in [time] ([speed])"),
-        (r"\bin \d+\.\d\d s", "in [time]"),
+        // A run that takes long says so every ten seconds.
+        (r"(?m)^(\d+ (h|min) )*(\d+ min|[\d.]+ s): [\d,]+ records, .*\n", ""),
+        (r"\bin (\d+ (h|min) )*(\d+ min|[\d.]+ s) \([^)]*\)", "in [time] ([speed])"),
+        (r"\bin (\d+ (h|min) )*(\d+ min|[\d.]+ s)", "in [time]"),
         (r"(?m)\d+(\.\d+)? (kB|MB|B)$", "[size]"),
         (r"/tmp/[^ `/]*gristmill[^ `/]*", "[scratch]"),
     ]

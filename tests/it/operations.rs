@@ -1,5 +1,7 @@
 //! Around the run: check, init, rejects, replay, runs, logs, help.
 
+use std::process::Stdio;
+
 use gristmill_tests::Sandbox;
 
 use crate::assert_shown;
@@ -82,6 +84,53 @@ fn rejects_are_summarised_mended_and_replayed() {
 }
 
 #[test]
+fn what_is_rejected_again_keeps_its_place_and_can_be_replayed_again() {
+    let sandbox = people();
+    assert_eq!(sandbox.run(&["run", "people.yaml"]).code, Some(0));
+    let replay = |file| sandbox.run(&["rejects", "replay", file, "--pipeline", "people.yaml"]);
+    let mended = sandbox.text("rejects.ndjson").replace("Eve,old", "Eve,40");
+    sandbox.write("mended.ndjson", mended);
+    let ran = replay("mended.ndjson");
+    assert_shown!("replay", sandbox, ran);
+    let first = sandbox.json_lines("rejects.ndjson");
+    let again = sandbox.json_lines("mended-replayed.ndjson");
+    assert_eq!(again.len(), 3);
+    for reject in &again {
+        let same = first.iter().find(|first| first["record"] == reject["record"]).unwrap();
+        for key in ["source", "line", "offset", "length", "raw", "errors", "stage"] {
+            assert_eq!(reject[key], same[key], "{key}");
+        }
+    }
+    // The source is named, so its columns are found once more.
+    let mended = sandbox.text("mended-replayed.ndjson").replace("Bob,200", "Bob,20");
+    sandbox.write("again.ndjson", mended);
+    assert_eq!(replay("again.ndjson").code, Some(0));
+    assert_eq!(sandbox.json_lines("again-replayed.ndjson").len(), 2);
+}
+
+#[test]
+fn json_records_of_many_lines_are_replayed() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "in.json",
+        "[\n {\n  \"id\": 1\n },\n {\n  \"id\": \"x\"\n },\n {\n  \"id\": \"y\"\n }\n]\n",
+    );
+    sandbox.write(
+        "p.yaml",
+        "pipeline: p\nextract:\n  - file: in.json\n    columns: {id: int}\nload:\n  - file: out.csv\nrejects: bad.ndjson\n",
+    );
+    assert_eq!(sandbox.run(&["run", "p.yaml"]).code, Some(0));
+    let mended = sandbox.text("bad.ndjson").replace(r#"\"x\""#, "2");
+    sandbox.write("mended.ndjson", mended);
+    let arguments = ["rejects", "replay", "mended.ndjson", "-P", "p.yaml", "--into", "late.csv"];
+    let ran = sandbox.run(&arguments);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(sandbox.text("late.csv"), "id\n2\n");
+    let again = &sandbox.json_lines("mended-replayed.ndjson")[0];
+    assert_eq!((again["record"].as_u64(), again["line"].as_u64()), (Some(3), Some(8)));
+}
+
+#[test]
 fn a_replay_does_not_replace_what_was_loaded() {
     let sandbox = people();
     let to_file = PIPELINE.replace(
@@ -136,6 +185,61 @@ fn json_goes_to_standard_output_and_nothing_else_does() {
     assert_eq!(ran.stderr, "");
     let ran = sandbox.run(&["run", "people.yaml", "--quiet"]);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn programs_are_told_what_went_wrong_as_json() {
+    let sandbox = people();
+    let told = |arguments: &[&str], code| {
+        let ran = sandbox.run(arguments);
+        assert_eq!(ran.code, Some(code), "{}", ran.stderr);
+        assert!(ran.stderr.starts_with("error: "), "a person is told, too: {}", ran.stderr);
+        serde_json::from_str::<serde_json::Value>(&ran.stdout).unwrap()
+    };
+    let missing = told(&["run", "nowhere.yaml", "--json"], 2);
+    assert_eq!(missing["status"], "invalid");
+    assert_eq!(missing["error"]["causes"][0], "No such file or directory");
+
+    sandbox.write("wrong.yaml", PIPELINE.replace("extract:", "extrakt:"));
+    let mistakes = told(&["run", "wrong.yaml", "--json"], 2);
+    assert_eq!(mistakes["status"], "invalid");
+    let at_key = mistakes["mistakes"].as_array().unwrap().iter().find(|one| one["line"] == 2);
+    assert!(at_key.unwrap()["message"].as_str().unwrap().contains("extrakt"), "{mistakes}");
+
+    sandbox.write("gone.yaml", PIPELINE.replace("people.csv", "gone.csv"));
+    let failed = told(&["run", "gone.yaml", "--json"], 1);
+    assert_eq!((&failed["status"], &failed["read"]), (&"failed".into(), &0.into()));
+    assert_eq!(failed["error"]["message"], "cannot read `gone.csv`");
+    assert_eq!(told(&["check", "gone.yaml", "--json"], 1)["status"], "failed");
+
+    let both = told(&["convert", "people.csv", "-", "--to", "csv", "--json"], 2);
+    assert_eq!(both["status"], "invalid");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_news() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in.csv", "a,b\n".to_owned() + &"1,some text\n".repeat(40_000));
+    for arguments in [&["convert", "in.csv", "-", "--to=csv"][..], &["schema"]] {
+        let mut child = sandbox
+            .command(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn without_arguments_there_is_help() {
+    let ran = Sandbox::new().run(&[]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("Usage: gristmill") && ran.stderr.contains("convert"));
+    assert_eq!(ran.stdout, "");
 }
 
 #[test]
