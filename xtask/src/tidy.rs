@@ -74,6 +74,10 @@ fn layers(findings: &mut Vec<String>) -> Result<()> {
     }
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
     let graph = Graph::new(&metadata);
+    // `cargo run` must know what to run: the README's first command depends on it.
+    if graph.default_members != ["gristmill-cli"] {
+        findings.push("`default-members` in Cargo.toml must be the command alone".to_owned());
+    }
     for (name, allowed) in LAYERS {
         let package = format!("gristmill-{name}");
         for dependency in graph.normal(&package) {
@@ -111,6 +115,7 @@ fn layers(findings: &mut Vec<String>) -> Result<()> {
 /// Normal dependencies by package name.
 struct Graph {
     members: BTreeSet<String>,
+    default_members: Vec<String>,
     edges: BTreeMap<String, BTreeSet<String>>,
     versions: BTreeMap<String, BTreeSet<String>>,
 }
@@ -137,9 +142,13 @@ impl Graph {
                 }
             }
         }
-        let members = list(&metadata["workspace_members"]);
-        let members = members.iter().filter_map(|id| names.get(&text(id)).cloned()).collect();
-        Self { members, edges, versions }
+        let named = |key: &str| {
+            let ids = list(&metadata[key]);
+            ids.iter().filter_map(|id| names.get(&text(id)).cloned()).collect::<Vec<_>>()
+        };
+        let members = named("workspace_members").into_iter().collect();
+        let default_members = named("workspace_default_members");
+        Self { members, default_members, edges, versions }
     }
 
     fn normal(&self, package: &str) -> BTreeSet<String> {
