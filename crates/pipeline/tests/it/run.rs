@@ -281,5 +281,8 @@ fn sources_are_chained_when_their_columns_agree() {
     assert_eq!(fs::read_to_string(both.path().join("out.csv")).unwrap(), "id,n\n1,2\n3,4\n");
     let error = chain("c.csv").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Schema);
-    assert!(error.to_string().contains("source 2 lacks `n` (string) and has `m` (string)"), "{error}");
+    assert!(
+        error.to_string().contains("source 2 lacks `n` (string) and has `m` (string)"),
+        "{error}"
+    );
 }
