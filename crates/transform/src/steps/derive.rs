@@ -138,8 +138,7 @@ impl Step for BoundDerive {
                 batch.with_columns(RecordBatch::try_new(Arc::clone(&column.schema), arrays)?)?;
             for (row, why) in evaluated.failures {
                 let message = failed(&why, column.expression.text());
-                let (field, rule) = (column.name.clone(), column.name.clone());
-                let reason = Reason::field(field, rule, message, None);
+                let reason = Reason::field(column.name.clone(), "derive", message, None);
                 batch.add_flaw(row as usize, Stage::Transform, reason);
             }
         }

@@ -273,7 +273,8 @@ fn derive_computes_in_order_and_rejects_rows_without_a_value() {
     assert_eq!(left.num_rows(), 1);
     let reject = &findings.rejects()[0];
     assert_eq!((reject.ordinal, reject.stage), (1, Stage::Transform));
-    assert_eq!(reject.errors[0].rule, "ratio");
+    assert_eq!(reject.errors[0].field.as_deref(), Some("ratio"));
+    assert_eq!(reject.errors[0].rule, "derive");
     assert_eq!(reject.errors[0].message, "division by zero in `a / b`");
 
     let wrong = Derive::new().column("x", "c + 1").column("y", "x * 2").column("z", "a || lwer(b)");
