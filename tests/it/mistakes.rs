@@ -72,6 +72,11 @@ mistake!(
     "- file: out/funds.parquet",
     "- {table: t, database: 'sqlite://x.db', mode: upsert}"
 );
+mistake!(
+    paths_without_their_key,
+    "load:\n  - file: out/funds.parquet",
+    "load: out/funds.parquet\nlimits: {memory: 1GiB}"
+);
 mistake!(unknown_database, "- file: out/funds.parquet", "- {table: t, database: 'oracle://x'}");
 mistake!(
     same_output_twice,

@@ -109,7 +109,13 @@ fn entries_of<'n>(
         _ => {
             let message = format!("an item of `{section}` takes a mapping, not {}", describe(item));
             let span = Located { node: item, key: None }.span();
-            found.push(Diagnostic::new(span, message).hint(format!("write `- {example}: …`")));
+            let hint = match &item.value {
+                Value::Scalar(Scalar { kind: Kind::String, text, .. }) if section != "steps" => {
+                    format!("write `- {example}: {text}`")
+                }
+                _ => format!("write `- {example}: …`"),
+            };
+            found.push(Diagnostic::new(span, message).hint(hint));
         }
     }
     None

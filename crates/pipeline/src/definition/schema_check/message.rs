@@ -60,6 +60,11 @@ impl Checker<'_> {
             Value::Scalar(Scalar { kind: Kind::Null, .. }) => {
                 mistake.hint("give it a value, or leave the key out")
             }
+            Value::Scalar(scalar)
+                if wants("a list") && matches!(&*place.name, "`extract`" | "`load`") =>
+            {
+                mistake.hint(format!("write `- file: {}` on a line below it", scalar.text))
+            }
             Value::Scalar(scalar) if wants("a list") => {
                 mistake.hint(format!("write a list: `[{}]`", scalar.text))
             }
