@@ -55,17 +55,19 @@ fn files(definition: &Definition) -> Vec<&str> {
 /// Shows how a run ended: the report as JSON, or the summary and the error.
 fn show(outcome: &Outcome, globals: &Globals) -> ExitCode {
     let report = &outcome.report;
+    // Who interrupted a run, or stopped reading, knows.
+    let known = outcome.reader_gone || report.status == Status::Interrupted;
     if globals.json {
         output::print_json(report);
     } else if report.status != Status::Invalid && !outcome.reader_gone {
         output::say(globals, summary(report));
-        if report.error.is_some() {
+        if report.error.is_some() && !known {
             output::say(globals, "\n");
         }
     }
     if let Some(diagnostics) = &outcome.diagnostics {
         output::say_mistakes(diagnostics);
-    } else if let Some(failure) = report.error.as_ref().filter(|_| !outcome.reader_gone) {
+    } else if let Some(failure) = report.error.as_ref().filter(|_| !known) {
         output::say_error(&failure.message, &failure.causes, failure.hint.as_deref());
     }
     output::code(report.status)

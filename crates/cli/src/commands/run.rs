@@ -38,7 +38,10 @@ pub(crate) fn cancel_on_signal(globals: &Globals) -> Result<Cancel, Failure> {
             if seen.is_cancelled() {
                 std::process::exit(130);
             }
-            output::say(&globals, "\nstopping; nothing will be published\n");
+            output::say(
+                &globals,
+                "\nstopping; nothing will be published (once more stops at once)\n",
+            );
             seen.cancel();
         }
     });
