@@ -217,11 +217,12 @@ pub trait Loader: Send {
     /// When the destination cannot go on.
     fn append(&mut self, part: Encoded, findings: &mut Findings) -> Result<()>;
 
-    /// Makes everything durable, and shows none of it.
+    /// Makes everything durable, and shows none of it. Answers what publishing will amount to, so
+    /// that the books can be checked before.
     ///
     /// # Errors
     /// When the destination cannot go on.
-    fn prepare(&mut self, findings: &mut Findings) -> Result<()>;
+    fn prepare(&mut self, findings: &mut Findings) -> Result<Loaded>;
 
     /// Whether publishing can still fail for reasons of the data, as a commit with deferred
     /// constraints can. Such destinations are published before those that only rename.
@@ -229,7 +230,7 @@ pub trait Loader: Send {
         false
     }
 
-    /// Shows everything at once. After a transient error it may be called again.
+    /// Shows everything at once, and answers what `prepare` did. After a transient error it may be called again.
     ///
     /// # Errors
     /// When it could not be shown; the old state is still there.

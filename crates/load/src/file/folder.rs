@@ -169,6 +169,26 @@ impl Folder {
     }
 }
 
+impl Folder {
+    fn loaded(&self) -> Loaded {
+        let files: Vec<PublishedFile> = self
+            .files
+            .iter()
+            .map(|part| PublishedFile {
+                path: self.path.join(&part.path),
+                records: part.records,
+                bytes: part.bytes,
+            })
+            .collect();
+        Loaded {
+            inserted: files.iter().map(|file| file.records).sum(),
+            bytes: files.iter().map(|file| file.bytes).sum(),
+            files,
+            ..Loaded::default()
+        }
+    }
+}
+
 impl Loader for Folder {
     fn name(&self) -> &str {
         &self.name
@@ -191,7 +211,7 @@ impl Loader for Folder {
         Ok(())
     }
 
-    fn prepare(&mut self, _: &mut Findings) -> Result<()> {
+    fn prepare(&mut self, _: &mut Findings) -> Result<Loaded> {
         if !self.partitioned && self.begun.is_empty() {
             let empty = self.begin("")?; // the header and the schema, as for a single file
             self.complete(empty)?;
@@ -208,7 +228,7 @@ impl Loader for Folder {
         }
         refuse_what_is_not_ours(&self.name, &self.path, self.mode)?;
         self.prepared = true;
-        Ok(())
+        Ok(self.loaded())
     }
 
     fn publish(&mut self) -> Result<Loaded> {
@@ -220,21 +240,7 @@ impl Loader for Folder {
         } else {
             self.hidden.replace_folder(&self.path)?;
         }
-        let files: Vec<PublishedFile> = self
-            .files
-            .iter()
-            .map(|part| PublishedFile {
-                path: self.path.join(&part.path),
-                records: part.records,
-                bytes: part.bytes,
-            })
-            .collect();
-        Ok(Loaded {
-            inserted: files.iter().map(|file| file.records).sum(),
-            bytes: files.iter().map(|file| file.bytes).sum(),
-            files,
-            ..Loaded::default()
-        })
+        Ok(self.loaded())
     }
 
     fn abort(self: Box<Self>) {}

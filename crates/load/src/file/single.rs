@@ -78,12 +78,13 @@ impl Loader for Single {
         sink.append(part).map_err(|e| failed(&self.name, e))
     }
 
-    fn prepare(&mut self, _: &mut Findings) -> Result<()> {
+    fn prepare(&mut self, _: &mut Findings) -> Result<Loaded> {
         let sink = self.sink.take().ok_or_else(after_the_end)?;
         self.bytes = sink.finish().map_err(|e| failed(&self.name, e))?;
         self.file
             .sync_all()
-            .map_err(|e| failed(&self.name, Error::io("cannot flush it to the disk", e)))
+            .map_err(|e| failed(&self.name, Error::io("cannot flush it to the disk", e)))?;
+        Ok(self.loaded())
     }
 
     fn publish(&mut self) -> Result<Loaded> {
@@ -91,19 +92,18 @@ impl Loader for Single {
             return Err(Error::internal(format!("`{}` was published unprepared", self.name)));
         }
         self.hidden.replace_file(&self.path)?;
-        Ok(Loaded {
-            inserted: self.records,
-            bytes: self.bytes,
-            files: vec![PublishedFile {
-                path: self.path.clone(),
-                records: self.records,
-                bytes: self.bytes,
-            }],
-            ..Loaded::default()
-        })
+        Ok(self.loaded())
     }
 
     fn abort(self: Box<Self>) {}
+}
+
+impl Single {
+    fn loaded(&self) -> Loaded {
+        let (path, records, bytes) = (self.path.clone(), self.records, self.bytes);
+        let files = vec![PublishedFile { path, records, bytes }];
+        Loaded { inserted: records, bytes, files, ..Loaded::default() }
+    }
 }
 
 pub(crate) fn after_the_end() -> Error {

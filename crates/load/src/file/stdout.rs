@@ -53,6 +53,12 @@ impl Stdout {
     }
 }
 
+impl Stdout {
+    fn loaded(&self) -> Loaded {
+        Loaded { inserted: self.records, bytes: self.bytes, ..Loaded::default() }
+    }
+}
+
 impl Loader for Stdout {
     fn name(&self) -> &str {
         NAME
@@ -68,10 +74,10 @@ impl Loader for Stdout {
         sink.append(part).map_err(|e| failed(NAME, e))
     }
 
-    fn prepare(&mut self, _: &mut Findings) -> Result<()> {
+    fn prepare(&mut self, _: &mut Findings) -> Result<Loaded> {
         let sink = self.sink.take().ok_or_else(after_the_end)?;
         self.bytes = sink.finish().map_err(|e| failed(NAME, e))?;
-        Ok(())
+        Ok(self.loaded())
     }
 
     fn publish(&mut self) -> Result<Loaded> {
@@ -81,7 +87,7 @@ impl Loader for Stdout {
             }
             _ => Error::io("cannot write the standard output", e),
         })?;
-        Ok(Loaded { inserted: self.records, bytes: self.bytes, ..Loaded::default() })
+        Ok(self.loaded())
     }
 
     fn abort(self: Box<Self>) {}

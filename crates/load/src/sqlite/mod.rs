@@ -167,13 +167,15 @@ impl Loader for Sqlite {
         self.stage.add(session.connection()?, &batches, findings)
     }
 
-    fn prepare(&mut self, findings: &mut Findings) -> Result<()> {
+    fn prepare(&mut self, findings: &mut Findings) -> Result<Loaded> {
         let merged = self.merge(findings);
         if merged.is_err() {
             self.shared.lock().roll_back();
         }
-        self.prepared = Some(merged?);
-        Ok(())
+        let (transaction, outcome) = merged?;
+        let loaded = self.loaded(&outcome);
+        self.prepared = Some((transaction, outcome));
+        Ok(loaded)
     }
 
     fn commits(&self) -> bool {
@@ -185,16 +187,22 @@ impl Loader for Sqlite {
             return Err(Error::internal(format!("`{}` was published unprepared", self.name)));
         };
         self.shared.lock().commit(*transaction)?;
-        Ok(Loaded {
+        Ok(self.loaded(outcome))
+    }
+
+    fn abort(self: Box<Self>) {}
+}
+
+impl Sqlite {
+    fn loaded(&self, outcome: &Outcome) -> Loaded {
+        Loaded {
             inserted: outcome.inserted,
             updated: outcome.updated,
             unchanged: outcome.unchanged,
             bytes: self.stage.bytes,
             ..Loaded::default()
-        })
+        }
     }
-
-    fn abort(self: Box<Self>) {}
 }
 
 impl Drop for Sqlite {

@@ -181,7 +181,7 @@ impl DestinationReport {
     }
 
     /// Takes over what the destination says it did.
-    pub(crate) fn close(&mut self, loaded: Loaded) {
+    fn close(&mut self, loaded: Loaded) {
         self.account.inserted = loaded.inserted;
         self.account.updated = loaded.updated;
         self.account.closed = loaded.closed;
@@ -199,11 +199,13 @@ impl DestinationReport {
         Ok(refused)
     }
 
-    /// Makes the load durable, and counts the records that the destination refused.
+    /// Makes the load durable, counts the records that the destination refused, and takes over what
+    /// it will amount to.
     pub(crate) fn prepare(&mut self, loader: &mut dyn Loader) -> Result<Findings> {
         let mut refused = Findings::default();
-        loader.prepare(&mut refused)?;
+        let loaded = loader.prepare(&mut refused)?;
         self.account.rejected += refused.rejects().len() as u64;
+        self.close(loaded);
         Ok(refused)
     }
 }

@@ -109,8 +109,9 @@ impl Books {
         std::iter::once(read).chain(steps).chain(std::iter::once(write)).collect()
     }
 
-    /// Checks every step's account.
-    pub(super) fn check(&self) -> Result<()> {
+    /// Checks every step's account, then completes and checks those of the destinations and of the
+    /// run. What destinations are about to publish is in the report by now.
+    pub(super) fn check(&self, report: &mut Report) -> Result<()> {
         if let Some(broken) = &self.broken {
             return Err(unbalanced(broken.clone()));
         }
@@ -120,11 +121,10 @@ impl Books {
                 self.account(tally).check(&format!("step `{name}`")).map_err(unbalanced)?;
             }
         }
-        Ok(())
+        self.close(report)
     }
 
-    /// Completes the accounts of the destinations, and of the run, and checks them.
-    pub(super) fn close(&self, report: &mut Report) -> Result<()> {
+    fn close(&self, report: &mut Report) -> Result<()> {
         let upstream = self.upstream();
         for (i, destination) in report.destinations.iter_mut().enumerate() {
             let name = format!("destination `{}`", destination.name);
@@ -149,7 +149,7 @@ impl Books {
     }
 
     /// What became of records before the destinations, since the grain last changed.
-    pub(super) fn upstream(&self) -> Account {
+    fn upstream(&self) -> Account {
         let changed = self.names.iter().rposition(|(_, grain)| *grain == Grain::Changes);
         let (mut account, steps) = match changed {
             Some(at) => (

@@ -176,7 +176,7 @@ fn execute(
     report.rejected_by = rejects.tallies();
     if outcome.is_ok() {
         outcome = books
-            .check()
+            .check(report)
             .and_then(|()| job.limits.check(rejects.count(), books.read()))
             .and_then(|()| context.cancel.check());
     }
@@ -189,7 +189,6 @@ fn execute(
         return Err(error.into());
     }
     publish(loaders, &job, context, report)?;
-    books.close(report)?;
     Ok(())
 }
 
@@ -229,10 +228,7 @@ fn publish(
     let mut loaders = loaders.into_iter();
     while let Some((mut loader, destination)) = loaders.next() {
         match retry(&job.retry, &undisturbed, |_| loader.publish()) {
-            Ok(loaded) => {
-                destination.close(loaded);
-                published.push(format!("`{}`", destination.name));
-            }
+            Ok(_) => published.push(format!("`{}`", destination.name)),
             Err(error) => {
                 loader.abort();
                 loaders.for_each(|(loader, _)| loader.abort());

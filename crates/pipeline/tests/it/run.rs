@@ -132,20 +132,23 @@ fn opening_is_tried_again_only_when_it_may_help() {
     }
 }
 
-/// A destination whose publishing fails at first.
+/// A destination whose publishing fails at first, and which may forget a record.
+#[derive(Clone, Copy)]
 struct Busy {
     failures: u32,
+    forgets: u64,
 }
 
 struct BusyLoader {
     inner: Box<dyn Loader>,
     failures: u32,
+    forgets: u64,
 }
 
 impl IntoDestination for Busy {
     fn open(&self, schema: &SchemaRef, context: &LoadContext<'_>) -> Result<Box<dyn Loader>> {
         let inner = IntoDestination::open(&Output::new("out.csv"), schema, context)?;
-        Ok(Box::new(BusyLoader { inner, failures: self.failures }))
+        Ok(Box::new(BusyLoader { inner, failures: self.failures, forgets: self.forgets }))
     }
 }
 
@@ -162,8 +165,10 @@ impl Loader for BusyLoader {
         self.inner.append(part, findings)
     }
 
-    fn prepare(&mut self, findings: &mut Findings) -> Result<()> {
-        self.inner.prepare(findings)
+    fn prepare(&mut self, findings: &mut Findings) -> Result<gristmill_core::Loaded> {
+        let mut loaded = self.inner.prepare(findings)?;
+        loaded.inserted -= self.forgets;
+        Ok(loaded)
     }
 
     fn commits(&self) -> bool {
@@ -189,7 +194,7 @@ fn publishing_is_tried_again_and_all_or_nothing() {
         let folder = folder(&[("in.csv", PEOPLE)]);
         let outcome = pipeline(folder.path())
             .load(Output::new("other.csv"))
-            .load(Busy { failures })
+            .load(Busy { failures, forgets: 0 })
             .retry(quick(3))
             .run();
         assert_eq!(outcome.is_ok(), works, "{outcome:?}");
@@ -204,6 +209,16 @@ fn publishing_is_tried_again_and_all_or_nothing() {
         let left = fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(left, if works { 3 } else { 1 }, "nothing is left behind");
     }
+}
+
+#[test]
+fn a_destination_that_loses_a_record_publishes_nothing() {
+    let folder = folder(&[("in.csv", PEOPLE)]);
+    let busy = Busy { failures: 0, forgets: 1 };
+    let error = pipeline(folder.path()).load(busy).run().unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.ends_with("does not balance: 5 in, 4 accounted for"), "{cause}");
+    assert!(!folder.path().join("out.csv").exists());
 }
 
 #[test]
