@@ -12,6 +12,7 @@ use crate::Compression;
 /// How a CSV file is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "CsvRead")]
 pub struct ReadOptions {
     /// The character between fields; `tab` for a tab. By default a tab in `.tsv` files, `|` in
     /// `.psv` files and a comma everywhere else.
@@ -131,6 +132,7 @@ pub enum Encoding {
 /// How a CSV file is written.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "CsvWrite")]
 pub struct WriteOptions {
     /// The character between fields; `tab` for a tab. By default a tab in `.tsv` files, `|` in
     /// `.psv` files and a comma everywhere else.

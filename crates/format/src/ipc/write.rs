@@ -18,6 +18,7 @@ use crate::{Sink, Writer};
 /// How Arrow files are written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "ArrowWrite")]
 pub struct WriteOptions {
     /// How the buffers of columns are compressed.
     pub compression: Codec,
@@ -26,6 +27,7 @@ pub struct WriteOptions {
 /// The compression of buffers in an Arrow file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "ArrowCodec")]
 pub enum Codec {
     /// None: readers can map the file into memory.
     #[default]

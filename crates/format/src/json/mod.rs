@@ -93,6 +93,7 @@ pub enum Nested {
 /// How JSON is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "JsonRead")]
 pub struct ReadOptions {
     /// Where the records are inside a document, when they are not at its top: the keys that lead to
     /// them, separated by dots, for example `data.items`.

@@ -24,6 +24,7 @@ use crate::{Sink, Writer};
 /// How Parquet files are written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "ParquetWrite")]
 pub struct WriteOptions {
     /// How pages are compressed.
     pub compression: Codec,

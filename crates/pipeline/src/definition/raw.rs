@@ -30,8 +30,9 @@ pub(crate) struct Raw {
     /// Where records go. Each of several destinations gets every record.
     #[schemars(length(min = 1))]
     pub(crate) load: Vec<Map<String, Value>>,
-    /// The file for records that were taken out, with their reasons, one JSON object a line.
-    /// Without it, rejects are counted and not kept.
+    /// The file for records that were taken out, with their reasons, one JSON object a line. It is
+    /// there after each run. Without it, a run that rejects records keeps them in
+    /// `.gristmill/rejects/` beside the pipeline file.
     #[serde(default)]
     pub(crate) rejects: Option<PathBuf>,
     /// The file for the run's report, as JSON.
