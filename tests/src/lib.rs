@@ -33,6 +33,8 @@ pub fn root() -> PathBuf {
 /// A folder that goes away with the test.
 pub struct Sandbox {
     folder: TempDir,
+    /// Temporary files of the command: a run that is killed leaves some.
+    temporary: TempDir,
 }
 
 /// What a command did.
@@ -58,7 +60,8 @@ impl Sandbox {
     /// # Panics
     /// When it cannot be made.
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder can be made") }
+        let folder = || tempfile::tempdir().expect("a temporary folder can be made");
+        Self { folder: folder(), temporary: folder() }
     }
 
     /// A copy of a folder of the workspace, for example `examples/funds`.
@@ -143,6 +146,7 @@ impl Sandbox {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.current_dir(self.path()).args(arguments);
+        command.env("TMPDIR", self.temporary.path());
         // What is shown does not depend on the terminal or the person.
         command.env("NO_COLOR", "1").env("LC_ALL", "C").env("TZ", "UTC");
         command.env_remove("COLUMNS").env_remove("RUST_BACKTRACE").env_remove("RUST_LOG");
