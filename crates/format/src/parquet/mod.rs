@@ -2,10 +2,18 @@
 //!
 //! Reading goes by row groups, large ones in slices of rows: each worker opens its own decoder on
 //! the shared file. Writing makes one row group of each chunk, whose columns the worker encodes;
-//! the sink only appends them. Text is a plain string column in the file, a `json` column has the
+//! the sink only appends them. Flat columns of the usual types are encoded here, straight from
+//! arrays into pages; the `parquet` crate encodes the others and writes all metadata. Text is a plain string column in the file, a `json` column has the
 //! logical type JSON, and statistics and page indexes are kept.
 
+mod compress;
+mod dictionary;
+mod hybrid;
+mod kind;
+mod number;
+mod pages;
 mod read;
+mod text;
 mod write;
 
 pub use read::Reader;

@@ -1,6 +1,6 @@
 //! Writing Parquet files.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
@@ -14,12 +14,18 @@ use parquet::basic::{Compression, GzipLevel, LogicalType, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::{Type, TypePtr};
+use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::compress::Compressor;
+use super::pages::{Chunk, Tools};
+use super::{kind, pages};
 use crate::columnar::plain_schema;
 use crate::{Sink, Writer};
+
+/// Bytes that are gathered before they go to the file: a chunk comes in small pieces.
+const OUT: usize = 256 << 10;
 
 /// How Parquet files are written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -78,8 +84,13 @@ pub fn writer(schema: &SchemaRef, options: &WriteOptions) -> Result<Arc<dyn Writ
         SerializedFileWriter::new(std::io::sink(), Arc::clone(&layout), Arc::clone(&properties));
     let blank = blank.map_err(|error| Error::internal("a Parquet schema").caused_by(error))?;
     let factory = ArrowRowGroupWriterFactory::new(&blank, Arc::clone(schema));
-    let encoder = Columns { schema: Arc::clone(schema), factory: Arc::new(factory) };
-    Ok(Arc::new(FileWriter { layout, properties, encoder: Arc::new(encoder) }))
+    let columns = Columns {
+        schema: Arc::clone(schema),
+        leaves: SchemaDescriptor::new(Arc::clone(&layout)),
+        compression: options.compression.into(),
+        factory,
+    };
+    Ok(Arc::new(FileWriter { layout, properties, encoder: Arc::new(Groups(Arc::new(columns))) }))
 }
 
 /// The Parquet schema, with the logical type JSON on columns that hold JSON.
@@ -102,7 +113,7 @@ fn layout(schema: &Schema) -> Result<TypePtr, ParquetError> {
 struct FileWriter {
     layout: TypePtr,
     properties: WriterPropertiesPtr,
-    encoder: Arc<Columns>,
+    encoder: Arc<Groups>,
 }
 
 impl Writer for FileWriter {
@@ -112,37 +123,82 @@ impl Writer for FileWriter {
 
     fn sink(&self, out: Box<dyn Write + Send>) -> Result<Box<dyn Sink>> {
         let layout = Arc::clone(&self.layout);
+        let out = BufWriter::with_capacity(OUT, out);
         let file = SerializedFileWriter::new(out, layout, Arc::clone(&self.properties));
         Ok(Box::new(File(file.map_err(cannot_write)?)))
     }
 }
 
+/// Encodes chunks as row groups.
+struct Groups(Arc<Columns>);
+
+/// The columns of every row group.
 struct Columns {
     schema: SchemaRef,
-    factory: Arc<ArrowRowGroupWriterFactory>,
+    leaves: SchemaDescriptor,
+    compression: Compression,
+    factory: ArrowRowGroupWriterFactory,
 }
 
-impl Encoder for Columns {
-    fn begin(&self) -> Box<dyn Part> {
-        Box::new(Group {
-            schema: Arc::clone(&self.schema),
-            factory: Arc::clone(&self.factory),
-            columns: Vec::new(),
-            records: 0,
-        })
+impl Columns {
+    /// Encoders for a row group, one for each column of the schema.
+    fn encoders(&self) -> Result<Vec<Column>, ParquetError> {
+        let mut columns = Vec::with_capacity(self.schema.fields().len());
+        let mut writers = None;
+        let mut first = 0;
+        for (index, field) in self.schema.fields().iter().enumerate() {
+            let count = (first..self.leaves.num_columns())
+                .take_while(|&leaf| self.leaves.get_column_root_idx(leaf) == index)
+                .count();
+            let leaves = first..first + count;
+            first += count;
+            let direct = (count == 1)
+                .then(|| kind::direct(field.data_type(), &self.leaves.column(leaves.start)));
+            if let Some(direct) = direct.flatten() {
+                columns.push(Column::Direct(direct));
+                continue;
+            }
+            if writers.is_none() {
+                let all = self.factory.create_column_writers(0)?;
+                writers = Some(all.into_iter().map(Some).collect::<Vec<_>>());
+            }
+            let writers = writers.iter_mut().flatten().skip(leaves.start).take(count);
+            columns.push(Column::Leaves(writers.filter_map(Option::take).collect()));
+        }
+        Ok(columns)
     }
+}
+
+impl Encoder for Groups {
+    fn begin(&self) -> Box<dyn Part> {
+        Box::new(Group { layout: Arc::clone(&self.0), open: None, records: 0 })
+    }
+}
+
+/// A column of a row group being encoded.
+enum Column {
+    /// By pages of our own.
+    Direct(Box<dyn Chunk>),
+    /// By the `parquet` crate's writers, one for each leaf.
+    Leaves(Vec<ArrowColumnWriter>),
 }
 
 /// A row group being encoded.
 struct Group {
-    schema: SchemaRef,
-    factory: Arc<ArrowRowGroupWriterFactory>,
-    columns: Vec<ArrowColumnWriter>,
+    layout: Arc<Columns>,
+    /// The columns, and what they share, once there are records.
+    open: Option<(Vec<Column>, Tools)>,
     records: u64,
 }
 
+/// A column chunk encoded.
+enum EncodedColumn {
+    Direct(pages::Encoded),
+    Leaf(ArrowColumnChunk),
+}
+
 /// A row group encoded: one chunk for each leaf of the schema, none if there are no records.
-struct EncodedGroup(Vec<ArrowColumnChunk>);
+struct EncodedGroup(Vec<EncodedColumn>);
 
 impl Part for Group {
     fn push(&mut self, batch: &Batch) -> Result<()> {
@@ -150,16 +206,27 @@ impl Part for Group {
         if columns.num_rows() == 0 {
             return Ok(());
         }
-        if self.columns.is_empty() {
-            self.columns = self.factory.create_column_writers(0).map_err(cannot_encode)?;
-        }
-        let mut leaves = self.columns.iter_mut();
-        for (field, column) in self.schema.fields().iter().zip(columns.columns()) {
-            for leaf in compute_leaves(field, column).map_err(cannot_encode)? {
-                let writer = leaves.next().ok_or_else(|| {
-                    Error::internal("a Parquet schema has fewer leaves than its columns")
-                })?;
-                writer.write(&leaf).map_err(cannot_encode)?;
+        let (encoders, tools) = match &mut self.open {
+            Some(open) => open,
+            none => {
+                let tools = Compressor::new(self.layout.compression).map(Tools::new);
+                let tools = tools.map_err(cannot_encode)?;
+                none.insert((self.layout.encoders().map_err(cannot_encode)?, tools))
+            }
+        };
+        let fields = self.layout.schema.fields().iter().zip(columns.columns());
+        for ((field, array), column) in fields.zip(encoders) {
+            match column {
+                Column::Direct(chunk) => chunk.append(array, tools).map_err(cannot_encode)?,
+                Column::Leaves(writers) => {
+                    let leaves = compute_leaves(field, array).map_err(cannot_encode)?;
+                    if leaves.len() != writers.len() {
+                        return Err(Error::internal("a column has other leaves than its type"));
+                    }
+                    for (writer, leaf) in writers.iter_mut().zip(&leaves) {
+                        writer.write(leaf).map_err(cannot_encode)?;
+                    }
+                }
             }
         }
         self.records += columns.num_rows() as u64;
@@ -167,15 +234,34 @@ impl Part for Group {
     }
 
     fn finish(self: Box<Self>) -> Result<Encoded> {
-        let chunks = self.columns.into_iter().map(ArrowColumnWriter::close);
-        let chunks = chunks.collect::<Result<Vec<_>, _>>().map_err(cannot_encode)?;
-        let bytes = chunks.iter().map(|chunk| chunk.close().bytes_written).sum();
+        let mut chunks = Vec::new();
+        let mut bytes = 0;
+        let Some((columns, mut tools)) = self.open else {
+            let payload = Box::new(EncodedGroup(chunks));
+            return Ok(Encoded { records: 0, bytes, payload });
+        };
+        for column in columns {
+            match column {
+                Column::Direct(chunk) => {
+                    let chunk = chunk.finish(&mut tools).map_err(cannot_encode)?;
+                    bytes += chunk.1.bytes_written;
+                    chunks.push(EncodedColumn::Direct(chunk));
+                }
+                Column::Leaves(writers) => {
+                    for writer in writers {
+                        let chunk = writer.close().map_err(cannot_encode)?;
+                        bytes += chunk.close().bytes_written;
+                        chunks.push(EncodedColumn::Leaf(chunk));
+                    }
+                }
+            }
+        }
         let payload = Box::new(EncodedGroup(chunks));
         Ok(Encoded { records: self.records, bytes, payload })
     }
 }
 
-struct File(SerializedFileWriter<Box<dyn Write + Send>>);
+struct File(SerializedFileWriter<BufWriter<Box<dyn Write + Send>>>);
 
 impl Sink for File {
     fn append(&mut self, part: Encoded) -> Result<()> {
@@ -187,7 +273,11 @@ impl Sink for File {
         }
         let mut file = self.0.next_row_group().map_err(cannot_write)?;
         for chunk in group.0 {
-            chunk.append_to_row_group(&mut file).map_err(cannot_write)?;
+            match chunk {
+                EncodedColumn::Direct((bytes, close)) => file.append_column(&bytes, close),
+                EncodedColumn::Leaf(chunk) => chunk.append_to_row_group(&mut file),
+            }
+            .map_err(cannot_write)?;
         }
         file.close().map_err(cannot_write)?;
         Ok(())

@@ -6,3 +6,4 @@ mod compression;
 mod csv;
 mod infer;
 mod json;
+mod parquet;
