@@ -217,3 +217,21 @@ fn interrupted_publishes_nothing() {
         assert!(runs.stdout.contains("interrupted"), "{}", runs.stdout);
     }
 }
+
+#[test]
+fn a_run_that_waits_for_its_input_can_be_interrupted() {
+    let sandbox = Sandbox::new();
+    sandbox.write("crash.yaml", PIPELINE.replace("in.csv", "'-'\n    format: csv"));
+    let mut child = spawn(&sandbox, "crash.yaml");
+    let mut stdin = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut stdin, input("new", 1000).as_bytes()).unwrap();
+    wait_until_begun(&sandbox, &mut child, &BTreeSet::new());
+    let status =
+        Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130)); // its input is still open
+    drop(stdin);
+    let outputs = sandbox.files();
+    let shown = outputs.iter().any(|name| name.contains("one.parquet") || name.contains("many/"));
+    assert!(!shown, "{outputs:?}");
+}

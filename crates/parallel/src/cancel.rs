@@ -8,6 +8,10 @@ use gristmill_core::{Error, ErrorKind, Result};
 
 /// A request to stop that is made once and never taken back. Clones share it.
 ///
+/// Work that reaches its [point of no return](Self::commit) before the request is not stopped any
+/// more; work that was asked to stop never gets there. So whoever asked may end the process at once
+/// without leaving anything half-done.
+///
 /// ```
 /// use gristmill_parallel::Cancel;
 ///
@@ -25,7 +29,8 @@ pub struct Cancel {
 #[derive(Debug, Default)]
 struct Inner {
     cancelled: AtomicBool,
-    lock: Mutex<()>,
+    /// Whether the point of no return was reached.
+    committed: Mutex<bool>,
     woken: Condvar,
 }
 
@@ -35,12 +40,27 @@ impl Cancel {
         Self::default()
     }
 
-    /// Asks everyone to stop, and wakes those who [`wait`](Self::wait). Takes a lock for a moment,
-    /// so call it from a thread that hears signals rather than from a signal handler.
-    pub fn cancel(&self) {
-        self.inner.cancelled.store(true, Ordering::Release);
-        let _guard = self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.inner.woken.notify_all();
+    /// Asks everyone to stop, and wakes those who [`wait`](Self::wait). Answers whether the request
+    /// came in time; after [`Self::commit`] it changes nothing. Takes a lock for a moment, so call
+    /// it from a thread that hears signals rather than from a signal handler.
+    pub fn cancel(&self) -> bool {
+        let committed = self.inner.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*committed {
+            self.inner.cancelled.store(true, Ordering::Release);
+            self.inner.woken.notify_all();
+        }
+        self.is_cancelled()
+    }
+
+    /// Passes the point of no return: a request to stop that comes later is not heard.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`] when the request came first.
+    pub fn commit(&self) -> Result<()> {
+        let mut committed = self.inner.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check()?;
+        *committed = true;
+        Ok(())
     }
 
     /// Whether to stop.
@@ -62,7 +82,7 @@ impl Cancel {
     /// Sleeps for `time`, or until asked to stop. Answers whether to stop.
     pub fn wait(&self, time: Duration) -> bool {
         let end = Instant::now().checked_add(time);
-        let mut guard = self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.inner.committed.lock().unwrap_or_else(PoisonError::into_inner);
         while !self.is_cancelled() {
             // Times beyond what the clock can say are waited for in pieces.
             let left = match end {
@@ -95,6 +115,17 @@ mod tests {
         cancel.cancel();
         cancel.cancel();
         assert_eq!(other.check().unwrap_err().kind(), ErrorKind::Cancelled);
+    }
+
+    #[test]
+    fn either_the_request_or_the_commit_comes_first() {
+        let early = Cancel::new();
+        assert!(early.cancel());
+        assert!(early.commit().is_err());
+        let late = Cancel::new();
+        assert!(late.commit().is_ok());
+        assert!(!late.cancel());
+        assert!(late.check().is_ok());
     }
 
     #[test]

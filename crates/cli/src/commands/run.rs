@@ -1,5 +1,7 @@
 //! `gristmill run`.
 
+use std::time::Duration;
+
 use gristmill_core::Error;
 use gristmill_parallel::Cancel;
 use gristmill_pipeline::execute::{RunOptions, run_definition};
@@ -26,8 +28,12 @@ pub(crate) fn run(arguments: &Run, globals: &Globals) -> Done {
     Ok(show(&outcome?, globals))
 }
 
-/// Ctrl-C and SIGTERM stop the run in good order; a second one ends it at once. Either way nothing
-/// is published.
+/// How long a run that was interrupted may take to clean up. What it leaves behind then, the next
+/// run removes.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Ctrl-C and SIGTERM stop the run in good order; a second one, or a run that waits for its input,
+/// ends it at once. Either way nothing is published. Once publishing has begun, it is finished.
 pub(crate) fn cancel_on_signal(globals: &Globals) -> Result<Cancel, Failure> {
     let cancel = Cancel::new();
     let mut signals = Signals::new([SIGINT, SIGTERM])
@@ -38,11 +44,15 @@ pub(crate) fn cancel_on_signal(globals: &Globals) -> Result<Cancel, Failure> {
             if seen.is_cancelled() {
                 std::process::exit(130);
             }
-            output::say(
-                &globals,
-                "\nstopping; nothing will be published (once more stops at once)\n",
-            );
-            seen.cancel();
+            if !seen.cancel() {
+                output::say(&globals, "\nalready publishing; this is finished first\n");
+                continue;
+            }
+            output::say(&globals, "\nstopping; nothing will be published\n");
+            std::thread::spawn(|| {
+                std::thread::sleep(GRACE);
+                std::process::exit(130);
+            });
         }
     });
     Ok(cancel)

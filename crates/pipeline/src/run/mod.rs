@@ -219,15 +219,18 @@ fn publish(
     context: &RunContext<'_>,
     report: &mut Report,
 ) -> Result<()> {
-    context.cancel.check()?;
-    // From here on an interrupt waits: it could only leave one destination new and another old.
-    let undisturbed = Cancel::new();
+    // From here on an interrupt is not heard: it could only leave one destination new and another
+    // old.
+    if let Err(error) = context.cancel.commit() {
+        loaders.into_iter().for_each(Loader::abort);
+        return Err(error);
+    }
     let mut loaders: Vec<_> = loaders.into_iter().zip(&mut report.destinations).collect();
     loaders.sort_by_key(|(loader, _)| !loader.commits());
     let mut published = Vec::new();
     let mut loaders = loaders.into_iter();
     while let Some((mut loader, destination)) = loaders.next() {
-        match retry(&job.retry, &undisturbed, |_| loader.publish()) {
+        match retry(&job.retry, &context.cancel, |_| loader.publish()) {
             Ok(_) => published.push(format!("`{}`", destination.name)),
             Err(error) => {
                 loader.abort();
