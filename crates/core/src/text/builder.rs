@@ -114,14 +114,25 @@ impl ColumnBuilder {
     /// [`ValueError`] for a text that is not of the column's type, or not UTF-8.
     pub fn push(&mut self, text: &[u8]) -> Result<(), ValueError> {
         if self.plain {
-            return self.parse(text);
+            return self.parse(text, None);
         }
-        let Ok(text) = str::from_utf8(text) else {
-            return self.fail(text);
-        };
+        match str::from_utf8(text) {
+            Ok(text) => self.push_str(text),
+            Err(_) => self.fail(text),
+        }
+    }
+
+    /// As [`Self::push`], for text that is known to be UTF-8.
+    ///
+    /// # Errors
+    /// [`ValueError`] for a text that is not of the column's type.
+    pub fn push_str(&mut self, text: &str) -> Result<(), ValueError> {
+        if self.plain {
+            return self.parse(text.as_bytes(), Some(text));
+        }
         let clean = std::mem::take(&mut self.clean);
         let result = match clean.apply(Some(text)) {
-            Some(cleaned) => self.parse(cleaned.as_bytes()),
+            Some(cleaned) => self.parse(cleaned.as_bytes(), Some(&cleaned)),
             None => {
                 self.append_null();
                 Ok(())
@@ -138,7 +149,7 @@ impl ColumnBuilder {
     pub fn push_null(&mut self) -> Result<(), ValueError> {
         match self.clean.default.take() {
             Some(default) => {
-                let result = self.parse(default.as_bytes());
+                let result = self.parse(default.as_bytes(), Some(&default));
                 self.clean.default = Some(default);
                 result
             }
@@ -159,10 +170,12 @@ impl ColumnBuilder {
         each!(&mut self.values, builder => Arc::new(builder.finish()))
     }
 
-    fn parse(&mut self, text: &[u8]) -> Result<(), ValueError> {
+    /// Parses cleaned text, which is given as a string, too, where it is known to be one.
+    fn parse(&mut self, text: &[u8], known: Option<&str>) -> Result<(), ValueError> {
         let parsed = match &mut self.values {
             Values::String(builder) => {
-                str::from_utf8(text).ok().map(|text| builder.append_value(text))
+                let text = known.or_else(|| str::from_utf8(text).ok());
+                text.map(|text| builder.append_value(text))
             }
             Values::Json(builder) => json(text).map(|text| builder.append_value(text)),
             Values::Binary(builder) => {

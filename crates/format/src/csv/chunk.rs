@@ -309,13 +309,15 @@ impl Chunk for TextChunk {
         } else {
             Rows::All(records.len() as u32)
         };
-        self.decode(origin, rows).map(Some)
+        self.decode(start, origin, rows).map(Some)
     }
 }
 
 impl TextChunk {
-    fn decode(&mut self, origin: Arc<Origin>, rows: Rows) -> Result<Batch> {
-        let Self { layout, padded, index, builders, .. } = self;
+    /// Columns from the good records of the batch that begins at `start`.
+    fn decode(&mut self, start: usize, origin: Arc<Origin>, rows: Rows) -> Result<Batch> {
+        let Self { layout, padded, index, builders, at, .. } = self;
+        let known = str::from_utf8(&padded[start..*at]).ok().map(Known);
         if builders.is_empty() {
             let builder = |(plan, _): &(ColumnPlan, _)| ColumnBuilder::new(plan, rows.len());
             builders.extend(layout.columns.iter().map(builder));
@@ -324,7 +326,7 @@ impl TextChunk {
         let mut arrays = Vec::with_capacity(builders.len());
         for (builder, (plan, field)) in builders.iter_mut().zip(&layout.columns) {
             let mut column =
-                Column { plan, builder, layout, scratch: Vec::new(), flaws: &mut flaws };
+                Column { plan, builder, layout, known, scratch: Vec::new(), flaws: &mut flaws };
             match (field, &rows) {
                 (None, _) => (0..rows.len()).for_each(|row| column.missing(row)),
                 (Some(field), Rows::All(_)) => {
@@ -350,11 +352,25 @@ impl TextChunk {
     }
 }
 
+/// Text that was found to be UTF-8 as a whole, so that its parts need not be looked at again.
+#[derive(Clone, Copy)]
+struct Known<'a>(&'a str);
+
+impl<'a> Known<'a> {
+    /// These bytes as text, where they are a part of it (and not, for example, an unescaped copy).
+    #[inline]
+    fn part(self, bytes: &[u8]) -> Option<&'a str> {
+        let start = (bytes.as_ptr() as usize).checked_sub(self.0.as_ptr() as usize)?;
+        self.0.get(start..start + bytes.len())
+    }
+}
+
 /// One column being decoded.
 struct Column<'a> {
     plan: &'a ColumnPlan,
     builder: &'a mut ColumnBuilder,
     layout: &'a Layout,
+    known: Option<Known<'a>>,
     scratch: Vec<u8>,
     flaws: &'a mut Vec<Open>,
 }
@@ -364,7 +380,11 @@ impl Column<'_> {
     fn push(&mut self, row: usize, field: &[u8]) {
         let (text, quoted) = exact::content(field, &self.layout.grammar, &mut self.scratch);
         let null = quoted == Quoted::No && self.layout.nulls.iter().any(|null| null == text);
-        let result = if null { self.builder.push_null() } else { self.builder.push(text) };
+        let result = match self.known.and_then(|known| known.part(text)) {
+            _ if null => self.builder.push_null(),
+            Some(text) => self.builder.push_str(text),
+            None => self.builder.push(text),
+        };
         if let Err(error) = result {
             let value = if null { error.value.clone() } else { lossy(text) };
             self.flaw(row, &error, value);
