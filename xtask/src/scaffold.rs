@@ -5,16 +5,18 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+use crate::cargo;
+
 /// Makes the file, adds the registry line and the module line, and says what to do next.
 pub(crate) fn run(stage: &str, name: &str) -> Result<()> {
     let valid = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if !valid || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
         bail!("`{name}` is not a module name; use lower case letters, digits and `_`");
     }
-    let (folder, registry, kind, body) = match stage {
-        "extract" => ("crates/extract/src", "lib.rs", "ExtractorKind", EXTRACTOR),
-        "transform" => ("crates/transform/src/steps", "mod.rs", "StepKind", STEP),
-        "load" => ("crates/load/src", "lib.rs", "LoaderKind", LOADER),
+    let (folder, registry, body) = match stage {
+        "extract" => ("crates/extract/src", "lib.rs", EXTRACTOR),
+        "transform" => ("crates/transform/src/steps", "mod.rs", STEP),
+        "load" => ("crates/load/src", "lib.rs", LOADER),
         other => bail!("`{other}` has no registry; the stages are extract, transform and load"),
     };
     let file = PathBuf::from(folder).join(format!("{name}.rs"));
@@ -26,13 +28,14 @@ pub(crate) fn run(stage: &str, name: &str) -> Result<()> {
         .with_context(|| format!("cannot read {}", registry.display()))?;
     let text = with_module(&with_entry(&text, name)?, name)?;
     let fixture = PathBuf::from("fixtures").join(name);
-    fs::write(&file, body.replace("NAME", name).replace("KIND", kind))?;
+    fs::write(&file, body.replace("NAME", name))?;
     fs::write(&registry, text)?;
     fs::create_dir_all(&fixture)?;
     fs::write(
         fixture.join("README.md"),
         format!("# Fixtures of `{name}`\n\nSay here where each file is from.\n"),
     )?;
+    cargo::run("format", &["fmt", "--all"])?;
     println!("wrote {} and {}/README.md", file.display(), fixture.display());
     println!("added `{name}` to {}", registry.display());
     println!(
@@ -166,3 +169,25 @@ fn open(item: &Value, _: &SchemaRef, _: &LoadContext<'_>) -> Result<Box<dyn Load
     Err(Error::internal(format!("the loader for `{}` is not written", options.NAME)))
 }
 "#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_kind_is_declared_and_registered_last() {
+        let text = "mod a;\nmod b;\n\npub static KINDS: &[StepKind] = &[a::KIND, b::KIND];\n";
+        let text = with_module(&with_entry(text, "c").unwrap(), "c").unwrap();
+        assert_eq!(
+            text,
+            "mod a;\nmod b;\npub mod c;\n\npub static KINDS: &[StepKind] = &[a::KIND, b::KIND, c::KIND];\n"
+        );
+    }
+
+    #[test]
+    fn templates_name_what_they_are_for() {
+        for template in [STEP, EXTRACTOR, LOADER] {
+            assert!(template.contains("pub const KIND") && template.contains("name: \"NAME\""));
+        }
+    }
+}
