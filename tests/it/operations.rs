@@ -293,3 +293,24 @@ fn schema_and_completions_are_for_programs() {
         assert!(sandbox.run(&["completions", shell]).stdout.contains("gristmill"));
     }
 }
+
+#[test]
+fn a_stopped_run_claims_nothing_that_it_did_not_publish() {
+    let sandbox = people();
+    let limited = PIPELINE.to_owned() + "report: report.json\nlimits: {rejected_ratio: 0.1}\n";
+    sandbox.write("people.yaml", limited.replace("load:", "load:\n  - file: people.parquet"));
+    let ran = sandbox.run(&["run", "people.yaml"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    assert!(!sandbox.path().join("people.parquet").exists());
+    let report = sandbox.json("report.json");
+    assert_eq!((&report["read"], &report["rejected"]), (&5.into(), &4.into()));
+    assert_eq!(report["account"]["inserted"], 0);
+    for destination in report["destinations"].as_array().unwrap() {
+        assert_eq!(destination["published"], false);
+        assert_eq!(
+            (&destination["account"]["inserted"], &destination["bytes"]),
+            (&0.into(), &0.into())
+        );
+        assert!(destination.get("files").is_none(), "{destination}");
+    }
+}

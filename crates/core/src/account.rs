@@ -66,18 +66,6 @@ impl Account {
         }
         Err(Imbalance { name: name.to_owned(), read: self.read, out: self.accounted() })
     }
-
-    /// Adds another account of the same thing, for example of the next batch.
-    pub fn add(&mut self, other: &Account) {
-        self.read += other.read;
-        self.inserted += other.inserted;
-        self.updated += other.updated;
-        self.closed += other.closed;
-        self.unchanged += other.unchanged;
-        self.filtered += other.filtered;
-        self.deduplicated += other.deduplicated;
-        self.rejected += other.rejected;
-    }
 }
 
 #[cfg(test)]

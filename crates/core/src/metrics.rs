@@ -21,17 +21,6 @@ pub struct StageMetrics {
     pub wall: Duration,
 }
 
-impl StageMetrics {
-    /// Adds what the stage did elsewhere or later. Wall times do not add up: the longer one stays.
-    pub fn add(&mut self, other: &StageMetrics) {
-        self.records_in += other.records_in;
-        self.records_out += other.records_out;
-        self.bytes += other.bytes;
-        self.busy += other.busy;
-        self.wall = self.wall.max(other.wall);
-    }
-}
-
 mod seconds {
     use std::time::Duration;
 

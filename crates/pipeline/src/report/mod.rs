@@ -166,6 +166,9 @@ impl StepReport {
 pub struct DestinationReport {
     /// Its name.
     pub name: String,
+    /// Whether it shows what this run loaded.
+    #[serde(default)]
+    pub published: bool,
     /// Its account: what it was given, and what became of it.
     pub account: Account,
     /// Bytes written.
@@ -177,7 +180,13 @@ pub struct DestinationReport {
 
 impl DestinationReport {
     pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), account: Account::default(), bytes: 0, files: Vec::new() }
+        Self {
+            name: name.to_owned(),
+            published: false,
+            account: Account::default(),
+            bytes: 0,
+            files: Vec::new(),
+        }
     }
 
     /// Takes over what the destination says it did.
@@ -351,6 +360,24 @@ pub(crate) fn peak_memory() -> Option<u64> {
 }
 
 impl Report {
+    /// Takes back what destinations were about to publish and did not.
+    pub(crate) fn take_back(&mut self) {
+        for (i, destination) in self.destinations.iter_mut().enumerate() {
+            if destination.published {
+                continue;
+            }
+            destination.bytes = 0;
+            destination.files.clear();
+            let run = if i == 0 { Some(&mut self.account) } else { None };
+            for account in run.into_iter().chain([&mut destination.account]) {
+                account.inserted = 0;
+                account.updated = 0;
+                account.closed = 0;
+                account.unchanged = 0;
+            }
+        }
+    }
+
     /// Puts `***` in place of secrets wherever a message may quote one.
     pub(crate) fn redact(&mut self, secrets: &Secrets) {
         if let Some(failure) = &mut self.error {

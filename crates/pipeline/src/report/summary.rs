@@ -34,6 +34,9 @@ pub fn summary(report: &Report) -> String {
 fn headline(out: &mut String, report: &Report) {
     let what = match report.status {
         Status::Published => "published",
+        Status::Failed if report.destinations.iter().any(|destination| destination.published) => {
+            "failed, not all published"
+        }
         Status::Failed => "failed, nothing published",
         Status::Stopped => "stopped, nothing published",
         Status::Invalid => "not run",

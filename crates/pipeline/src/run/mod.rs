@@ -102,6 +102,7 @@ pub fn run(job: Job, context: &RunContext<'_>) -> (Report, Option<RunError>) {
         Err(error) => {
             let failure = Failure::of(&error);
             report.status = failure.status();
+            report.take_back();
             report.error = Some(failure);
             (report, Some(error))
         }
@@ -231,7 +232,10 @@ fn publish(
     let mut loaders = loaders.into_iter();
     while let Some((mut loader, destination)) = loaders.next() {
         match retry(&job.retry, &context.cancel, |_| loader.publish()) {
-            Ok(_) => published.push(format!("`{}`", destination.name)),
+            Ok(_) => {
+                destination.published = true;
+                published.push(format!("`{}`", destination.name));
+            }
             Err(error) => {
                 loader.abort();
                 loaders.for_each(|(loader, _)| loader.abort());
