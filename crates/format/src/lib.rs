@@ -42,8 +42,10 @@ pub mod infer;
 pub mod ipc;
 pub mod json;
 pub mod parquet;
+mod simd;
 
 pub use compression::Compression;
+pub use simd::Level;
 
 /// A file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::simd::PAD;
+use crate::simd::PAD;
 
 /// Buffers that wait to be used again. Only those of the usual size are kept.
 #[derive(Debug)]

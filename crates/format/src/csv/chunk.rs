@@ -15,8 +15,8 @@ use memchr::memchr;
 use super::exact::{self, Cause, Flaw, Quoted, Step};
 use super::grammar::Grammar;
 use super::index::{Entry, Index};
-use super::simd::{Level, PAD};
 use crate::Sizes;
+use crate::simd::{Level, PAD};
 
 /// What all chunks of a file share.
 pub(super) struct Layout {

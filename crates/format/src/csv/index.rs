@@ -1,7 +1,7 @@
 //! Where the fields of regular records are.
 
 use super::grammar::Grammar;
-use super::simd::{BLOCK, Kernel, Level, Simd, before, block};
+use crate::simd::{BLOCK, Kernel, Level, Simd, before, block};
 
 /// The records of a batch and their fields, as positions in the chunk's text.
 #[derive(Debug, Default)]

@@ -67,14 +67,13 @@ mod index;
 mod options;
 mod reader;
 mod scan;
-mod simd;
 mod sniff;
 mod text;
 mod write;
 
+pub use crate::simd::Level;
 pub use options::{
     Dialect, Encoding, Header, LineEnd, QuoteStyle, ReadOptions, WriteOptions, check, check_write,
 };
 pub use reader::Reader;
-pub use simd::Level;
 pub use write::writer;

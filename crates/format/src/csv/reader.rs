@@ -11,7 +11,7 @@ use super::chunk::Layout;
 use super::grammar::Grammar;
 use super::header::{self, Head};
 use super::options::{self, ReadOptions};
-use super::simd::Level;
+use crate::simd::Level;
 use crate::{Reader as FormatReader, Sizes};
 
 /// Reads one CSV file.

@@ -1,7 +1,7 @@
 //! Finds the ends of records, and the records that only the exact machine can tell.
 
 use super::grammar::{CR, Grammar, LF};
-use super::simd::{BLOCK, Kernel, Level, Simd, before, block};
+use crate::simd::{BLOCK, Kernel, Level, Simd, before, block};
 
 /// What a scan found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use gristmill_core::FieldType;
-use gristmill_format::csv::ReadOptions;
+use gristmill_format::csv::{Level, ReadOptions};
 
 use super::{Outcome, read, read_as, sizes, some};
 
@@ -224,7 +224,7 @@ fn dirt_does_not_depend_on_where_chunks_end() {
         let options = ReadOptions::default().for_path(&path);
         let expected = read(&text, &options);
         for chunk in [1, 2, 13, 40] {
-            for level in super::LEVELS {
+            for level in Level::supported() {
                 let outcome = read_as(&text, &options, sizes(chunk, 7, 1000), level, |_| {});
                 assert_eq!(outcome.unwrap(), expected, "{} in chunks of {chunk}", path.display());
             }
@@ -237,7 +237,7 @@ fn dirt_does_not_depend_on_where_chunks_end() {
 fn columns_that_do_not_parse_are_rejected_with_their_raw_value() {
     let text = b"id,day,aum\n1,2024-02-30,\" 12,5 \"\n2,2024-02-29, 7.5 \n3,,\"\"\n";
     let options = ReadOptions::default();
-    let outcome = read_as(text, &options, sizes(1000, 1000, 1000), super::LEVELS[0], |plan| {
+    let outcome = read_as(text, &options, sizes(1000, 1000, 1000), Level::Scalar, |plan| {
         plan.column_mut("day").unwrap().field_type = FieldType::Date;
         let aum = plan.column_mut("aum").unwrap();
         aum.field_type = FieldType::Decimal { precision: 5, scale: 2 };
@@ -262,19 +262,18 @@ fn columns_that_do_not_parse_are_rejected_with_their_raw_value() {
 #[test]
 fn a_plan_chooses_and_adds_columns() {
     let text = b"a,b,c\n1,2,3\n4,\"5\"x,6\n7,8,9\n";
-    let outcome =
-        read_as(text, &ReadOptions::default(), sizes(9, 9, 99), super::LEVELS[0], |plan| {
-            let mut missing = plan.columns[1].clone();
-            missing.source = "d".into();
-            missing.name = "d".into();
-            let mut filled = missing.clone();
-            filled.name = "e".into();
-            filled.clean.default = Some("none".into());
-            plan.columns.remove(1);
-            plan.columns.swap(0, 1);
-            plan.columns.extend([missing, filled]);
-        })
-        .unwrap();
+    let outcome = read_as(text, &ReadOptions::default(), sizes(9, 9, 99), Level::Scalar, |plan| {
+        let mut missing = plan.columns[1].clone();
+        missing.source = "d".into();
+        missing.name = "d".into();
+        let mut filled = missing.clone();
+        filled.name = "e".into();
+        filled.clean.default = Some("none".into());
+        plan.columns.remove(1);
+        plan.columns.swap(0, 1);
+        plan.columns.extend([missing, filled]);
+    })
+    .unwrap();
     assert_eq!(outcome.names, ["c", "a", "d", "e"]);
     let row = |c, a| [Some(c), Some(a), None, Some("none")];
     assert_eq!(outcome.values(), [row("3", "1"), row("9", "7")]);

@@ -16,8 +16,6 @@ use gristmill_core::{Findings, ReadPlan, RejectLine, Result};
 use gristmill_format::csv::{Level, ReadOptions, Reader};
 use gristmill_format::{Reader as _, Sizes};
 
-pub(super) const LEVELS: [Level; 2] = [Level::Scalar, Level::Avx2];
-
 /// A record that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {

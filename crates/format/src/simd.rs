@@ -1,39 +1,71 @@
 //! Masks over blocks of 64 bytes: one bit a byte, the lowest bit for the first byte.
 //!
-//! The only module of the codec with unsafe code. A [`Simd`] value is a proof that the processor
-//! has the instructions it stands for, so its methods are safe; [`Level::run`] is the one place
-//! that makes such values. Blocks are whole 64-byte arrays: callers pad their buffers ([`PAD`]), so
-//! that no load reaches beyond one.
-#![expect(unsafe_code, reason = "vector instructions; each use says why it is sound")]
+//! A [`Simd`] value is a proof that the processor has the instructions it stands for, so its
+//! methods are safe; [`Level::run`] is the one place that makes such values. Blocks are whole
+//! 64-byte arrays: callers pad their buffers ([`PAD`]), so that no load reaches beyond one.
+//! Unsafe code is here and in the modules of the processors, and each has [`Words`] as its twin.
+
+#[cfg(target_arch = "aarch64")]
+mod arm;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::sync::OnceLock;
 
 /// Bytes in a block.
-pub(super) const BLOCK: usize = 64;
+pub(crate) const BLOCK: usize = 64;
 
 /// Readable bytes that a buffer must have behind its text.
-pub(super) const PAD: usize = BLOCK;
+pub(crate) const PAD: usize = BLOCK;
 
-/// The instructions that the codec uses. All of them give the same result.
+/// The instructions that the codecs use. All of them give the same result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Level {
     /// 64-bit words, on any processor.
     Scalar,
+    /// NEON and polynomial multiplication, on 64-bit ARM.
+    Neon,
     /// AVX2 and carry-less multiplication.
     Avx2,
+    /// AVX-512 with BW and VBMI2: Intel since Ice Lake, AMD since Zen 4.
+    Avx512,
 }
 
 impl Level {
-    /// The best level of this processor, or a lower one that the environment variable
-    /// `GRISTMILL_SIMD` (`scalar`, `avx2`) asks for.
+    /// All of them, the best last.
+    pub const ALL: [Level; 4] = [Level::Scalar, Level::Neon, Level::Avx2, Level::Avx512];
+
+    /// The best level of this processor, or the one that the environment variable
+    /// `GRISTMILL_SIMD` asks for by its name, where the processor can do it.
     pub fn detect() -> Self {
         static LEVEL: OnceLock<Level> = OnceLock::new();
-        *LEVEL.get_or_init(|| match std::env::var("GRISTMILL_SIMD").as_deref() {
-            Ok("scalar") => Level::Scalar,
-            _ if Level::Avx2.is_supported() => Level::Avx2,
-            _ => Level::Scalar,
+        *LEVEL.get_or_init(|| {
+            let asked = std::env::var("GRISTMILL_SIMD").ok();
+            let mut best = Level::Scalar;
+            for level in Self::supported() {
+                if asked.as_deref() == Some(level.name()) {
+                    return level;
+                }
+                best = level;
+            }
+            best
         })
+    }
+
+    /// What this processor can do, the best last.
+    pub fn supported() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|level| level.is_supported())
+    }
+
+    /// Its name, as `GRISTMILL_SIMD` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Scalar => "scalar",
+            Level::Neon => "neon",
+            Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
+        }
     }
 
     /// Whether this processor can do it. A level that it cannot do is replaced by
@@ -41,26 +73,35 @@ impl Level {
     pub fn is_supported(self) -> bool {
         match self {
             Level::Scalar => true,
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => arm::has_neon(),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => {
-                is_x86_feature_detected!("avx2")
-                    && is_x86_feature_detected!("pclmulqdq")
-                    && is_x86_feature_detected!("bmi1")
-                    && is_x86_feature_detected!("bmi2")
-                    && is_x86_feature_detected!("lzcnt")
-                    && is_x86_feature_detected!("popcnt")
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            Level::Avx2 => false,
+            Level::Avx2 => x86::has_avx2(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => x86::has_avx512(),
+            _ => false,
         }
     }
 
     /// Runs a kernel with the instructions of this level.
-    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    #[cfg_attr(
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+        expect(
+            unsafe_code,
+            reason = "calls of functions with target features, once they are there"
+        )
+    )]
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: the processor has the features that `run_neon` is compiled for.
+            Level::Neon if arm::has_neon() => unsafe { arm::run_neon(kernel) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the processor has the features that `run_avx2` is compiled for.
-            Level::Avx2 if self.is_supported() => unsafe { x86::run_avx2(kernel) },
+            Level::Avx2 if x86::has_avx2() => unsafe { x86::run_avx2(kernel) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the processor has the features that `run_avx512` is compiled for.
+            Level::Avx512 if x86::has_avx512() => unsafe { x86::run_avx512(kernel) },
             _ => kernel.run(Words),
         }
     }
@@ -68,14 +109,14 @@ impl Level {
 
 /// Code that is compiled once for each level. Its `run` is `#[inline(always)]`, so that it becomes
 /// part of a function that is compiled with the level's instructions.
-pub(super) trait Kernel {
+pub(crate) trait Kernel {
     type Output;
 
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
 /// The operations of one level.
-pub(super) trait Simd: Copy {
+pub(crate) trait Simd: Copy {
     type Block: Copy;
 
     /// Loads a block.
@@ -90,13 +131,13 @@ pub(super) trait Simd: Copy {
 
 /// The block of a padded text that starts at `at`.
 #[inline(always)]
-pub(super) fn block(text: &[u8], at: usize) -> &[u8; BLOCK] {
+pub(crate) fn block(text: &[u8], at: usize) -> &[u8; BLOCK] {
     text[at..].first_chunk().expect("texts are padded by a block")
 }
 
 /// Ones for the bytes of the block at `at` that are before `end`, which is behind `at`.
 #[inline(always)]
-pub(super) fn before(end: usize, at: usize) -> u64 {
+pub(crate) fn before(end: usize, at: usize) -> u64 {
     if end - at >= BLOCK { u64::MAX } else { (1 << (end - at)) - 1 }
 }
 
@@ -139,56 +180,6 @@ impl Simd for Words {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::{
-        __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8,
-        _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8,
-    };
-
-    use super::{BLOCK, Kernel, Simd};
-
-    /// A proof that the processor has the features of [`run_avx2`]. Only made there.
-    #[derive(Clone, Copy)]
-    pub(super) struct Avx2(());
-
-    #[target_feature(enable = "avx2,pclmulqdq,bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
-        kernel.run(Avx2(()))
-    }
-
-    impl Simd for Avx2 {
-        type Block = [__m256i; 2];
-
-        #[inline(always)]
-        fn load(self, bytes: &[u8; BLOCK]) -> [__m256i; 2] {
-            let pointer = bytes.as_ptr().cast::<__m256i>();
-            // SAFETY: `self` proves AVX2; both unaligned loads are within the 64 bytes.
-            unsafe { [_mm256_loadu_si256(pointer), _mm256_loadu_si256(pointer.add(1))] }
-        }
-
-        #[inline(always)]
-        fn equal(self, block: [__m256i; 2], byte: u8) -> u64 {
-            // SAFETY: `self` proves AVX2.
-            let [low, high] = unsafe {
-                let pattern = _mm256_set1_epi8(byte.cast_signed());
-                block.map(|half| _mm256_movemask_epi8(_mm256_cmpeq_epi8(half, pattern)))
-            };
-            u64::from(low.cast_unsigned()) | u64::from(high.cast_unsigned()) << 32
-        }
-
-        #[inline(always)]
-        fn prefix_xor(self, mask: u64) -> u64 {
-            // SAFETY: `self` proves PCLMULQDQ.
-            let product = unsafe {
-                let mask = _mm_set_epi64x(0, mask.cast_signed());
-                _mm_cvtsi128_si64(_mm_clmulepi64_si128(mask, _mm_set1_epi8(-1), 0))
-            };
-            product.cast_unsigned()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -221,7 +212,7 @@ mod tests {
                 expected.0 |= u64::from(*b == byte) << i;
                 expected.1 |= parity << i;
             }
-            for level in [Level::Scalar, Level::Avx2] {
+            for level in Level::ALL {
                 prop_assert_eq!(level.run(Masks(block, byte)), expected, "{:?}", level);
             }
         }
