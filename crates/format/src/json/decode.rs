@@ -12,16 +12,24 @@ use gristmill_core::{
 use memchr::memchr;
 
 use super::cut::{Cut, Records};
-use super::nested::{FieldPath, Flaws, Keys, Node};
-use super::token::{self, Fault, Token, is_blank};
+use super::fault::{Checked, Fault};
+use super::keys::Keys;
+use super::nested::{FieldPath, Flaws, Node, Record};
+use super::token::{self, Inner, Token, is_blank};
 use crate::Sizes;
+
+/// Keys that are not planned and are remembered nevertheless.
+const STRANGERS: usize = 1_000;
 
 /// What workers share: what to read, and from where.
 pub(super) struct Decoder {
     source: Arc<str>,
     schema: SchemaRef,
     columns: Vec<ColumnPlan>,
+    /// The planned keys come first; others are only there to be guessed and skipped.
     keys: Keys,
+    /// How many keys are planned.
+    width: usize,
     /// The key that each column is read from.
     key_of: Vec<usize>,
     sizes: Sizes,
@@ -30,12 +38,13 @@ pub(super) struct Decoder {
 impl Decoder {
     pub(super) fn new(source: Arc<str>, plan: &ReadPlan, sizes: Sizes) -> Self {
         let fields: Vec<_> = plan.columns.iter().map(ColumnPlan::field).collect();
-        let mut keys = Keys::default();
-        let key_of = plan.columns.iter().map(|column| keys.add(&column.source)).collect();
+        let mut keys = Keys::new(STRANGERS);
+        let key_of = plan.columns.iter().map(|column| keys.add(column.source.as_bytes())).collect();
         Self {
             source,
             schema: Arc::new(Schema::new(fields)),
             columns: plan.columns.clone(),
+            width: keys.len(),
             keys,
             key_of,
             sizes,
@@ -143,45 +152,60 @@ fn lines(text: &Bytes, start: usize, size: usize) -> (usize, Vec<Span>) {
     (at, spans)
 }
 
-/// The record at `span`, once what can be said before it is tokenized is checked.
-pub(super) fn check_text(
-    text: &[u8],
+/// The record at `span`, once what can be said before it is tokenized is checked. `whole` is the
+/// text where all of it is UTF-8.
+fn check_text<'a>(
+    text: &'a [u8],
     span: Span,
-    valid_utf8: bool,
+    whole: Option<&'a str>,
     max_record: usize,
-) -> Result<&[u8], Reason> {
+) -> Result<&'a str, Reason> {
     let (start, len) = (span.start as usize, span.len as usize);
     if len > max_record {
         let limit = ByteSize(max_record as u64);
         return Err(Reason::record("record_size", format!("the record is longer than {limit}")));
     }
-    let record = &text[start..start + len];
-    if valid_utf8 {
+    if let Some(record) = whole.and_then(|whole| whole.get(start..start + len)) {
         return Ok(record);
     }
-    match str::from_utf8(record) {
-        Ok(_) => Ok(record),
-        Err(error) => {
-            let at = error.valid_up_to();
-            let message = format!("the byte 0x{:02X} is not UTF-8", record[at]);
-            Err(Fault::new("encoding", at, message).reason(record))
-        }
-    }
+    let record = &text[start..start + len];
+    str::from_utf8(record).map_err(|error| {
+        let at = error.valid_up_to();
+        let message = format!("the byte 0x{:02X} is not UTF-8", record[at]);
+        Fault::new("encoding", at, message).reason(record)
+    })
 }
 
 /// Builds the rows of batches.
+///
+/// Records are tokenized a block at a time; then the block's values go into one column after the
+/// other, while the records are in the nearest cache.
 struct RowBuilder {
     decoder: Arc<Decoder>,
+    keys: Keys,
     columns: Vec<Node>,
-    slots: Vec<Option<Token>>,
+    block: Block,
     flaws: Flaws,
 }
+
+/// The values of some records, the planned keys of one record after those of the other.
+#[derive(Default)]
+struct Block {
+    slots: Vec<Option<Token>>,
+    inner: Inner,
+}
+
+/// How many values a block has, if a record does not have more.
+const BLOCK: usize = 4096;
+
+/// How many records a block has at most.
+const BLOCK_RECORDS: usize = 256;
 
 impl RowBuilder {
     fn new(decoder: Arc<Decoder>) -> Result<Self> {
         let columns = decoder.columns.iter().map(Node::of_plan).collect::<Result<_>>()?;
-        let slots = vec![None; decoder.keys.len()];
-        Ok(Self { decoder, columns, slots, flaws: Flaws::default() })
+        let (keys, block, flaws) = (decoder.keys.clone(), Block::default(), Flaws::default());
+        Ok(Self { decoder, keys, columns, block, flaws })
     }
 
     fn batch(
@@ -191,29 +215,39 @@ impl RowBuilder {
         spans: Vec<Span>,
         findings: &mut Findings,
     ) -> Result<Batch> {
-        let valid_utf8 = str::from_utf8(&text).is_ok();
+        let whole = str::from_utf8(&text).ok();
         let max_record = self.decoder.sizes.max_record;
-        let mut ordinals = Vec::with_capacity(spans.len());
+        let block_records = (BLOCK / self.decoder.width.max(1)).clamp(1, BLOCK_RECORDS);
+        let mut ordinals = Vec::new();
         let mut rejected = Vec::new();
+        let mut rows = 0;
+        let mut records = Vec::with_capacity(block_records);
         for (ordinal, span) in spans.iter().enumerate() {
-            let judged = check_text(&text, *span, valid_utf8, max_record).and_then(|record| {
-                self.tokenize(record).map_err(|fault| fault.reason(record))?;
+            let judged = check_text(&text, *span, whole, max_record).and_then(|record| {
+                self.tokenize(record, records.len())
+                    .map_err(|fault| fault.reason(record.as_bytes()))?;
                 Ok(record)
             });
             match judged {
                 Ok(record) => {
-                    self.flaws.row = ordinals.len() as u32;
-                    ordinals.push(ordinal as u32);
-                    self.push_row(record);
+                    if !rejected.is_empty() {
+                        ordinals.push(ordinal as u32);
+                    }
+                    records.push(record);
+                    if records.len() == block_records {
+                        self.push(&mut records, &mut rows);
+                    }
                 }
-                Err(reason) => rejected.push((ordinal as u32, reason)),
+                Err(reason) => {
+                    if rejected.is_empty() {
+                        ordinals.extend(0..ordinal as u32);
+                    }
+                    rejected.push((ordinal as u32, reason));
+                }
             }
         }
-        let rows = if rejected.is_empty() {
-            Rows::All(ordinals.len() as u32)
-        } else {
-            Rows::Some(ordinals.into())
-        };
+        self.push(&mut records, &mut rows);
+        let rows = if rejected.is_empty() { Rows::All(rows) } else { Rows::Some(ordinals.into()) };
         let source = Arc::clone(&self.decoder.source);
         let origin = Arc::new(Origin::text(source, text, offset, spans, b'\n'));
         for (ordinal, reason) in rejected {
@@ -233,34 +267,34 @@ impl RowBuilder {
         Ok(batch)
     }
 
-    /// Finds the values of the planned columns in a record.
-    fn tokenize(&mut self, record: &[u8]) -> token::Checked<()> {
-        self.slots.fill(None);
-        let (keys, slots) = (&self.decoder.keys, &mut self.slots);
-        let mut guess = 0;
-        token::record(record, |key, value| {
-            let name = key.string(record);
-            let Some(position) = keys.find(&name, guess) else {
-                return Ok(());
-            };
-            guess = position + 1;
-            match slots[position].replace(value) {
-                None => Ok(()),
-                Some(_) => {
-                    let message = format!("the key `{}` again", String::from_utf8_lossy(&name));
-                    Err(Fault::new("duplicate_key", key.start(), message))
-                }
-            }
+    /// Finds the values of the planned columns in a record, which is one of its block.
+    fn tokenize(&mut self, record: &str, number: usize) -> Checked<()> {
+        let width = self.decoder.width;
+        let Block { slots, inner } = &mut self.block;
+        slots.truncate(number * width); // what a bad record left
+        slots.resize((number + 1) * width, None);
+        let slots = &mut slots[number * width..];
+        token::record(record.as_bytes(), &mut self.keys, inner, |position, value| {
+            slots.get_mut(position).is_none_or(|slot| slot.replace(value).is_none())
         })
     }
 
-    fn push_row(&mut self, record: &[u8]) {
-        let decoder = &self.decoder;
-        for ((column, &key), plan) in
-            self.columns.iter_mut().zip(&decoder.key_of).zip(&decoder.columns)
+    /// Makes rows of the records of a block.
+    fn push(&mut self, records: &mut Vec<&str>, rows: &mut u32) {
+        let Self { decoder, columns, block, flaws, .. } = self;
+        let Block { slots, inner } = block;
+        for ((column, &key), plan) in columns.iter_mut().zip(&decoder.key_of).zip(&decoder.columns)
         {
             let path = FieldPath::Column(&plan.name);
-            column.push(record, self.slots[key], &path, &mut self.flaws);
+            for (i, text) in records.iter().enumerate() {
+                flaws.row = *rows + i as u32;
+                let record = Record { text, inner };
+                column.push(record, slots[i * decoder.width + key], &path, flaws);
+            }
         }
+        *rows += records.len() as u32;
+        records.clear();
+        slots.clear();
+        inner.clear();
     }
 }

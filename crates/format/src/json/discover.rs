@@ -1,6 +1,5 @@
 //! Columns and their types, found by reading a whole input.
 
-use std::collections::HashSet;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -10,8 +9,9 @@ use gristmill_core::{Error, ErrorKind, FieldType, ReadPlan, Result};
 use indexmap::IndexMap;
 
 use super::cut::{Cut, Cutter};
-use super::decode::{check_text, next_records};
-use super::token::{self, Kind, Token};
+use super::decode::next_records;
+use super::keys::Keys;
+use super::token::{self, Inner, Kind, Token};
 use super::{Layout, Nested, ReadOptions};
 use crate::Sizes;
 
@@ -125,23 +125,95 @@ impl Piece {
     /// # Errors
     /// When its records have more than 10,000 different keys.
     pub fn columns(&self) -> Result<Columns> {
-        let mut columns = Columns { nested: self.nested, ..Columns::default() };
         let cut = &self.cut;
-        let valid_utf8 = str::from_utf8(&cut.bytes).is_ok();
-        let mut members = Vec::new();
+        let mut finder = Finder::new(self.nested);
         let (mut at, mut next_span) = (0, 0);
         while at < cut.bytes.len() {
             let (end, spans) = next_records(cut, at, &mut next_span, self.sizes.batch);
             at = end;
             for span in spans {
-                let record = check_text(&cut.bytes, span, valid_utf8, self.sizes.max_record);
-                if let Ok(record) = record {
-                    columns.observe(record, &mut members);
+                let (start, len) = (span.start as usize, span.len as usize);
+                if len <= self.sizes.max_record {
+                    finder.observe(&cut.bytes[start..start + len]);
                 }
             }
-            columns.check_number()?;
+            finder.columns.check_number()?;
         }
-        Ok(columns)
+        Ok(finder.columns)
+    }
+}
+
+/// Finds the columns of a piece. What a record does not add to what is known is passed over.
+struct Finder {
+    columns: Columns,
+    keys: Keys,
+    known: Vec<Known>,
+    members: Vec<(usize, Token)>,
+    inner: Inner,
+    /// Records that were looked into.
+    records: u64,
+}
+
+/// What is known of a key.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// Its column, if it has one.
+    column: Option<usize>,
+    /// The kinds of scalars that the column has seen.
+    scalars: u8,
+    /// The last record that was looked into and has it.
+    record: u64,
+}
+
+impl Finder {
+    fn new(nested: Nested) -> Self {
+        Self {
+            columns: Columns { nested, ..Columns::default() },
+            keys: Keys::new(usize::MAX),
+            known: Vec::new(),
+            members: Vec::new(),
+            inner: Inner::default(),
+            records: 0,
+        }
+    }
+
+    fn observe(&mut self, record: &[u8]) {
+        let Self { columns, keys, known, members, inner, records } = self;
+        members.clear();
+        inner.clear();
+        let mut news = false;
+        let checked = token::record(record, keys, inner, |position, value| {
+            members.push((position, value));
+            news |= match known.get(position) {
+                Some(known) => known.column.is_none() || kind(record, value) & !known.scalars != 0,
+                None => true,
+            };
+            true
+        });
+        if !news || checked.is_err() {
+            return;
+        }
+        let Ok(record) = str::from_utf8(record) else {
+            return;
+        };
+        known.resize(keys.len(), Known::default());
+        *records += 1;
+        for (position, _) in members.iter() {
+            if std::mem::replace(&mut known[*position].record, *records) == *records {
+                return; // a key twice
+            }
+        }
+        for (position, value) in members {
+            let Known { column, scalars, .. } = &mut known[*position];
+            let column = *column.get_or_insert_with(|| {
+                let name = str::from_utf8(keys.key(*position)).unwrap_or_default(); // it is UTF-8
+                columns.fields.entry(name.into()).or_default();
+                columns.fields.len() - 1
+            });
+            let shape = &mut columns.fields[column];
+            shape.observe(record, inner, *value);
+            *scalars = shape.scalars;
+        }
     }
 }
 
@@ -180,34 +252,6 @@ impl Columns {
         Err(Error::new(ErrorKind::Schema, message)
             .hint("columns must have names; put keys that are data into a nested object"))
     }
-
-    fn observe(&mut self, record: &[u8], members: &mut Vec<(Token, Token)>) {
-        members.clear();
-        let checked = token::record(record, |key, value| {
-            members.push((key, value));
-            Ok(())
-        });
-        if checked.is_err() || self.has_key_twice(record, members) {
-            return;
-        }
-        for (i, (key, value)) in members.iter().enumerate() {
-            shape_of(&mut self.fields, &key.string(record), i).observe(record, *value);
-        }
-    }
-
-    fn has_key_twice(&self, record: &[u8], members: &[(Token, Token)]) -> bool {
-        // Mostly the keys come in the order of the fields: then all of them differ.
-        let mut fields = self.fields.keys();
-        let ascend = members.iter().all(|(key, _)| {
-            let key = key.string(record);
-            fields.any(|name| *name.as_bytes() == *key)
-        });
-        if ascend {
-            return false;
-        }
-        let mut keys = HashSet::with_capacity(members.len());
-        !members.iter().all(|(key, _)| keys.insert(key.string(record)))
-    }
 }
 
 /// The kinds of values seen under a key.
@@ -228,17 +272,15 @@ const LONG_INT: u8 = 4;
 const INTS: u8 = INT | LONG_INT;
 const DOUBLE: u8 = 8;
 const STRING: u8 = 16;
+/// No scalar: never among those that were seen, so that each array and object is looked into.
+const NESTED: u8 = 32;
 
 impl Shape {
-    fn observe(&mut self, record: &[u8], value: Token) {
+    fn observe(&mut self, record: &str, inner: &Inner, value: Token) {
         match value.kind {
-            Kind::Null => {}
-            Kind::Bool => self.scalars |= BOOL,
-            Kind::Number => self.scalars |= number(value.text(record)),
-            Kind::Plain | Kind::Escaped => self.scalars |= STRING,
             Kind::Array => {
                 let elements = self.elements.get_or_insert_default();
-                value.elements(record, |element| elements.observe(record, element));
+                value.elements(record, inner, |element| elements.observe(record, inner, element));
             }
             Kind::Object => {
                 let members = self.members.get_or_insert_default();
@@ -246,12 +288,13 @@ impl Shape {
                     return;
                 }
                 let mut i = 0;
-                value.members(record, |key, member| {
-                    shape_of(members, &key, i).observe(record, member);
+                value.named_members(record, inner, |key, member| {
+                    shape_of(members, &key, i).observe(record, inner, member);
                     i += 1;
                 });
                 self.forget_map();
             }
+            _ => self.scalars |= kind(record.as_bytes(), value),
         }
     }
 
@@ -328,13 +371,26 @@ fn merge_fields(fields: &mut IndexMap<Box<str>, Shape>, next: IndexMap<Box<str>,
     }
 }
 
-fn number(text: &[u8]) -> u8 {
-    if memchr::memchr3(b'.', b'e', b'E', text).is_some() {
-        return DOUBLE;
+/// What a value is for a shape. A double makes a column `double` whatever numbers there are besides.
+#[inline(always)]
+fn kind(record: &[u8], value: Token) -> u8 {
+    match value.kind {
+        Kind::Null => 0,
+        Kind::Bool => BOOL,
+        Kind::Int if value.len() <= 18 => INT,
+        Kind::Int => long_int(record, value),
+        Kind::Number => INTS | DOUBLE,
+        Kind::Plain | Kind::Escaped => STRING,
+        Kind::Array | Kind::Object => NESTED,
     }
+}
+
+fn long_int(record: &[u8], value: Token) -> u8 {
+    let (start, end) = value.range();
+    let text = &record[start..end];
     if gristmill_core::text::parse::int(text).is_some() {
         return INT;
     }
     let digits = text.strip_prefix(b"-").unwrap_or(text).len();
-    if digits <= 38 { LONG_INT } else { DOUBLE }
+    if digits <= 38 { LONG_INT } else { INTS | DOUBLE }
 }

@@ -42,10 +42,14 @@ mod cut;
 mod decode;
 mod discover;
 mod document;
+mod fault;
+mod keys;
+mod lanes;
 mod lines;
 mod nested;
 mod read;
 mod token;
+mod walk;
 mod write;
 
 use gristmill_core::{Mistake, Pointer};

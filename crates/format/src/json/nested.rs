@@ -1,7 +1,6 @@
 //! Column builders that take checked JSON values: scalars by their text, lists and structs by
 //! their parts.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,39 +11,18 @@ use gristmill_core::batch::Flaw;
 use gristmill_core::text::{ColumnBuilder, ColumnPlan, ValueError};
 use gristmill_core::{Error, FieldType, Reason, Result, Stage};
 
-use super::token::{Kind, Token};
+use super::keys::Keys;
+use super::token::{Inner, Kind, Token};
 
-/// Keys of an object and their positions. Objects of one input mostly have them in the same order:
-/// the one after the last is tried first.
-#[derive(Debug, Default)]
-pub(super) struct Keys {
-    names: Vec<Box<[u8]>>,
-    positions: HashMap<Box<[u8]>, usize>,
+/// A record whose values were tokenized.
+#[derive(Clone, Copy)]
+pub(super) struct Record<'a> {
+    pub(super) text: &'a str,
+    pub(super) inner: &'a Inner,
 }
 
-impl Keys {
-    /// The position of a key, which is added if it is new.
-    pub(super) fn add(&mut self, key: &str) -> usize {
-        let key = Box::<[u8]>::from(key.as_bytes());
-        let next = self.names.len();
-        let position = *self.positions.entry(key.clone()).or_insert(next);
-        if position == next {
-            self.names.push(key);
-        }
-        position
-    }
-
-    pub(super) fn find(&self, key: &[u8], guess: usize) -> Option<usize> {
-        if self.names.get(guess).is_some_and(|name| **name == *key) {
-            return Some(guess);
-        }
-        self.positions.get(key).copied()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.names.len()
-    }
-}
+/// Keys of nested objects that are not among their fields and are remembered nevertheless.
+const STRANGERS: usize = 100;
 
 /// Flaws found in the values of a row.
 #[derive(Default)]
@@ -125,13 +103,13 @@ impl Node {
                 validity: NullBufferBuilder::new(0),
             })),
             DataType::Struct(fields) => {
-                let mut keys = Keys::default();
+                let mut keys = Keys::new(STRANGERS);
                 for field in fields {
-                    keys.add(field.name());
+                    keys.add(field.name().as_bytes());
                 }
                 Node::Struct(Box::new(Struct {
                     fields: fields.clone(),
-                    slots: vec![None; keys.len()],
+                    slots: vec![None; fields.len()],
                     keys,
                     members: fields
                         .iter()
@@ -164,7 +142,7 @@ impl Node {
     /// a flaw.
     pub(super) fn push(
         &mut self,
-        record: &[u8],
+        record: Record<'_>,
         token: Option<Token>,
         path: &FieldPath<'_>,
         flaws: &mut Flaws,
@@ -200,14 +178,14 @@ impl Node {
 
     fn push_other_kind(
         &mut self,
-        record: &[u8],
+        record: Record<'_>,
         token: Token,
         kind: &str,
         path: &FieldPath<'_>,
         flaws: &mut Flaws,
     ) {
         let mut text = Vec::new();
-        token.compact_into(record, &mut text);
+        token.compact_into(record.text, &mut text);
         let text = String::from_utf8_lossy(&text).into_owned();
         let shown: String = text.chars().take(100).collect();
         let more = if shown.len() < text.len() { "…" } else { "" };
@@ -253,41 +231,42 @@ impl Node {
 }
 
 impl Leaf {
-    fn push(&mut self, record: &[u8], token: Token) -> Result<(), ValueError> {
+    /// Appends a value that is not null.
+    fn push(&mut self, record: Record<'_>, token: Token) -> Result<(), ValueError> {
         let as_text = matches!(self.field_type, FieldType::String | FieldType::Json);
         match token.kind {
             Kind::Array | Kind::Object if as_text => {
                 self.scratch.clear();
-                token.compact_into(record, &mut self.scratch);
+                token.compact_into(record.text, &mut self.scratch);
                 self.builder.push(&self.scratch)
             }
             Kind::Array | Kind::Object => {
                 self.builder.append_null();
                 self.scratch.clear();
-                token.compact_into(record, &mut self.scratch);
+                token.compact_into(record.text, &mut self.scratch);
                 Err(ValueError {
                     value: String::from_utf8_lossy(&self.scratch).into_owned(),
                     field_type: self.field_type,
                     formats: self.formats.clone(),
                 })
             }
-            Kind::Plain | Kind::Escaped if self.field_type != FieldType::Json => {
-                if token.kind == Kind::Plain {
-                    return self.builder.push(&token.string(record));
-                }
+            Kind::Plain if self.field_type != FieldType::Json => {
+                self.builder.push_str(token.content(record.text))
+            }
+            Kind::Escaped if self.field_type != FieldType::Json => {
                 self.scratch.clear();
-                token.string_into(record, &mut self.scratch);
+                token.string_into(record.text, &mut self.scratch);
                 self.builder.push(&self.scratch)
             }
-            _ => self.builder.push(token.text(record)),
+            _ => self.builder.push_str(token.text(record.text)),
         }
     }
 }
 
 impl List {
-    fn push(&mut self, record: &[u8], token: Token, path: &FieldPath<'_>, flaws: &mut Flaws) {
+    fn push(&mut self, record: Record<'_>, token: Token, path: &FieldPath<'_>, flaws: &mut Flaws) {
         let mut index = 0;
-        token.elements(record, |element| {
+        token.elements(record.text, record.inner, |element| {
             self.item.push(record, Some(element), &FieldPath::Element(path, index), flaws);
             index += 1;
         });
@@ -298,18 +277,15 @@ impl List {
 }
 
 impl Struct {
-    fn push(&mut self, record: &[u8], token: Token, path: &FieldPath<'_>, flaws: &mut Flaws) {
+    fn push(&mut self, record: Record<'_>, token: Token, path: &FieldPath<'_>, flaws: &mut Flaws) {
         self.slots.fill(None);
-        let mut guess = 0;
-        let (keys, slots) = (&self.keys, &mut self.slots);
-        token.members(record, |key, value| {
-            let Some(position) = keys.find(&key, guess) else {
+        let (slots, fields) = (&mut self.slots, &self.fields);
+        token.members(record.text, record.inner, &mut self.keys, |position, value| {
+            let Some(slot) = slots.get_mut(position) else {
                 return;
             };
-            guess = position + 1;
-            if slots[position].replace(value).is_some() {
-                let key = String::from_utf8_lossy(&key);
-                let message = format!("`{path}` has the key `{key}` twice");
+            if slot.replace(value).is_some() {
+                let message = format!("`{path}` has the key `{}` twice", fields[position].name());
                 flaws.add(
                     Stage::Parse,
                     Reason::field(path.to_string(), "duplicate_key", message, None),

@@ -1,12 +1,14 @@
 //! The tokenizer: RFC 8259 exactly, over one record's bytes, which are UTF-8.
 //!
-//! A value is checked in full before anything is made of it; what is made of it then works on its
-//! [`Token`] and cannot fail.
+//! A record is checked in full before anything is made of it; what is made of it then works on
+//! [`Token`]s and cannot fail.
 
 use std::borrow::Cow;
 
-use gristmill_core::Reason;
-use gristmill_core::json::ordinary;
+use super::fault::{Checked, Fault, WHOLE};
+use super::keys::{Keys, UNKNOWN};
+use super::lanes;
+use super::walk::skip_string;
 
 /// Levels that objects and arrays may be nested in one another.
 pub(super) const MAX_DEPTH: u32 = 128;
@@ -16,6 +18,9 @@ pub(super) const MAX_DEPTH: u32 = 128;
 pub(super) enum Kind {
     Null,
     Bool,
+    /// A number without fraction and exponent.
+    Int,
+    /// Any other number.
     Number,
     /// A string without escapes.
     Plain,
@@ -30,7 +35,7 @@ impl Kind {
         match self {
             Kind::Null => "null",
             Kind::Bool => "a truth value",
-            Kind::Number => "a number",
+            Kind::Int | Kind::Number => "a number",
             Kind::Plain | Kind::Escaped => "a string",
             Kind::Array => "an array",
             Kind::Object => "an object",
@@ -42,120 +47,110 @@ impl Kind {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Token {
     pub(super) kind: Kind,
-    start: u32,
-    end: u32,
+    pub(super) start: u32,
+    pub(super) end: u32,
+    /// Of an array or object, its position in [`Inner`].
+    pub(super) inner: u32,
+}
+
+/// Where the arrays and objects of records end that are inside of others or of fields, in the
+/// order in which they start: so none is read again to find its end.
+#[derive(Debug, Default)]
+pub(super) struct Inner(pub(super) Vec<Span>);
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    /// Behind its bracket.
+    pub(super) end: u32,
+    /// The position in [`Inner`] of the first that starts after it.
+    pub(super) after: u32,
+}
+
+impl Inner {
+    /// Forgets all. The tokens that were made so far must not be looked into any more.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
 }
 
 impl Token {
-    /// Its first byte in the record.
-    pub(super) fn start(self) -> usize {
-        self.start as usize
+    /// Its first byte in the record, and the one behind its last.
+    pub(super) fn range(self) -> (usize, usize) {
+        (self.start as usize, self.end as usize)
+    }
+
+    /// How many bytes it has.
+    pub(super) fn len(self) -> usize {
+        (self.end - self.start) as usize
     }
 
     /// The value as it stands, quotes included.
-    pub(super) fn text(self, record: &[u8]) -> &[u8] {
+    pub(super) fn text(self, record: &str) -> &str {
         &record[self.start as usize..self.end as usize]
     }
 
     /// A string's text between its quotes, escapes as they stand.
-    fn inner(self, record: &[u8]) -> &[u8] {
+    pub(super) fn content(self, record: &str) -> &str {
         &record[self.start as usize + 1..self.end as usize - 1]
     }
 
     /// A string's value.
     pub(super) fn string(self, record: &[u8]) -> Cow<'_, [u8]> {
+        let content = &record[self.start as usize + 1..self.end as usize - 1];
         if self.kind == Kind::Escaped {
             let mut value = Vec::new();
-            unescape(self.inner(record), &mut value);
+            unescape(content, &mut value);
             return Cow::Owned(value);
         }
-        Cow::Borrowed(self.inner(record))
+        Cow::Borrowed(content)
     }
 
     /// Appends a string's value.
-    pub(super) fn string_into(self, record: &[u8], out: &mut Vec<u8>) {
-        unescape(self.inner(record), out);
+    pub(super) fn string_into(self, record: &str, out: &mut Vec<u8>) {
+        unescape(self.content(record).as_bytes(), out);
     }
 
     /// Appends the value without the white space between its tokens.
-    pub(super) fn compact_into(self, record: &[u8], out: &mut Vec<u8>) {
-        let mut in_string = false;
-        let mut escaped = false;
-        for &byte in self.text(record) {
-            if in_string {
-                out.push(byte);
-                in_string = escaped || byte != b'"';
-                escaped = !escaped && byte == b'\\';
-            } else if !is_blank(byte) {
-                out.push(byte);
-                in_string = byte == b'"';
+    pub(super) fn compact_into(self, record: &str, out: &mut Vec<u8>) {
+        let mut rest = self.text(record).as_bytes();
+        while let Some((&byte, behind)) = rest.split_first() {
+            if byte == b'"' {
+                let (_, len) = skip_string(rest);
+                out.extend_from_slice(&rest[..len]);
+                rest = &rest[len..];
+                continue;
             }
+            if !is_blank(byte) {
+                out.push(byte);
+            }
+            rest = behind;
         }
     }
-
-    /// The members of an object.
-    pub(super) fn members(self, record: &[u8], mut each: impl FnMut(Cow<'_, [u8]>, Token)) {
-        let mut cursor = Cursor { text: record, at: self.start as usize, depth: 0 };
-        // The value was checked: the walk cannot find a fault.
-        let _ = cursor.object(|key, token| {
-            each(key.string(record), token);
-            Ok(())
-        });
-    }
-
-    /// The elements of an array.
-    pub(super) fn elements(self, record: &[u8], each: impl FnMut(Token)) {
-        let mut cursor = Cursor { text: record, at: self.start as usize, depth: 0 };
-        let _ = cursor.array(each);
-    }
 }
 
-/// Why a record is not a JSON object.
-#[derive(Debug)]
-pub(super) struct Fault {
-    rule: &'static str,
-    at: usize,
-    message: String,
-}
-
-pub(super) type Checked<T> = Result<T, Box<Fault>>;
-
-/// The rule that a record is an object.
-const WHOLE: &str = "object";
-
-impl Fault {
-    pub(super) fn new(rule: &'static str, at: usize, message: impl Into<String>) -> Box<Self> {
-        Box::new(Self { rule, at, message: message.into() })
-    }
-
-    /// The reason for the reject, which says where in the record the fault is, unless it is about
-    /// the record as a whole.
-    pub(super) fn reason(&self, record: &[u8]) -> Reason {
-        if self.rule == WHOLE {
-            return Reason::record(self.rule, self.message.clone());
-        }
-        let before = &record[..self.at.min(record.len())];
-        let lines = memchr::memchr_iter(b'\n', before).count();
-        let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
-        let column = String::from_utf8_lossy(&before[line_start..]).chars().count() + 1;
-        let place = match lines {
-            0 => format!("column {column} of the record"),
-            _ => format!("line {}, column {column} of the record", lines + 1),
-        };
-        Reason::record(self.rule, format!("{} at {place}", self.message))
-    }
-}
-
-/// Checks a record and hands out its members.
+/// Checks a record and hands out its members: the positions of their keys, which are [`UNKNOWN`]
+/// where `keys` does not know them, and their values. `each` answers whether a key may come.
 ///
 /// # Errors
 /// The first fault. Members before it were handed out.
-pub(super) fn record(text: &[u8], each: impl FnMut(Token, Token) -> Checked<()>) -> Checked<()> {
-    let mut cursor = Cursor { text, at: 0, depth: 0 };
+#[inline(always)]
+pub(super) fn record(
+    text: &[u8],
+    keys: &mut Keys,
+    inner: &mut Inner,
+    mut each: impl FnMut(usize, Token) -> bool,
+) -> Checked<()> {
+    let mut cursor = Cursor { text, at: 0, depth: 0, inner };
     cursor.skip_blank();
     let start = cursor.at;
     let kind = if cursor.peek() == Some(b'{') {
-        cursor.object(each)?;
+        let mut last = UNKNOWN;
+        cursor.object(|cursor| {
+            let start = cursor.at;
+            last = cursor.known_key(keys, last)?;
+            let value = cursor.value()?;
+            if each(last, value) { Ok(()) } else { Err(again(text, start)) }
+        })?;
         Kind::Object
     } else {
         cursor.value()?.kind
@@ -171,6 +166,14 @@ pub(super) fn record(text: &[u8], each: impl FnMut(Token, Token) -> Checked<()>)
     Ok(())
 }
 
+#[cold]
+fn again(record: &[u8], key: usize) -> Box<Fault> {
+    let (kind, len) = skip_string(&record[key..]);
+    let token = Token { kind, start: key as u32, end: (key + len) as u32, inner: 0 };
+    let message = format!("the key `{}` again", String::from_utf8_lossy(&token.string(record)));
+    Fault::new("duplicate_key", key, message)
+}
+
 pub(super) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
@@ -184,19 +187,26 @@ struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
     depth: u32,
+    inner: &'a mut Inner,
 }
 
 impl Cursor<'_> {
+    #[inline(always)]
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
 
+    #[inline(always)]
     fn skip_blank(&mut self) {
-        while self.peek().is_some_and(is_blank) {
+        while let Some(byte) = self.peek()
+            && byte <= b' '
+            && is_blank(byte)
+        {
             self.at += 1;
         }
     }
 
+    #[cold]
     fn expected(&self, what: &str) -> Box<Fault> {
         let rest = &self.text[self.at.min(self.text.len())..];
         let head = String::from_utf8_lossy(&rest[..rest.len().min(4)]);
@@ -208,26 +218,18 @@ impl Cursor<'_> {
         Fault::new("json", self.at, format!("expected {what} but found {found}"))
     }
 
+    #[inline(always)]
     fn token(&self, kind: Kind, start: usize) -> Token {
-        Token { kind, start: start as u32, end: self.at as u32 }
+        Token { kind, start: start as u32, end: self.at as u32, inner: 0 }
     }
 
+    #[inline(always)]
     fn value(&mut self) -> Checked<Token> {
         let start = self.at;
         let kind = match self.peek() {
             Some(b'"') => self.string()?,
-            Some(b'-' | b'0'..=b'9') => {
-                self.number()?;
-                Kind::Number
-            }
-            Some(b'{') => {
-                self.object(|_, _| Ok(()))?;
-                Kind::Object
-            }
-            Some(b'[') => {
-                self.array(|_| ())?;
-                Kind::Array
-            }
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            Some(b'{' | b'[') => return self.container(),
             Some(b't') => self.word(b"true", Kind::Bool)?,
             Some(b'f') => self.word(b"false", Kind::Bool)?,
             Some(b'n') => self.word(b"null", Kind::Null)?,
@@ -236,6 +238,27 @@ impl Cursor<'_> {
         Ok(self.token(kind, start))
     }
 
+    /// An array or object and all that is in it.
+    fn container(&mut self) -> Checked<Token> {
+        let (start, position) = (self.at, self.inner.0.len());
+        self.inner.0.push(Span { end: 0, after: 0 });
+        let kind = if self.text[start] == b'{' {
+            self.object(|cursor| {
+                cursor.key()?;
+                cursor.value()?;
+                Ok(())
+            })?;
+            Kind::Object
+        } else {
+            self.array()?;
+            Kind::Array
+        };
+        let after = self.inner.0.len() as u32;
+        self.inner.0[position] = Span { end: self.at as u32, after };
+        Ok(Token { inner: position as u32, ..self.token(kind, start) })
+    }
+
+    #[inline(always)]
     fn word(&mut self, word: &'static [u8], kind: Kind) -> Checked<Kind> {
         if !self.text[self.at..].starts_with(word) {
             return Err(self.expected("a value"));
@@ -260,27 +283,15 @@ impl Cursor<'_> {
         self.depth -= 1;
     }
 
-    fn object(&mut self, mut each: impl FnMut(Token, Token) -> Checked<()>) -> Checked<()> {
+    #[inline(always)]
+    fn object(&mut self, mut member: impl FnMut(&mut Self) -> Checked<()>) -> Checked<()> {
         self.descend()?;
         if self.peek() == Some(b'}') {
             self.ascend();
             return Ok(());
         }
         loop {
-            if self.peek() != Some(b'"') {
-                return Err(self.expected("a key in quotes"));
-            }
-            let start = self.at;
-            let kind = self.string()?;
-            let key = self.token(kind, start);
-            self.skip_blank();
-            if self.peek() != Some(b':') {
-                return Err(self.expected("`:`"));
-            }
-            self.at += 1;
-            self.skip_blank();
-            let value = self.value()?;
-            each(key, value)?;
+            member(self)?;
             self.skip_blank();
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -294,15 +305,43 @@ impl Cursor<'_> {
         }
     }
 
-    fn array(&mut self, mut each: impl FnMut(Token)) -> Checked<()> {
+    /// The position of a key, which came after `last`.
+    #[inline(always)]
+    fn known_key(&mut self, keys: &mut Keys, last: usize) -> Checked<usize> {
+        if let Some((position, behind)) = keys.guess(self.text, self.at, last) {
+            self.at = behind;
+            self.skip_blank();
+            return Ok(position);
+        }
+        let key = self.key()?;
+        Ok(keys.find(&key.string(self.text), last))
+    }
+
+    /// A key, and the colon behind it.
+    fn key(&mut self) -> Checked<Token> {
+        if self.peek() != Some(b'"') {
+            return Err(self.expected("a key in quotes"));
+        }
+        let start = self.at;
+        let kind = self.string()?;
+        let key = self.token(kind, start);
+        self.skip_blank();
+        if self.peek() != Some(b':') {
+            return Err(self.expected("`:`"));
+        }
+        self.at += 1;
+        self.skip_blank();
+        Ok(key)
+    }
+
+    fn array(&mut self) -> Checked<()> {
         self.descend()?;
         if self.peek() == Some(b']') {
             self.ascend();
             return Ok(());
         }
         loop {
-            let value = self.value()?;
-            each(value);
+            self.value()?;
             self.skip_blank();
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -316,7 +355,19 @@ impl Cursor<'_> {
         }
     }
 
-    fn number(&mut self) -> Checked<()> {
+    #[inline(always)]
+    fn number(&mut self) -> Checked<Kind> {
+        match lanes::at(self.text, self.at).and_then(short_number) {
+            Some((kind, len)) => {
+                self.at += len;
+                Ok(kind)
+            }
+            None => self.any_number(),
+        }
+    }
+
+    fn any_number(&mut self) -> Checked<Kind> {
+        let mut kind = Kind::Int;
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
@@ -325,17 +376,19 @@ impl Cursor<'_> {
             _ => self.digits()?,
         }
         if self.peek() == Some(b'.') {
+            kind = Kind::Number;
             self.at += 1;
             self.digits()?;
         }
         if let Some(b'e' | b'E') = self.peek() {
+            kind = Kind::Number;
             self.at += 1;
             if let Some(b'+' | b'-') = self.peek() {
                 self.at += 1;
             }
             self.digits()?;
         }
-        Ok(())
+        Ok(kind)
     }
 
     fn digits(&mut self) -> Checked<()> {
@@ -347,12 +400,22 @@ impl Cursor<'_> {
     }
 
     /// A string from its opening quote to behind its closing one.
+    #[inline(always)]
     fn string(&mut self) -> Checked<Kind> {
         let start = self.at;
         self.at += 1;
+        self.at += lanes::ordinary(&self.text[self.at..]);
+        if self.peek() == Some(b'"') {
+            self.at += 1;
+            return Ok(Kind::Plain);
+        }
+        self.long_string(start)
+    }
+
+    /// The rest of a string that has more than ordinary characters.
+    fn long_string(&mut self, start: usize) -> Checked<Kind> {
         let mut kind = Kind::Plain;
         loop {
-            self.at += ordinary(&self.text[self.at..]);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -370,6 +433,7 @@ impl Cursor<'_> {
                 }
                 None => return Err(Fault::new("json", start, "a string is not closed; it opens")),
             }
+            self.at += lanes::ordinary(&self.text[self.at..]);
         }
     }
 
@@ -399,6 +463,29 @@ impl Cursor<'_> {
             None => Err(Fault::new("json", self.at, "half a surrogate pair")),
         }
     }
+}
+
+/// The number that starts with these bytes, if it has no exponent and ends within them.
+#[inline(always)]
+fn short_number(bytes: &[u8; lanes::LANES]) -> Option<(Kind, usize)> {
+    let digits = lanes::digits(bytes);
+    let run = |from: usize| (!(digits >> from)).trailing_zeros() as usize;
+    let sign = usize::from(bytes[0] == b'-');
+    let whole = run(sign);
+    if whole == 0 || (whole > 1 && bytes[sign] == b'0') {
+        return None;
+    }
+    let mut end = sign + whole;
+    let mut kind = Kind::Int;
+    if *bytes.get(end)? == b'.' {
+        let fraction = run(end + 1);
+        if fraction == 0 {
+            return None;
+        }
+        end += 1 + fraction;
+        kind = Kind::Number;
+    }
+    if matches!(bytes.get(end)?, b'e' | b'E') { None } else { Some((kind, end)) }
 }
 
 fn unescape(mut text: &[u8], out: &mut Vec<u8>) {
@@ -451,7 +538,7 @@ mod tests {
     use super::*;
 
     fn rule(text: &str) -> String {
-        match record(text.as_bytes(), |_, _| Ok(())) {
+        match record(text.as_bytes(), &mut Keys::new(8), &mut Inner::default(), |_, _| true) {
             Ok(()) => "none".into(),
             Err(fault) => {
                 let reason = fault.reason(text.as_bytes());
@@ -490,11 +577,11 @@ mod tests {
 
     #[test]
     fn compact_text_keeps_blanks_in_strings() {
-        let text = br#"{"a": { "b c" : [ 1.50 , "\" x" ] } }"#;
+        let text = r#"{"a": { "b c" : [ 1.50 , "\" x" ] } }"#;
         let mut out = Vec::new();
-        record(text, |_, value| {
+        record(text.as_bytes(), &mut Keys::new(8), &mut Inner::default(), |_, value| {
             value.compact_into(text, &mut out);
-            Ok(())
+            true
         })
         .unwrap();
         assert_eq!(str::from_utf8(&out).unwrap(), r#"{"b c":[1.50,"\" x"]}"#);
