@@ -127,6 +127,34 @@ pub(crate) trait Simd: Copy {
 
     /// Bit `i` of the result is the parity of bits `0..=i`.
     fn prefix_xor(self, mask: u64) -> u64;
+
+    /// Bit `i` of the result says whether the `i`-th bit that is set in `all` is set in `mask` too.
+    /// `mask` has no other bits.
+    #[inline(always)]
+    fn ranks(self, mask: u64, all: u64) -> u64 {
+        let (mut rest, mut ranks) = (mask, 0);
+        while rest != 0 {
+            ranks |= 1 << (all & ((1 << rest.trailing_zeros()) - 1)).count_ones();
+            rest &= rest - 1;
+        }
+        ranks
+    }
+
+    /// Writes `base + i` for each bit `i` that is set, in order. What `out` holds behind them
+    /// afterwards means nothing. `AT_ONCE`, which divides 64, is about how many there are: so many
+    /// are written between two looks at whether there are more.
+    #[inline(always)]
+    fn positions<const AT_ONCE: usize>(self, mut mask: u64, base: u32, out: &mut [u32; BLOCK]) {
+        for slots in out.as_chunks_mut::<AT_ONCE>().0 {
+            for slot in slots {
+                *slot = base.wrapping_add(mask.trailing_zeros());
+                mask &= mask.wrapping_sub(1);
+            }
+            if mask == 0 {
+                break;
+            }
+        }
+    }
 }
 
 /// The block of a padded text that starts at `at`.
@@ -186,34 +214,57 @@ mod tests {
 
     use super::*;
 
-    struct Masks<'a>(&'a [u8; BLOCK], u8);
+    struct Masks<'a>(&'a [u8; BLOCK], u8, u64);
+
+    #[derive(Debug, PartialEq)]
+    struct Found {
+        equal: u64,
+        parity: u64,
+        ranks: u64,
+        positions: Vec<u32>,
+    }
 
     impl Kernel for Masks<'_> {
-        type Output = (u64, u64);
+        type Output = Found;
 
         #[inline(always)]
-        fn run<S: Simd>(self, simd: S) -> (u64, u64) {
-            let mask = simd.equal(simd.load(self.0), self.1);
-            (mask, simd.prefix_xor(mask))
+        fn run<S: Simd>(self, simd: S) -> Found {
+            let equal = simd.equal(simd.load(self.0), self.1);
+            let mut positions = [7; BLOCK];
+            simd.positions::<8>(equal, 1000, &mut positions);
+            Found {
+                equal,
+                parity: simd.prefix_xor(equal),
+                ranks: simd.ranks(equal & self.2, equal),
+                positions: positions[..equal.count_ones() as usize].to_vec(),
+            }
         }
     }
 
     proptest! {
         #[test]
         fn every_level_gives_the_same_masks(
-            bytes in proptest::collection::vec(prop_oneof![Just(b','), Just(b'-'), any::<u8>()], 64),
-            byte in prop_oneof![Just(b','), any::<u8>()],
+            bytes in prop_oneof![
+                proptest::collection::vec(prop_oneof![Just(b','), Just(b'-')], 64),
+                proptest::collection::vec(prop_oneof![1 => Just(b','), 9 => any::<u8>()], 64),
+                Just(vec![b','; 64]),
+            ],
+            byte in prop_oneof![4 => Just(b','), 1 => any::<u8>()],
+            some in any::<u64>(),
         ) {
             let block: &[u8; BLOCK] = bytes.first_chunk().unwrap();
-            let mut parity = 0;
-            let mut expected = (0, 0);
+            let mut expected = Found { equal: 0, parity: 0, ranks: 0, positions: vec![] };
             for (i, b) in block.iter().enumerate() {
-                parity ^= u64::from(*b == byte);
-                expected.0 |= u64::from(*b == byte) << i;
-                expected.1 |= parity << i;
+                if *b == byte {
+                    expected.ranks |= (some >> i & 1) << expected.positions.len();
+                    expected.positions.push(1000 + i as u32);
+                    expected.equal |= 1 << i;
+                }
+                expected.parity |= (expected.positions.len() as u64 & 1) << i;
             }
             for level in Level::ALL {
-                prop_assert_eq!(level.run(Masks(block, byte)), expected, "{:?}", level);
+                let found = level.run(Masks(block, byte, some));
+                prop_assert_eq!(&found, &expected, "{:?}", level);
             }
         }
     }

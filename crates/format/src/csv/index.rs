@@ -1,5 +1,7 @@
 //! Where the fields of regular records are.
 
+use std::ops::Deref;
+
 use super::grammar::Grammar;
 use crate::simd::{BLOCK, Kernel, Level, Simd, before, block};
 
@@ -8,7 +10,9 @@ use crate::simd::{BLOCK, Kernel, Level, Simd, before, block};
 pub(super) struct Index {
     pub records: Vec<Entry>,
     /// Where fields end: at the delimiters, and for the last field of a record at its line end.
-    ends: Vec<u32>,
+    ends: Positions,
+    /// The places in `ends` of the last fields of the records being added.
+    lasts: Positions,
 }
 
 /// One record.
@@ -92,72 +96,106 @@ impl Kernel for Fields<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> usize {
-        let Self { index: Index { records, ends }, text, from, to, limit, grammar } = self;
+        let Self { index, text, from, to, limit, grammar } = self;
         let (quote, quotes_on) = grammar.quote.map_or((0, 0), |quote| (quote, u64::MAX));
+        let Index { records, ends, lasts } = index;
+        lasts.clear();
+        let first = ends.len();
         let mut inside = 0u64; // all ones inside of quotes
-        let mut start = from;
-        let mut first = ends.len();
-        let mut close = |start: usize, at: usize, first: usize, fields: usize| {
-            let end = grammar.content_end(text, start, at);
-            if fields > 1 || end > start {
-                records.push(Entry {
-                    start: start as u32,
-                    end: end as u32,
-                    first: first as u32,
-                    fields: fields as u32,
-                });
-            }
-        };
         let mut at = from;
+        let mut next = to;
         while at < to {
             let bytes = simd.load(block(text, at));
             let valid = before(to, at);
             let quotes = simd.equal(bytes, quote) & quotes_on & valid;
-            let mut quoted = inside;
-            if quotes != 0 {
-                quoted ^= simd.prefix_xor(quotes);
-                inside = (quoted.cast_signed() >> 63).cast_unsigned();
-            }
-            let lines = simd.equal(bytes, grammar.line_end) & valid & !quoted;
-            let all = lines | (simd.equal(bytes, grammar.delimiter) & valid & !quoted);
-            let base = ends.len();
-            push_bits(ends, all, at);
-            let mut rest = lines;
-            while rest != 0 {
-                let bit = rest.trailing_zeros();
-                let end = at + bit as usize;
-                let upto = base + (all & (u64::MAX >> (63 - bit))).count_ones() as usize;
-                close(start, end, first, upto - first);
-                start = end + 1;
-                first = upto;
-                if start >= limit {
-                    ends.truncate(upto);
-                    return start;
+            let quoted = simd.prefix_xor(quotes) ^ inside;
+            inside = (quoted.cast_signed() >> 63).cast_unsigned();
+            let mut lines = simd.equal(bytes, grammar.line_end) & valid & !quoted;
+            let mut all = lines | (simd.equal(bytes, grammar.delimiter) & valid & !quoted);
+            if at + BLOCK >= limit {
+                // The line ends after which the next record starts at the limit or behind it.
+                let enough = lines & !before((limit - 1).max(at), at);
+                if enough != 0 {
+                    let upto = enough ^ (enough - 1);
+                    (lines, all) = (lines & upto, all & upto);
+                    next = at + enough.trailing_zeros() as usize + 1;
                 }
-                rest &= rest - 1;
+            }
+            lasts.add::<1, _>(simd, simd.ranks(lines, all), ends.len());
+            ends.add::<8, _>(simd, all, at);
+            if next < to {
+                break;
             }
             at += BLOCK;
         }
-        if start < to {
-            ends.push(to as u32);
-            close(start, to, first, ends.len() - first);
+        if next == to {
+            let start = lasts.last().map_or(from, |&last| ends[last as usize] as usize + 1);
+            if start < to {
+                lasts.push(ends.len() as u32);
+                ends.push(to as u32);
+            }
         }
-        to
+        records.reserve(lasts.len());
+        let (mut start, mut first) = (from, first as u32);
+        for &last in lasts.iter() {
+            let at = ends[last as usize] as usize;
+            let end = grammar.content_end(text, start, at);
+            let fields = last + 1 - first;
+            // Blank lines are no records.
+            if fields > 1 || end > start {
+                records.push(Entry { start: start as u32, end: end as u32, first, fields });
+            }
+            (start, first) = (at + 1, last + 1);
+        }
+        next
     }
 }
 
-/// Appends `at + i` for every bit `i` that is set.
-#[inline(always)]
-fn push_bits(out: &mut Vec<u32>, mut bits: u64, at: usize) {
-    let count = bits.count_ones() as usize;
-    let old = out.len();
-    // Written four at a time without a look at the count, and cut to it afterwards.
-    out.resize(old + count.next_multiple_of(4), 0);
-    for slots in out[old..].as_chunks_mut::<4>().0 {
-        for slot in slots {
-            *slot = at as u32 + bits.trailing_zeros();
-            bits &= bits.wrapping_sub(1);
-        }
+/// Numbers of bits, to which a block's are added without a look at how many they are.
+#[derive(Debug, Default)]
+struct Positions {
+    /// The first `len` of them mean something.
+    slots: Vec<u32>,
+    len: usize,
+}
+
+impl Deref for Positions {
+    type Target = [u32];
+
+    #[inline(always)]
+    fn deref(&self) -> &[u32] {
+        &self.slots[..self.len]
     }
-    out.truncate(old + count);
+}
+
+impl Positions {
+    fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    fn push(&mut self, position: u32) {
+        self.room()[0] = position;
+        self.len += 1;
+    }
+
+    /// Adds `base + i` for each bit `i` that is set.
+    #[inline(always)]
+    fn add<const AT_ONCE: usize, S: Simd>(&mut self, simd: S, mask: u64, base: usize) {
+        simd.positions::<AT_ONCE>(mask, base as u32, self.room());
+        self.len += mask.count_ones() as usize;
+    }
+
+    /// Slots for the next block.
+    #[inline(always)]
+    fn room(&mut self) -> &mut [u32; BLOCK] {
+        if self.slots.len() < self.len + BLOCK {
+            self.grow();
+        }
+        self.slots[self.len..].first_chunk_mut().expect("there is room for a block")
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.slots.resize((2 * self.slots.len()).max(16 * BLOCK), 0);
+    }
 }

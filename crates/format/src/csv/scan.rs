@@ -1,5 +1,7 @@
 //! Finds the ends of records, and the records that only the exact machine can tell.
 
+use memchr::memchr_iter;
+
 use super::grammar::{CR, Grammar, LF};
 use crate::simd::{BLOCK, Kernel, Level, Simd, before, block};
 
@@ -8,6 +10,8 @@ use crate::simd::{BLOCK, Kernel, Level, Simd, before, block};
 pub(super) struct Found {
     /// Where the record starts that did not end before the scan did. All before it are regular.
     pub start: usize,
+    /// How many lines end before it.
+    pub lines: usize,
     /// Why the scan ended there.
     pub why: Why,
 }
@@ -53,62 +57,56 @@ impl Kernel for Scan<'_> {
         let (quote, quotes_on) = grammar.quote.map_or((0, 0), |quote| (quote, u64::MAX));
         let crs_on = if grammar.line_end == LF { u64::MAX } else { 0 };
         let mut start = from;
+        let mut lines_seen = 0;
         let mut inside = 0u64; // all ones inside of quotes
         // What the last bytes of the block before mean for the first of this one.
-        let mut after_opening_place = 1u64; // a quote may open
+        let mut after_structure = 1u64; // a quote may open
         let mut after_close = 0u64; // the field has just been closed
         let mut after_cr = 0u64; // … and a CR followed
         let mut at = from;
-        while at < to {
+        let why = loop {
+            if at >= to {
+                break match inside {
+                    _ if to - start > max => Why::Irregular,
+                    0 => Why::Outside,
+                    _ => Why::Inside,
+                };
+            }
             let bytes = simd.load(block(text, at));
             let valid = before(to, at);
             let quotes = simd.equal(bytes, quote) & quotes_on & valid;
             let lines = simd.equal(bytes, grammar.line_end) & valid;
-            let mut ends = lines;
-            let mut wrong = 0;
-            if quotes | inside | after_close | after_cr != 0 {
-                let delimiters = simd.equal(bytes, grammar.delimiter) & valid;
-                let crs = simd.equal(bytes, CR) & crs_on & valid;
-                // Inside of quotes, the opening one included and the closing one not.
-                let quoted = simd.prefix_xor(quotes) ^ inside;
-                let (opens, closes) = (quotes & quoted, quotes & !quoted);
-                let structure = delimiters | lines | quotes;
-                let may_open = structure << 1 | after_opening_place;
-                let closed = closes << 1 | after_close;
-                let closed_cr = (closed & crs) << 1 | after_cr;
-                wrong = (opens & !may_open) | (closed & !(structure | crs)) | (closed_cr & !lines);
-                wrong &= valid;
-                ends = lines & !quoted;
-                inside = (quoted.cast_signed() >> 63).cast_unsigned();
-                after_opening_place = structure >> 63;
-                after_close = closes >> 63;
-                after_cr = (closed & crs) >> 63;
-            } else {
-                // Only looked at when the next block starts with a quote.
-                let last = text[at + BLOCK - 1];
-                after_opening_place =
-                    u64::from(last == grammar.delimiter || last == grammar.line_end);
-            }
-            if wrong != 0 {
-                ends &= (1 << wrong.trailing_zeros()) - 1;
-            }
-            if ends != 0 {
-                // Only the first may end a record that is longer than a block.
-                if at + ends.trailing_zeros() as usize - start > max {
-                    return Found { start, why: Why::Irregular };
-                }
-                start = at + BLOCK - ends.leading_zeros() as usize;
-            }
-            if wrong != 0 {
-                return Found { start, why: Why::Irregular };
-            }
+            let delimiters = simd.equal(bytes, grammar.delimiter) & valid;
+            let crs = simd.equal(bytes, CR) & crs_on & valid;
+            // Inside of quotes, the opening one included and the closing one not.
+            let quoted = simd.prefix_xor(quotes) ^ inside;
+            let (opens, closes) = (quotes & quoted, quotes & !quoted);
+            let structure = delimiters | lines | quotes;
+            let may_open = structure << 1 | after_structure;
+            let closed = closes << 1 | after_close;
+            let closed_cr = (closed & crs) << 1 | after_cr;
+            let wrong = (opens & !may_open) | (closed & !(structure | crs)) | (closed_cr & !lines);
+            let wrong = wrong & valid;
+            let ends = lines & !quoted & wrong.wrapping_sub(1) & !wrong;
+            lines_seen += lines.count_ones() as usize;
             at += BLOCK;
-        }
-        let why = match inside {
-            _ if to - start > max => Why::Irregular,
-            0 => Why::Outside,
-            _ => Why::Inside,
+            // Only the first end may be that of a record that is longer than a block.
+            let first = at - BLOCK + ends.trailing_zeros() as usize;
+            let too_long = first.min(to) - start > max;
+            if too_long {
+                break Why::Irregular;
+            }
+            start = if ends == 0 { start } else { at - ends.leading_zeros() as usize };
+            if wrong != 0 {
+                break Why::Irregular;
+            }
+            inside = (quoted.cast_signed() >> 63).cast_unsigned();
+            after_structure = structure >> 63;
+            after_close = closes >> 63;
+            after_cr = (closed & crs) >> 63;
         };
-        Found { start, why }
+        let behind = &text[start..at.min(to)];
+        let lines = lines_seen - memchr_iter(grammar.line_end, behind).count();
+        Found { start, lines, why }
     }
 }

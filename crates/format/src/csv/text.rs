@@ -67,7 +67,8 @@ impl Text {
             return Ok(None);
         }
         let mut irregular = Vec::new();
-        let cut = self.cut(layout, body, &mut irregular)?;
+        let mut lines = Lines { at: 0, line: self.line };
+        let cut = self.cut(layout, body, &mut irregular, &mut lines)?;
         let (offset, first, line_end) = (self.offset, self.first, layout.grammar.line_end);
         self.first = false;
         let (end, long) = match cut {
@@ -82,14 +83,13 @@ impl Text {
                 if flaw.cause == Cause::LongComment {
                     irregular.push(Irregular::comment(start, end));
                 } else {
-                    let mut lines = Lines { at: 0, line: self.line };
                     let line = lines.of(text, start, flaw.at, line_end);
                     irregular.push(Irregular::malformed(start, end, flaw, line));
                 }
                 (end, Some(start))
             }
         };
-        self.line += memchr_iter(line_end, &self.buffer.text()[..end]).count() as u64;
+        self.line = lines.of(self.buffer.text(), end, end, line_end);
         self.offset += end as u64;
         let text = self.buffer.split(end);
         let long = match long {
@@ -99,10 +99,15 @@ impl Text {
         Ok(Some(TextChunk::new(Arc::clone(layout), text, body, offset, first, irregular, long)))
     }
 
-    fn cut(&mut self, layout: &Layout, body: usize, irregular: &mut Vec<Irregular>) -> Result<Cut> {
+    fn cut(
+        &mut self,
+        layout: &Layout,
+        body: usize,
+        irregular: &mut Vec<Irregular>,
+        lines: &mut Lines,
+    ) -> Result<Cut> {
         let Layout { grammar, sizes, level, .. } = layout;
         let max = sizes.max_record;
-        let mut lines = Lines { at: 0, line: self.line };
         let mut at = body;
         loop {
             let len = self.buffer.text().len();
@@ -111,8 +116,10 @@ impl Text {
                 return Ok(Cut::At(at));
             }
             if grammar.is_plain() {
+                lines.of(self.buffer.text(), at, at, grammar.line_end);
                 let found = scan(self.buffer.padded(), at, window, grammar, max, *level);
                 at = found.start;
+                lines.skip(at, found.lines);
                 let last = window == len && self.buffer.eof();
                 match found.why {
                     Why::Outside if last => return Ok(Cut::At(len)),
@@ -207,5 +214,11 @@ impl Lines {
         self.line += memchr_iter(line_end, &text[self.at..start]).count() as u64;
         self.at = start;
         self.line + memchr_iter(line_end, &text[start..at]).count() as u64
+    }
+
+    /// Goes forward to `at`, before which so many more lines end.
+    fn skip(&mut self, at: usize, lines: usize) {
+        self.line += lines as u64;
+        self.at = at;
     }
 }
