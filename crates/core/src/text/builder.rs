@@ -1,15 +1,19 @@
 //! Columns built from text.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
-use arrow_array::builder::{
-    BinaryViewBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder,
-    Int64Builder, StringViewBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Float64Type, Int64Type, Time64MicrosecondType,
+    TimestampMicrosecondType,
 };
+use arrow_array::{ArrayRef, BooleanArray};
 
-use super::{Clean, ColumnPlan, parse};
+use super::fields::{FieldSyntax, Fields};
+use super::fixed::Fixed;
+use super::texts::{SharedText, Texts};
+use super::{Clean, ColumnPlan, parse, word};
 use crate::types::FieldType;
 
 /// A text that is not a value of its column's type.
@@ -39,30 +43,27 @@ impl fmt::Display for ValueError {
 impl std::error::Error for ValueError {}
 
 enum Values {
-    String(StringViewBuilder),
-    Json(StringViewBuilder),
-    Bool(BooleanBuilder),
-    Int(Int64Builder),
-    Double(Float64Builder),
-    Decimal(Decimal128Builder, u8, i8),
-    Date(Date32Builder),
-    Time(Time64MicrosecondBuilder),
-    Timestamp(TimestampMicrosecondBuilder),
-    Binary(BinaryViewBuilder),
+    String(Texts),
+    Json(Texts),
+    Binary(Texts),
+    Bool(Fixed<bool>),
+    Int(Fixed<i64>),
+    Double(Fixed<f64>),
+    Decimal(Fixed<i128>, u8, i8),
+    Date(Fixed<i32>),
+    Time(Fixed<i64>),
+    Timestamp(Fixed<i64>),
 }
 
 macro_rules! each {
-    ($values:expr, $builder:ident => $call:expr) => {
+    ($values:expr, $column:ident => $call:expr) => {
         match $values {
-            Values::String($builder) | Values::Json($builder) => $call,
-            Values::Bool($builder) => $call,
-            Values::Int($builder) => $call,
-            Values::Double($builder) => $call,
-            Values::Decimal($builder, ..) => $call,
-            Values::Date($builder) => $call,
-            Values::Time($builder) => $call,
-            Values::Timestamp($builder) => $call,
-            Values::Binary($builder) => $call,
+            Values::String($column) | Values::Json($column) | Values::Binary($column) => $call,
+            Values::Bool($column) => $call,
+            Values::Int($column) | Values::Time($column) | Values::Timestamp($column) => $call,
+            Values::Double($column) => $call,
+            Values::Decimal($column, ..) => $call,
+            Values::Date($column) => $call,
         }
     };
 }
@@ -80,23 +81,20 @@ impl ColumnBuilder {
     /// A builder for about `capacity` rows.
     pub fn new(plan: &ColumnPlan, capacity: usize) -> Self {
         let values = match plan.field_type {
-            FieldType::String => Values::String(StringViewBuilder::with_capacity(capacity)),
-            FieldType::Json => Values::Json(StringViewBuilder::with_capacity(capacity)),
-            FieldType::Bool => Values::Bool(BooleanBuilder::with_capacity(capacity)),
-            FieldType::Int => Values::Int(Int64Builder::with_capacity(capacity)),
-            FieldType::Double => Values::Double(Float64Builder::with_capacity(capacity)),
-            FieldType::Decimal { precision, scale } => Values::Decimal(
-                Decimal128Builder::with_capacity(capacity).with_data_type(plan.field_type.arrow()),
-                precision,
-                scale,
-            ),
-            FieldType::Date => Values::Date(Date32Builder::with_capacity(capacity)),
-            FieldType::Time => Values::Time(Time64MicrosecondBuilder::with_capacity(capacity)),
-            FieldType::Timestamp | FieldType::TimestampTz => Values::Timestamp(
-                TimestampMicrosecondBuilder::with_capacity(capacity)
-                    .with_data_type(plan.field_type.arrow()),
-            ),
-            FieldType::Binary => Values::Binary(BinaryViewBuilder::with_capacity(capacity)),
+            FieldType::String => Values::String(Texts::new(false, capacity)),
+            FieldType::Json => Values::Json(Texts::new(false, capacity)),
+            FieldType::Binary => Values::Binary(Texts::new(true, capacity)),
+            FieldType::Bool => Values::Bool(Fixed::new(capacity)),
+            FieldType::Int => Values::Int(Fixed::new(capacity)),
+            FieldType::Double => Values::Double(Fixed::new(capacity)),
+            FieldType::Decimal { precision, scale } => {
+                Values::Decimal(Fixed::new(capacity), precision, scale)
+            }
+            FieldType::Date => Values::Date(Fixed::new(capacity)),
+            FieldType::Time => Values::Time(Fixed::new(capacity)),
+            FieldType::Timestamp | FieldType::TimestampTz => {
+                Values::Timestamp(Fixed::new(capacity))
+            }
         };
         Self {
             values,
@@ -162,43 +160,102 @@ impl ColumnBuilder {
 
     /// Appends a null, default or not: for a value that failed elsewhere.
     pub fn append_null(&mut self) {
-        each!(&mut self.values, builder => builder.append_null());
+        each!(&mut self.values, column => column.push_null());
+    }
+
+    /// Appends `rows` fields of a text that stand where `place` says, from their first byte to
+    /// behind their last. What a glance at the field does not settle is left to `other`, which
+    /// appends that row by one of the functions above: the result is the same as if all were.
+    pub fn extend(
+        &mut self,
+        text: &SharedText,
+        syntax: &FieldSyntax,
+        rows: usize,
+        place: impl Fn(usize) -> (usize, usize),
+        mut other: impl FnMut(&mut Self, usize),
+    ) {
+        if let Values::String(texts) = &mut self.values {
+            texts.share(text);
+        }
+        let mut row = 0;
+        while row < rows {
+            row = self.glance(text, syntax, row..rows, &place);
+            if row < rows {
+                other(self, row);
+                row += 1;
+            }
+        }
+    }
+
+    /// Appends fields up to the first that takes more than a glance. Answers which.
+    fn glance(
+        &mut self,
+        text: &SharedText,
+        syntax: &FieldSyntax,
+        rows: Range<usize>,
+        place: impl Fn(usize) -> (usize, usize),
+    ) -> usize {
+        let fields = Fields { text, syntax, rows, place, clean: &self.clean };
+        match &mut self.values {
+            Values::String(texts) => fields.texts(texts),
+            Values::Bool(column) => fields.words(column, word::bool),
+            Values::Int(column) => fields.words(column, |word, len| word::number(word, len)?.int()),
+            Values::Double(column) => {
+                fields.words(column, |word, len| word::number(word, len)?.double())
+            }
+            Values::Decimal(column, precision, scale) => {
+                let (precision, scale) = (*precision, *scale);
+                fields.words(column, |word, len| word::number(word, len)?.decimal(precision, scale))
+            }
+            Values::Date(column) if self.formats.is_empty() => fields.words(column, word::date),
+            _ => fields.rows.start,
+        }
     }
 
     /// The column, and an empty builder for the next one.
     pub fn finish(&mut self) -> ArrayRef {
-        each!(&mut self.values, builder => Arc::new(builder.finish()))
+        let field_type = self.field_type;
+        match &mut self.values {
+            Values::String(texts) | Values::Json(texts) | Values::Binary(texts) => texts.finish(),
+            Values::Bool(column) => {
+                let (values, nulls) = column.take();
+                Arc::new(BooleanArray::new(values.into(), nulls))
+            }
+            Values::Int(column) => column.finish::<Int64Type>(field_type),
+            Values::Double(column) => column.finish::<Float64Type>(field_type),
+            Values::Decimal(column, ..) => column.finish::<Decimal128Type>(field_type),
+            Values::Date(column) => column.finish::<Date32Type>(field_type),
+            Values::Time(column) => column.finish::<Time64MicrosecondType>(field_type),
+            Values::Timestamp(column) => column.finish::<TimestampMicrosecondType>(field_type),
+        }
     }
 
     /// Parses cleaned text, which is given as a string, too, where it is known to be one.
     fn parse(&mut self, text: &[u8], known: Option<&str>) -> Result<(), ValueError> {
         let parsed = match &mut self.values {
-            Values::String(builder) => {
+            Values::String(texts) => {
                 let text = known.or_else(|| str::from_utf8(text).ok());
-                text.map(|text| builder.append_value(text))
+                text.map(|text| texts.push_str(text))
             }
-            Values::Json(builder) => json(text).map(|text| builder.append_value(text)),
-            Values::Binary(builder) => {
-                builder.append_value(text);
-                Some(())
-            }
+            Values::Json(texts) => json(text).map(|text| texts.push_str(text)),
+            Values::Binary(texts) => texts.push_binary(text),
             _ if text.is_empty() => {
                 self.append_null();
                 return Ok(());
             }
-            Values::Bool(builder) => parse::bool(text).map(|value| builder.append_value(value)),
-            Values::Int(builder) => parse::int(text).map(|value| builder.append_value(value)),
-            Values::Double(builder) => parse::double(text).map(|value| builder.append_value(value)),
-            Values::Decimal(builder, precision, scale) => {
-                parse::decimal(text, *precision, *scale).map(|value| builder.append_value(value))
+            Values::Bool(column) => parse::bool(text).map(|value| column.push(value)),
+            Values::Int(column) => parse::int(text).map(|value| column.push(value)),
+            Values::Double(column) => parse::double(text).map(|value| column.push(value)),
+            Values::Decimal(column, precision, scale) => {
+                parse::decimal(text, *precision, *scale).map(|value| column.push(value))
             }
-            Values::Date(builder) => formatted(text, &self.formats, parse::date, parse::date_as)
-                .map(|value| builder.append_value(value)),
-            Values::Time(builder) => formatted(text, &self.formats, parse::time, parse::time_as)
-                .map(|value| builder.append_value(value)),
-            Values::Timestamp(builder) => {
+            Values::Date(column) => formatted(text, &self.formats, parse::date, parse::date_as)
+                .map(|value| column.push(value)),
+            Values::Time(column) => formatted(text, &self.formats, parse::time, parse::time_as)
+                .map(|value| column.push(value)),
+            Values::Timestamp(column) => {
                 formatted(text, &self.formats, parse::timestamp, parse::timestamp_as)
-                    .map(|value| builder.append_value(value))
+                    .map(|value| column.push(value))
             }
         };
         match parsed {
@@ -277,6 +334,6 @@ mod tests {
         }
         assert!(builder.push_null().is_ok());
         let column = builder.finish();
-        assert_eq!(column.as_primitive::<arrow_array::types::Int64Type>().values(), &[7, 0, 0]);
+        assert_eq!(column.as_primitive::<Int64Type>().values(), &[7, 0, 0]);
     }
 }

@@ -11,11 +11,17 @@
 mod builder;
 mod clean;
 mod display;
+mod fields;
+mod fixed;
 pub mod parse;
+mod texts;
+mod word;
 
 pub use builder::{ColumnBuilder, ValueError};
 pub use clean::{Case, Clean};
 pub use display::{value_text, write_value};
+pub use fields::FieldSyntax;
+pub use texts::SharedText;
 
 use arrow_schema::{Field, FieldRef};
 

@@ -224,7 +224,7 @@ fn offset(zone: &[u8]) -> Option<i64> {
 
 /// Days since 1970-01-01 of a date, by the algorithm `days_from_civil` of Howard Hinnant's
 /// "chrono-Compatible Low-Level Date Algorithms".
-fn days(year: i32, month: u32, day: u32) -> Option<i32> {
+pub(super) fn days(year: i32, month: u32, day: u32) -> Option<i32> {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let length = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,

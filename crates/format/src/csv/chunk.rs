@@ -6,7 +6,7 @@ use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use gristmill_core::batch::Flaw as Open;
-use gristmill_core::text::{ColumnBuilder, ColumnPlan, ValueError};
+use gristmill_core::text::{ColumnBuilder, ColumnPlan, FieldSyntax, SharedText, ValueError};
 use gristmill_core::{
     Batch, ByteSize, Chunk, Error, Findings, Origin, Reason, Reject, Result, Rows, Span, Stage,
 };
@@ -25,6 +25,8 @@ pub(super) struct Layout {
     pub level: Level,
     pub sizes: Sizes,
     pub nulls: Vec<Vec<u8>>,
+    /// What a glance at a field tells.
+    pub syntax: FieldSyntax,
     /// What each field is called in messages: the column's name, or the header's for a field that
     /// is left out.
     pub labels: Vec<String>,
@@ -269,8 +271,9 @@ impl Chunk for TextChunk {
         self.index()?;
         self.start = self.at;
         let text = self.padded.slice(start..self.at);
+        let shared = SharedText::new(self.padded.slice(start..self.at + PAD), text.len());
         // One look at all of it; at single records only where something is wrong.
-        let check_text = str::from_utf8(&text).is_err() || memchr(0, &text).is_some();
+        let check_text = shared.is_none() || memchr(0, &text).is_some();
 
         let records = &self.index.records;
         let mut spans: Vec<Span> = records
@@ -309,35 +312,45 @@ impl Chunk for TextChunk {
         } else {
             Rows::All(records.len() as u32)
         };
-        self.decode(start, origin, rows).map(Some)
+        self.decode(start, shared.as_ref(), origin, rows).map(Some)
     }
 }
 
 impl TextChunk {
-    /// Columns from the good records of the batch that begins at `start`.
-    fn decode(&mut self, start: usize, origin: Arc<Origin>, rows: Rows) -> Result<Batch> {
-        let Self { layout, padded, index, builders, at, .. } = self;
-        let known = str::from_utf8(&padded[start..*at]).ok().map(Known);
+    /// Columns from the good records of the batch that begins at `start`. `shared` is its text, if
+    /// that is UTF-8.
+    fn decode(
+        &mut self,
+        start: usize,
+        shared: Option<&SharedText>,
+        origin: Arc<Origin>,
+        rows: Rows,
+    ) -> Result<Batch> {
+        let Self { layout, padded, index, builders, .. } = self;
         if builders.is_empty() {
             let builder = |(plan, _): &(ColumnPlan, _)| ColumnBuilder::new(plan, rows.len());
             builders.extend(layout.columns.iter().map(builder));
         }
+        let record = |row: usize| &index.records[rows.ordinal(row) as usize];
         let mut flaws = Vec::new();
         let mut arrays = Vec::with_capacity(builders.len());
+        let mut scratch = Vec::new();
         for (builder, (plan, field)) in builders.iter_mut().zip(&layout.columns) {
-            let mut column =
-                Column { plan, builder, layout, known, scratch: Vec::new(), flaws: &mut flaws };
-            match (field, &rows) {
-                (None, _) => (0..rows.len()).for_each(|row| column.missing(row)),
-                (Some(field), Rows::All(_)) => {
-                    for (row, record) in index.records.iter().enumerate() {
-                        column.push(row, index.field(padded, record, *field));
-                    }
+            let mut column = Column { plan, layout, scratch: &mut scratch, flaws: &mut flaws };
+            match (field, shared) {
+                (None, _) => (0..rows.len()).for_each(|row| column.missing(builder, row)),
+                (Some(field), Some(text)) => {
+                    let place = |row| {
+                        let (from, to) = index.place(record(row), *field);
+                        (from - start, to - start)
+                    };
+                    builder.extend(text, &layout.syntax, rows.len(), place, |builder, row| {
+                        column.push(builder, row, index.field(padded, record(row), *field));
+                    });
                 }
-                (Some(field), Rows::Some(ordinals)) => {
-                    for (row, &ordinal) in ordinals.iter().enumerate() {
-                        let record = &index.records[ordinal as usize];
-                        column.push(row, index.field(padded, record, *field));
+                (Some(field), None) => {
+                    for row in 0..rows.len() {
+                        column.push(builder, row, index.field(padded, record(row), *field));
                     }
                 }
             }
@@ -352,47 +365,27 @@ impl TextChunk {
     }
 }
 
-/// Text that was found to be UTF-8 as a whole, so that its parts need not be looked at again.
-#[derive(Clone, Copy)]
-struct Known<'a>(&'a str);
-
-impl<'a> Known<'a> {
-    /// These bytes as text, where they are a part of it (and not, for example, an unescaped copy).
-    #[inline]
-    fn part(self, bytes: &[u8]) -> Option<&'a str> {
-        let start = (bytes.as_ptr() as usize).checked_sub(self.0.as_ptr() as usize)?;
-        self.0.get(start..start + bytes.len())
-    }
-}
-
 /// One column being decoded.
 struct Column<'a> {
     plan: &'a ColumnPlan,
-    builder: &'a mut ColumnBuilder,
     layout: &'a Layout,
-    known: Option<Known<'a>>,
-    scratch: Vec<u8>,
+    scratch: &'a mut Vec<u8>,
     flaws: &'a mut Vec<Open>,
 }
 
 impl Column<'_> {
-    #[inline]
-    fn push(&mut self, row: usize, field: &[u8]) {
-        let (text, quoted) = exact::content(field, &self.layout.grammar, &mut self.scratch);
+    fn push(&mut self, builder: &mut ColumnBuilder, row: usize, field: &[u8]) {
+        let (text, quoted) = exact::content(field, &self.layout.grammar, self.scratch);
         let null = quoted == Quoted::No && self.layout.nulls.iter().any(|null| null == text);
-        let result = match self.known.and_then(|known| known.part(text)) {
-            _ if null => self.builder.push_null(),
-            Some(text) => self.builder.push_str(text),
-            None => self.builder.push(text),
-        };
+        let result = if null { builder.push_null() } else { builder.push(text) };
         if let Err(error) = result {
             let value = if null { error.value.clone() } else { lossy(text) };
             self.flaw(row, &error, value);
         }
     }
 
-    fn missing(&mut self, row: usize) {
-        if let Err(error) = self.builder.push_null() {
+    fn missing(&mut self, builder: &mut ColumnBuilder, row: usize) {
+        if let Err(error) = builder.push_null() {
             let value = error.value.clone();
             self.flaw(row, &error, value);
         }

@@ -34,13 +34,20 @@ impl Index {
         self.ends.clear();
     }
 
-    /// The bytes of a field of a record that has it, quotes included.
+    /// From where to where a field of a record that has it goes, quotes included.
     #[inline]
-    pub(super) fn field<'a>(&self, text: &'a [u8], record: &Entry, field: usize) -> &'a [u8] {
+    pub(super) fn place(&self, record: &Entry, field: usize) -> (usize, usize) {
         let ends = &self.ends[record.first as usize..][..record.fields as usize];
         let start = if field == 0 { record.start } else { ends[field - 1] + 1 };
         let end = if field + 1 == ends.len() { record.end } else { ends[field] };
-        &text[start as usize..end as usize]
+        (start as usize, end as usize)
+    }
+
+    /// The bytes of a field of a record that has it, quotes included.
+    #[inline]
+    pub(super) fn field<'a>(&self, text: &'a [u8], record: &Entry, field: usize) -> &'a [u8] {
+        let (start, end) = self.place(record, field);
+        &text[start..end]
     }
 
     /// Adds a record whose delimiters have been added by [`Self::delimiter`] since `mark`.

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
-use gristmill_core::text::ColumnPlan;
+use gristmill_core::text::{ColumnPlan, FieldSyntax};
 use gristmill_core::{Chunk, Error, ErrorKind, FieldType, ReadPlan, Result};
 
 use super::chunk::Layout;
@@ -117,9 +117,13 @@ impl FormatReader for Reader {
             let column = columns.iter().find(|column| column.source == *name);
             column.map_or_else(|| name.clone(), |column| column.name.clone())
         });
+        let grammar = open.head.grammar;
+        let nulls = self.options.nulls.iter().map(String::as_bytes);
+        let syntax = FieldSyntax::new(grammar.quote, grammar.escape.is_some(), nulls);
         open.layout = Some(Arc::new(Layout {
             name: Arc::clone(&self.name),
-            grammar: open.head.grammar,
+            grammar,
+            syntax,
             level: self.level,
             sizes: self.sizes,
             nulls: self.options.nulls.iter().map(|null| null.clone().into_bytes()).collect(),
