@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
+use memchr::memchr_iter;
 
 use crate::json;
 
@@ -28,7 +29,7 @@ pub struct Place {
 
 #[derive(Debug)]
 enum Content {
-    Text { bytes: Bytes, offset: u64, spans: Vec<Span>, line_end: u8 },
+    Text { bytes: Bytes, offset: u64, spans: Vec<Span>, line_end: u8, lines: Lines },
     Columns(RecordBatch),
     Kept { raw: Bytes, location: Location },
 }
@@ -43,6 +44,27 @@ pub struct Origin {
     source: Arc<str>,
     content: Content,
     place: OnceLock<Place>,
+}
+
+/// The lines of a text.
+#[derive(Debug, Clone, Copy)]
+struct Lines {
+    /// How many end in it.
+    count: u64,
+    /// How many end before the first record, if each record has one line of its own and nothing
+    /// stands between them.
+    before: Option<u64>,
+}
+
+impl Lines {
+    fn of(bytes: &[u8], spans: &[Span], line_end: u8) -> Self {
+        let start = spans.first().map_or(0, |first| bytes.len().min(first.start as usize));
+        let (before, behind) = (count(&bytes[..start], line_end), count(&bytes[start..], line_end));
+        // The last line may have no end. Every record takes one line at least.
+        let records =
+            spans.len() as u64 - u64::from(!bytes.ends_with(&[line_end])).min(spans.len() as u64);
+        Self { count: before + behind, before: (behind == records).then_some(before) }
+    }
 }
 
 /// Where one record stood, and its text.
@@ -68,11 +90,9 @@ impl Origin {
         spans: Vec<Span>,
         line_end: u8,
     ) -> Self {
-        Self {
-            source,
-            content: Content::Text { bytes, offset, spans, line_end },
-            place: OnceLock::new(),
-        }
+        let lines = Lines::of(&bytes, &spans, line_end);
+        let content = Content::Text { bytes, offset, spans, line_end, lines };
+        Self { source, content, place: OnceLock::new() }
     }
 
     /// Records that were columns already (Parquet, Arrow, a database).
@@ -108,7 +128,7 @@ impl Origin {
     /// Number of lines that end in the text; 0 for columns and for a kept record.
     pub fn line_count(&self) -> u64 {
         match &self.content {
-            Content::Text { bytes, line_end, .. } => count(bytes, *line_end),
+            Content::Text { lines, .. } => lines.count,
             Content::Columns(_) | Content::Kept { .. } => 0,
         }
     }
@@ -180,17 +200,15 @@ impl Locator {
         }
         let place = origin.place.get().copied().unwrap_or(Place { first_record: 1, first_line: 1 });
         let record = place.first_record + ordinal as u64;
-        let Content::Text { bytes, offset, spans, line_end } = &origin.content else {
+        let Content::Text { bytes, offset, spans, line_end, lines } = &origin.content else {
             return Location { record, line: None, offset: None, length: None };
         };
         let span = spans[ordinal];
         let start = span.start as usize;
-        let (from, lines) = match &self.last {
-            Some((last, at, lines)) if Arc::ptr_eq(last, origin) && *at <= start => (*at, *lines),
-            _ => (0, 0),
+        let lines = match lines.before {
+            Some(before) => before + ordinal as u64,
+            None => self.count(origin, bytes, start, *line_end),
         };
-        let lines = lines + count(&bytes[from..start], *line_end);
-        self.last = Some((Arc::clone(origin), start, lines));
         Location {
             record,
             line: Some(place.first_line + lines),
@@ -198,14 +216,21 @@ impl Locator {
             length: Some(u64::from(span.len)),
         }
     }
+
+    /// Lines that end before `start`, where one after the other is asked for.
+    fn count(&mut self, origin: &Arc<Origin>, bytes: &[u8], start: usize, line_end: u8) -> u64 {
+        let (from, lines) = match &self.last {
+            Some((last, at, lines)) if Arc::ptr_eq(last, origin) && *at <= start => (*at, *lines),
+            _ => (0, 0),
+        };
+        let lines = lines + count(&bytes[from..start], line_end);
+        self.last = Some((Arc::clone(origin), start, lines));
+        lines
+    }
 }
 
 fn count(bytes: &[u8], line_end: u8) -> u64 {
-    // A byte-wise sum over blocks of at most 255: the compiler turns it into vector compares.
-    bytes
-        .chunks(255)
-        .map(|block| u64::from(block.iter().fold(0u8, |n, &b| n + u8::from(b == line_end))))
-        .sum()
+    memchr_iter(line_end, bytes).count() as u64
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use arrow_array::{
     Array, ArrayAccessor, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, PrimitiveArray,
     RecordBatch,
 };
+use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 use gristmill_core::text::{ValueError, parse, value_text};
 use gristmill_core::{Error, Expression, FieldType, Result};
@@ -91,7 +92,10 @@ impl Judge {
             Judge::Holds => Failing::default(),
             Judge::Required => missing(column).into(),
             Judge::Type(field_type) => texts(column, |text| !parses(text, *field_type)).into(),
-            Judge::Matches(pattern) => texts(column, |text| !pattern.is_match(text)).into(),
+            Judge::Matches(pattern) => {
+                let glance = |view| pattern.is_match_view(view);
+                texts_told(column, glance, |text| pattern.is_match(text)).into()
+            }
             Judge::OneOf(among, _) => not_among(column, among).into(),
             Judge::Whole(low, high, _) => {
                 with_whole!(*column, array => outside(array, *low, *high), _ => Vec::new()).into()
@@ -190,10 +194,43 @@ fn parses(text: &str, field_type: FieldType) -> bool {
 
 /// The rows that are null or an empty text.
 pub(crate) fn missing(column: &ArrayRef) -> Vec<u32> {
-    let mut rows = texts(column, str::is_empty);
-    if let Some(nulls) = column.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
-        rows.extend((0..column.len()).filter(|&row| nulls.is_null(row)).map(|row| row as u32));
+    let nulls = column.logical_nulls().filter(|nulls| nulls.null_count() > 0);
+    let mut rows = match column.as_string_view_opt() {
+        // A view begins with the length.
+        Some(array) => {
+            let empty = |view: &u128| *view as u32 == 0;
+            failing(array.views(), array.nulls(), empty, |_| true)
+        }
+        None => texts(column, str::is_empty),
+    };
+    if let Some(nulls) = nulls {
+        rows.extend((!nulls.inner()).set_indices().map(|row| row as u32));
         rows.sort_unstable();
+    }
+    rows
+}
+
+/// The rows, nulls left out, that fail: those that `suspect` points out and `fails` confirms.
+fn failing<T>(
+    values: &[T],
+    nulls: Option<&NullBuffer>,
+    suspect: impl Fn(&T) -> bool,
+    mut fails: impl FnMut(usize) -> bool,
+) -> Vec<u32> {
+    let valid = |row: usize| nulls.is_none_or(|nulls| nulls.is_valid(row));
+    let mut rows = Vec::new();
+    // Usually none of a block is suspect, which is found without a branch for each value.
+    for (block, values) in values.chunks(64).enumerate() {
+        if !values.iter().fold(false, |any, value| any | suspect(value)) {
+            continue;
+        }
+        let base = block * 64;
+        let rest = values.iter().enumerate().filter(|(_, value)| suspect(value));
+        rows.extend(
+            rest.map(|(at, _)| base + at)
+                .filter(|&row| valid(row) && fails(row))
+                .map(|row| row as u32),
+        );
     }
     rows
 }
@@ -207,6 +244,21 @@ fn rows<A: ArrayAccessor>(array: A, mut fails: impl FnMut(A::Item) -> bool) -> V
     }
 }
 
+/// The rows, nulls left out, whose text is not `good`, which a glance at the view may tell.
+fn texts_told(
+    column: &ArrayRef,
+    glance: impl Fn(u128) -> Option<bool>,
+    good: impl Fn(&str) -> bool,
+) -> Vec<u32> {
+    match column.as_string_view_opt() {
+        Some(array) => {
+            let suspect = |view: &u128| glance(*view) != Some(true);
+            failing(array.views(), array.nulls(), suspect, |row| !good(array.value(row)))
+        }
+        None => texts(column, |text| !good(text)),
+    }
+}
+
 fn texts(column: &ArrayRef, fails: impl FnMut(&str) -> bool) -> Vec<u32> {
     with_text!(*column, array => rows(array, fails), _ => Vec::new())
 }
@@ -214,7 +266,13 @@ fn texts(column: &ArrayRef, fails: impl FnMut(&str) -> bool) -> Vec<u32> {
 fn not_among(column: &ArrayRef, among: &Among) -> Vec<u32> {
     match among {
         Among::FewTexts(options) => {
-            texts(column, |text| !options.iter().any(|option| **option == *text))
+            // Short texts are equal if their views are.
+            let views: Vec<u128> =
+                options.iter().filter_map(|option| inline_view(option)).collect();
+            let glance = |view| {
+                views.iter().fold(false, |any, other| any | (*other == view)).then_some(true)
+            };
+            texts_told(column, glance, |text| options.iter().any(|option| **option == *text))
         }
         Among::Texts(options) => texts(column, |text| !options.contains(text)),
         Among::Whole(options) => with_whole!(*column, array => {
@@ -228,6 +286,14 @@ fn not_among(column: &ArrayRef, among: &Among) -> Vec<u32> {
         },
         Among::Bools(options) => rows(column.as_boolean(), |value| !options.contains(&value)),
     }
+}
+
+/// The view that holds a text, if one can.
+fn inline_view(text: &str) -> Option<u128> {
+    let mut view = [0; 16];
+    view[..4].copy_from_slice(&u32::try_from(text.len()).ok()?.to_le_bytes());
+    view[4..].get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+    Some(u128::from_le_bytes(view))
 }
 
 /// The rows outside `low ..= high`, limits that may lie beyond the type.
@@ -251,11 +317,7 @@ fn out_of<T: ArrowPrimitiveType>(
     high: T::Native,
 ) -> Vec<u32> {
     let fails = |value: T::Native| !(value >= low && value <= high); // NaN fails
-    // One pass without branches finds the usual case, in which nothing fails.
-    if !array.values().iter().fold(false, |any, &value| any | fails(value)) {
-        return Vec::new();
-    }
-    rows(array, fails)
+    failing(array.values(), array.nulls(), |value| fails(*value), |_| true)
 }
 
 fn floats_outside(column: &ArrayRef, low: f64, high: f64) -> Vec<u32> {

@@ -55,6 +55,7 @@ mod plan;
 mod quality;
 pub mod rule;
 pub mod scalar;
+mod shape;
 mod step;
 mod suggest;
 

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use regex::Regex;
 
+use crate::shape::Shape;
+
 /// A regular expression in the syntax of the [`regex`] crate (Perl-like, linear time: no
 /// look-around and no back-references).
 ///
@@ -12,6 +14,8 @@ use regex::Regex;
 #[derive(Debug, Clone)]
 pub struct Pattern {
     regex: Regex,
+    /// What most texts are judged by.
+    shape: Option<Shape>,
 }
 
 /// What is wrong with a pattern.
@@ -30,7 +34,10 @@ impl Pattern {
     /// # Errors
     /// [`PatternError`], pointing into the pattern.
     pub fn new(text: &str) -> Result<Self, PatternError> {
-        Regex::new(text).map(|regex| Self { regex }).map_err(|error| explain(text, &error))
+        match Regex::new(text) {
+            Ok(regex) => Ok(Self { regex, shape: Shape::of(text) }),
+            Err(error) => Err(explain(text, &error)),
+        }
     }
 
     /// The pattern as it was written.
@@ -40,7 +47,15 @@ impl Pattern {
 
     /// Whether the pattern is found in `text`.
     pub fn is_match(&self, text: &str) -> bool {
-        self.regex.is_match(text)
+        let fits = self.shape.as_ref().and_then(|shape| shape.fits(text));
+        fits.unwrap_or_else(|| self.regex.is_match(text))
+    }
+
+    /// Whether the pattern is found in a text of which only Arrow's view is seen; `None` where that
+    /// does not tell.
+    #[inline]
+    pub(crate) fn is_match_view(&self, view: u128) -> Option<bool> {
+        self.shape.as_ref()?.fits_view(view)
     }
 }
 

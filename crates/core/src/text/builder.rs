@@ -163,39 +163,32 @@ impl ColumnBuilder {
         each!(&mut self.values, column => column.push_null());
     }
 
-    /// Appends `rows` fields of a text that stand where `place` says, from their first byte to
-    /// behind their last. What a glance at the field does not settle is left to `other`, which
-    /// appends that row by one of the functions above: the result is the same as if all were.
+    /// Appends the fields of a text that stand at these places. What a glance at a field does not
+    /// settle is left to `other`, which appends that row by one of the functions above: the result
+    /// is the same as if all were.
     pub fn extend(
         &mut self,
         text: &SharedText,
         syntax: &FieldSyntax,
-        rows: usize,
-        place: impl Fn(usize) -> (usize, usize),
+        places: &[Range<u32>],
         mut other: impl FnMut(&mut Self, usize),
     ) {
         if let Values::String(texts) = &mut self.values {
             texts.share(text);
         }
         let mut row = 0;
-        while row < rows {
-            row = self.glance(text, syntax, row..rows, &place);
-            if row < rows {
+        while row < places.len() {
+            row += self.glance(text, syntax, &places[row..]);
+            if row < places.len() {
                 other(self, row);
                 row += 1;
             }
         }
     }
 
-    /// Appends fields up to the first that takes more than a glance. Answers which.
-    fn glance(
-        &mut self,
-        text: &SharedText,
-        syntax: &FieldSyntax,
-        rows: Range<usize>,
-        place: impl Fn(usize) -> (usize, usize),
-    ) -> usize {
-        let fields = Fields { text, syntax, rows, place, clean: &self.clean };
+    /// Appends fields up to the first that takes more than a glance. Answers how many.
+    fn glance(&mut self, text: &SharedText, syntax: &FieldSyntax, places: &[Range<u32>]) -> usize {
+        let fields = Fields { text, syntax, places, clean: &self.clean };
         match &mut self.values {
             Values::String(texts) => fields.texts(texts),
             Values::Bool(column) => fields.words(column, word::bool),
@@ -208,7 +201,7 @@ impl ColumnBuilder {
                 fields.words(column, |word, len| word::number(word, len)?.decimal(precision, scale))
             }
             Values::Date(column) if self.formats.is_empty() => fields.words(column, word::date),
-            _ => fields.rows.start,
+            _ => 0,
         }
     }
 

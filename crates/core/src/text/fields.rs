@@ -46,15 +46,14 @@ impl Lengths {
 }
 
 /// Fields on their way into a column.
-pub(super) struct Fields<'a, P> {
+pub(super) struct Fields<'a> {
     pub(super) text: &'a SharedText,
     pub(super) syntax: &'a FieldSyntax,
-    pub(super) rows: Range<usize>,
-    pub(super) place: P,
+    pub(super) places: &'a [Range<u32>],
     pub(super) clean: &'a Clean,
 }
 
-impl<P: Fn(usize) -> (usize, usize)> Fields<'_, P> {
+impl Fields<'_> {
     /// Appends what `parse` tells from a word and a length. Answers the first row it does not tell.
     #[inline(always)]
     pub(super) fn words<T: Copy + Default>(
@@ -66,9 +65,8 @@ impl<P: Fn(usize) -> (usize, usize)> Fields<'_, P> {
         let nulls = Lengths(self.syntax.nulls.0 | Lengths::of(tokens).0);
         // An empty field is null whether or not it is a null token.
         let empty_is_null = self.clean.default.is_none();
-        for row in self.rows.clone() {
-            let (start, end) = (self.place)(row);
-            let len = end.wrapping_sub(start);
+        for (row, place) in self.places.iter().enumerate() {
+            let (start, len) = (place.start as usize, place.end.wrapping_sub(place.start) as usize);
             if len == 0 && empty_is_null {
                 column.push_null();
                 continue;
@@ -80,7 +78,7 @@ impl<P: Fn(usize) -> (usize, usize)> Fields<'_, P> {
             let Some(value) = parse(word, len) else { return row };
             column.push(value);
         }
-        self.rows.end
+        self.places.len()
     }
 
     /// Appends texts, trimmed and in the case that is asked for. Answers the first row that takes
@@ -106,8 +104,8 @@ impl<P: Fn(usize) -> (usize, usize)> Fields<'_, P> {
         let bytes = self.text.bytes();
         let tokens = Lengths::of(self.clean.nulls.iter().map(String::len));
         let empty_is_null = self.syntax.nulls.have(0) && self.clean.default.is_none();
-        for row in self.rows.clone() {
-            let (mut start, mut end) = (self.place)(row);
+        for (row, place) in self.places.iter().enumerate() {
+            let (mut start, mut end) = (place.start as usize, place.end as usize);
             if start == end {
                 if !empty_is_null {
                     return row;
@@ -158,7 +156,7 @@ impl<P: Fn(usize) -> (usize, usize)> Fields<'_, P> {
                 return row;
             }
         }
-        self.rows.end
+        self.places.len()
     }
 }
 
@@ -224,7 +222,7 @@ mod tests {
             let mut text = String::from(",");
             let mut places = Vec::new();
             for field in &fields {
-                places.push((text.len(), text.len() + field.len()));
+                places.push(text.len() as u32..(text.len() + field.len()) as u32);
                 text.push_str(field);
                 text.push(',');
             }
@@ -238,7 +236,7 @@ mod tests {
             let mut fast = ColumnBuilder::new(&plan, 0);
             let mut fast_results = vec![true; fields.len()];
             let syntax = FieldSyntax::new(Some(b'"'), false, nulls.iter().copied());
-            fast.extend(&text, &syntax, fields.len(), |row| places[row], |builder, row| {
+            fast.extend(&text, &syntax, &places, |builder, row| {
                 fast_results[row] = push(builder, &fields[row], &nulls);
             });
             prop_assert_eq!(fast_results, slow_results);

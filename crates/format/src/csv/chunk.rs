@@ -334,17 +334,14 @@ impl TextChunk {
         let record = |row: usize| &index.records[rows.ordinal(row) as usize];
         let mut flaws = Vec::new();
         let mut arrays = Vec::with_capacity(builders.len());
-        let mut scratch = Vec::new();
+        let (mut scratch, mut places) = (Vec::new(), Vec::new());
         for (builder, (plan, field)) in builders.iter_mut().zip(&layout.columns) {
             let mut column = Column { plan, layout, scratch: &mut scratch, flaws: &mut flaws };
             match (field, shared) {
                 (None, _) => (0..rows.len()).for_each(|row| column.missing(builder, row)),
                 (Some(field), Some(text)) => {
-                    let place = |row| {
-                        let (from, to) = index.place(record(row), *field);
-                        (from - start, to - start)
-                    };
-                    builder.extend(text, &layout.syntax, rows.len(), place, |builder, row| {
+                    index.places(&rows, *field, start, &mut places);
+                    builder.extend(text, &layout.syntax, &places, |builder, row| {
                         column.push(builder, row, index.field(padded, record(row), *field));
                     });
                 }

@@ -1,6 +1,8 @@
 //! Where the fields of regular records are.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
+
+use gristmill_core::Rows;
 
 use super::grammar::Grammar;
 use crate::simd::{BLOCK, Kernel, Level, Simd, before, block};
@@ -41,6 +43,28 @@ impl Index {
         let start = if field == 0 { record.start } else { ends[field - 1] + 1 };
         let end = if field + 1 == ends.len() { record.end } else { ends[field] };
         (start as usize, end as usize)
+    }
+
+    /// Where a field stands in each of these records, from `base` on.
+    pub(super) fn places(
+        &self,
+        rows: &Rows,
+        field: usize,
+        base: usize,
+        places: &mut Vec<Range<u32>>,
+    ) {
+        places.clear();
+        let base = base as u32;
+        let place = |record: &Entry| {
+            let (start, end) = self.place(record, field);
+            start as u32 - base..end as u32 - base
+        };
+        match rows {
+            Rows::All(_) => places.extend(self.records.iter().map(place)),
+            Rows::Some(ordinals) => {
+                places.extend(ordinals.iter().map(|&at| place(&self.records[at as usize])));
+            }
+        }
     }
 
     /// The bytes of a field of a record that has it, quotes included.
