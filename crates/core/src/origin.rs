@@ -60,10 +60,14 @@ impl Lines {
     fn of(bytes: &[u8], spans: &[Span], line_end: u8) -> Self {
         let start = spans.first().map_or(0, |first| bytes.len().min(first.start as usize));
         let (before, behind) = (count(&bytes[..start], line_end), count(&bytes[start..], line_end));
-        // The last line may have no end. Every record takes one line at least.
-        let records =
-            spans.len() as u64 - u64::from(!bytes.ends_with(&[line_end])).min(spans.len() as u64);
-        Self { count: before + behind, before: (behind == records).then_some(before) }
+        // The last line may have no end.
+        let last = u64::from(!spans.is_empty() && !bytes.ends_with(&[line_end]));
+        let ended = |span: &Span| {
+            let rest = bytes.get((span.start as usize + span.len as usize)..).unwrap_or_default();
+            matches!(rest, [byte, ..] | [b'\r', byte, ..] if *byte == line_end) || rest.is_empty()
+        };
+        let one_each = behind + last == spans.len() as u64 && spans.iter().all(ended);
+        Self { count: before + behind, before: one_each.then_some(before) }
     }
 }
 
