@@ -2,13 +2,14 @@
 
 mod bench;
 mod cargo;
-mod funds;
+mod data;
 mod generate;
 mod scaffold;
 mod test;
 mod tidy;
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -21,9 +22,7 @@ cargo xtask <command>
   tidy                     layers, module docs, file length, registry examples, versions that agree
   gen [--check]            writes the option reference and the JSON schema (or checks that they are current)
   new <stage> <name>       a new connector or step: its file, its registry line, its test
-  bench [growth|w1] [--rows N]
-                           measures the release build; `growth` prints memory at 10 MB, 100 MB and 1 GB
-  funds ROWS FILE          writes the generated, dirty funds CSV that the benches use
+  data SHAPE ROWS FILE     writes generated records as .csv or .ndjson, as the benches use them
 ";
 
 fn main() -> ExitCode {
@@ -47,15 +46,17 @@ fn run(arguments: Vec<String>) -> Result<()> {
         ["gen", "--check"] => generate::run(generate::Mode::Check),
         ["new", stage, name] => scaffold::run(stage, name),
         ["bench", options @ ..] => bench::run(options),
-        ["funds", rows, path] => {
+        ["data", shape, rows, path] => {
+            let path = Path::new(path);
+            let form = path.extension().and_then(OsStr::to_str).unwrap_or_default();
             let rows = rows.parse().context("ROWS is a number")?;
-            funds::write(rows, path.as_ref())
+            data::write(&data::shape(shape)?, rows, form, path)
         }
         [] | ["help" | "--help" | "-h"] => {
-            print!("{USAGE}");
+            print!("{USAGE}{}", bench::USAGE);
             Ok(())
         }
-        other => bail!("unknown command `{}`\n\n{USAGE}", other.join(" ")),
+        other => bail!("unknown command `{}`\n\n{USAGE}{}", other.join(" "), bench::USAGE),
     }
 }
 
