@@ -27,11 +27,31 @@ pub struct Place {
     pub first_line: u64,
 }
 
+/// What an origin is made of: for those who put it away for a while, and make the same again.
 #[derive(Debug)]
-enum Content {
-    Text { bytes: Bytes, offset: u64, spans: Vec<Span>, line_end: u8, lines: Lines },
+pub enum Content {
+    /// Records found in a text; see [`Origin::text`].
+    Text {
+        /// The text.
+        bytes: Bytes,
+        /// Its position in the source.
+        offset: u64,
+        /// The records in it.
+        spans: Vec<Span>,
+        /// The byte that ends a line.
+        line_end: u8,
+        /// What was counted in it.
+        lines: Lines,
+    },
+    /// Records that were columns already; see [`Origin::columns`].
     Columns(RecordBatch),
-    Kept { raw: Bytes, location: Location },
+    /// One record whose batch is gone; see [`Origin::kept`].
+    Kept {
+        /// Its text.
+        raw: Bytes,
+        /// Where it stood.
+        location: Location,
+    },
 }
 
 /// The provenance of one decoded batch: which source, which records, and the records as they
@@ -46,9 +66,9 @@ pub struct Origin {
     place: OnceLock<Place>,
 }
 
-/// The lines of a text.
+/// The lines of a text, as [`Origin::text`] counted them.
 #[derive(Debug, Clone, Copy)]
-struct Lines {
+pub struct Lines {
     /// How many end in it.
     count: u64,
     /// How many end before the first record, if each record has one line of its own and nothing
@@ -95,19 +115,27 @@ impl Origin {
         line_end: u8,
     ) -> Self {
         let lines = Lines::of(&bytes, &spans, line_end);
-        let content = Content::Text { bytes, offset, spans, line_end, lines };
-        Self { source, content, place: OnceLock::new() }
+        Self::new(source, Content::Text { bytes, offset, spans, line_end, lines })
     }
 
     /// Records that were columns already (Parquet, Arrow, a database).
     pub fn columns(source: Arc<str>, columns: RecordBatch) -> Self {
-        Self { source, content: Content::Columns(columns), place: OnceLock::new() }
+        Self::new(source, Content::Columns(columns))
     }
 
     /// One record whose batch is gone: its text and its location were kept elsewhere in the
     /// meantime, for example beside a staging table.
     pub fn kept(source: Arc<str>, raw: Bytes, location: Location) -> Self {
-        Self { source, content: Content::Kept { raw, location }, place: OnceLock::new() }
+        Self::new(source, Content::Kept { raw, location })
+    }
+
+    fn new(source: Arc<str>, content: Content) -> Self {
+        Self { source, content, place: OnceLock::new() }
+    }
+
+    /// What it is made of.
+    pub fn content(&self) -> &Content {
+        &self.content
     }
 
     /// The source's name: a path as the user wrote it, or a table.

@@ -151,13 +151,39 @@ pub trait Step: Send + Sync {
     }
 }
 
+/// What a step that remembers may take of the machine.
+#[derive(Debug, Clone)]
+pub struct Space {
+    /// A folder for what does not fit in memory, removed after the run.
+    pub scratch: PathBuf,
+    /// The bytes of memory that it may hold.
+    pub memory: usize,
+}
+
 /// A step that needs to see all batches one after the other (uniqueness, for example).
 pub trait OrderedStep: Send {
+    /// Says what it may take. Called once, before the first batch; a step that is not told takes
+    /// 64 MiB, and the system's folder for temporary files.
+    fn open(&mut self, space: Space) {
+        let _ = space;
+    }
+
     /// As [`Step::apply`], called in source order.
     ///
     /// # Errors
     /// As [`Step::apply`].
     fn apply(&mut self, batch: Batch, findings: &mut Findings) -> Result<Batch>;
+
+    /// Called after the last batch until it answers `None`. A step that held back the rows of the
+    /// batches it was given gives them now: for each call of [`Self::apply`] one batch, in the same
+    /// order, perhaps without rows.
+    ///
+    /// # Errors
+    /// When what was held back cannot be read again.
+    fn release(&mut self, findings: &mut Findings) -> Result<Option<Batch>> {
+        let _ = findings;
+        Ok(None)
+    }
 
     /// As [`Step::settles`].
     fn settles(&self) -> bool {
@@ -167,6 +193,12 @@ pub trait OrderedStep: Send {
     /// As [`Step::report`].
     fn report(&self) -> Option<serde_json::Value> {
         None
+    }
+}
+
+impl Default for Space {
+    fn default() -> Self {
+        Self { scratch: std::env::temp_dir(), memory: 64 << 20 }
     }
 }
 

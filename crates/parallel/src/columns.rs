@@ -1,13 +1,16 @@
 //! Keys made of the columns of an Arrow batch.
 
+use std::sync::Arc;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
 use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch};
 use arrow_buffer::i256;
 use arrow_schema::{DataType, TimeUnit};
+use gristmill_core::json::write_json;
 use gristmill_core::{Error, ErrorKind, Result};
 
-use crate::key::KeyForm;
+use crate::key::{KeyForm, KeyHash};
 
 /// The keys of a batch's rows, by some of its columns. Null is a value like any other.
 pub struct ColumnKeys {
@@ -39,6 +42,35 @@ impl ColumnKeys {
             })
             .collect::<Result<_>>()?;
         Ok(Self { columns, rows: batch.num_rows() })
+    }
+
+    /// The keys made of the columns at these positions, whatever their types: lists, structs and
+    /// maps are told apart by their JSON form.
+    pub fn at(batch: &RecordBatch, indices: &[usize]) -> Self {
+        let columns = indices
+            .iter()
+            .map(|&index| {
+                let column = batch.column(index);
+                writer(column).unwrap_or_else(|| {
+                    let (column, schema) = (Arc::clone(column), batch.schema());
+                    Box::new(move |row, form| {
+                        let field = schema.field(index);
+                        form.nested(|out| write_json(out, column.as_ref(), field, row));
+                    })
+                })
+            })
+            .collect();
+        Self { columns, rows: batch.num_rows() }
+    }
+
+    /// The hash of each row's key.
+    pub fn hashes(&self) -> impl Iterator<Item = KeyHash> + '_ {
+        let mut form = KeyForm::default();
+        (0..self.rows).map(move |row| {
+            form.clear();
+            self.write(row, &mut form);
+            form.hash_wide()
+        })
     }
 
     /// Number of rows.

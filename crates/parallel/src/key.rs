@@ -1,10 +1,14 @@
 //! Keys as bytes that are the same on every machine and in every run.
 
 use arrow_buffer::i256;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 /// The seed of every key hash. Changing it moves every key to another partition.
 const SEED: u64 = 0x6772_6973_746d_696c; // "gristmil"
+
+/// 128 bits of a key's hash, which tell keys apart: among 10⁹ different keys, the probability that
+/// any two of them have the same is about n² / 2¹²⁹ ≈ 1.5 · 10⁻²¹.
+pub type KeyHash = [u64; 2];
 
 /// A key in its canonical byte form, of which the hash is taken.
 ///
@@ -24,6 +28,7 @@ const SEED: u64 = 0x6772_6973_746d_696c; // "gristmil"
 /// | 9 | timestamp without zone | 16: nanoseconds since 1970-01-01 00:00 |
 /// | 10 | instant | 16: nanoseconds since 1970-01-01 00:00 UTC |
 /// | 11 | length of time | 16: nanoseconds |
+/// | 12 | list, struct or map | 8 for the length in bytes, then its JSON form |
 ///
 /// The values of a key that has several follow each other; because each says where it ends,
 /// `("ab", "c")` and `("a", "bc")` differ. The hash is XXH3 (64 bits) of the bytes with the seed
@@ -51,6 +56,12 @@ impl KeyForm {
     /// XXH3 of the bytes so far.
     pub fn hash(&self) -> u64 {
         xxh3_64_with_seed(&self.bytes, SEED)
+    }
+
+    /// XXH3 (128 bits) of the bytes so far, with the same seed.
+    pub fn hash_wide(&self) -> KeyHash {
+        let hash = xxh3_128_with_seed(&self.bytes, SEED);
+        [(hash >> 64) as u64, hash as u64]
     }
 
     /// Forgets everything, to be used for the next key.
@@ -128,6 +139,15 @@ impl KeyForm {
     /// Adds a length of time.
     pub fn duration(&mut self, nanoseconds: i128) {
         self.tagged(11, &nanoseconds.to_le_bytes());
+    }
+
+    /// Adds a list, a struct or a map by its JSON form, which `write` appends.
+    pub(crate) fn nested(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.sized(12, &[]);
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        let length = (self.bytes.len() - start) as u64;
+        self.bytes[start - size_of::<u64>()..start].copy_from_slice(&length.to_le_bytes());
     }
 
     fn tagged(&mut self, tag: u8, payload: &[u8]) {

@@ -12,6 +12,7 @@
 //! | `hash(key) % n`, with a hash that differs from run to run | [`Partitioner`], [`BatchPartitioner`]: a hash that is the same everywhere |
 //! | concatenating results, sorting again, dropping duplicates | [`Merger`], [`BatchMerger`], [`merge_ordered`] |
 //! | a loop with `sleep` around a call that fails now and then | [`retry()`], [`Attempts`] |
+//! | a `set` of keys, or a list of everything, until the memory is full | [`spill`]: keys and batches that go on on disk |
 //! | a global flag asked here and there | [`Cancel`] |
 //!
 //! Nothing here depends on the number of workers except how long it takes: results come in input
@@ -45,19 +46,23 @@ mod panics;
 pub mod partition;
 pub mod pool;
 pub mod processor;
+pub mod queue;
 mod rebatch;
 pub mod retry;
+pub mod spill;
+pub mod views;
 
 pub use batches::{BatchOutcome, BatchProcessor, Batches, FailedBatch};
 pub use cancel::Cancel;
 pub use columns::ColumnKeys;
 pub use duration::Duration;
 pub use failure::Failure;
-pub use key::{Key, KeyForm};
+pub use key::{Key, KeyForm, KeyHash};
 pub use merge::{BatchMerger, Keep, MergeOrdered, Merged, MergedBatch, Merger, merge_ordered};
 pub use metrics::{BatchMetrics, MapMetrics, ParallelMetrics};
 pub use ordered::{MapOptions, OrderedMap, ordered_map};
 pub use partition::{BatchPartitioner, PartitionStatistics, Partitioner};
 pub use pool::Pool;
 pub use processor::ParallelProcessor;
+pub use queue::OrderedQueue;
 pub use retry::{Attempts, FailedAttempt, Jitter, Retry, retry};
