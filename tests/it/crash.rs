@@ -117,6 +117,7 @@ fn rerun(sandbox: &Sandbox) {
         .filter(|name| name.contains("gristmill") || name.ends_with(".tmp"))
         .collect();
     assert!(left.is_empty(), "left behind: {left:?}");
+    assert_eq!(fs::read_dir(sandbox.temporary()).unwrap().count(), 0);
 }
 
 /// Waits until something is so, or the run has ended by itself.

@@ -5,6 +5,7 @@
 mod books;
 mod convert;
 mod crash;
+mod dedupe;
 mod dirt;
 mod documents;
 mod examples;

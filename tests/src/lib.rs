@@ -33,7 +33,7 @@ pub fn root() -> PathBuf {
 /// A folder that goes away with the test.
 pub struct Sandbox {
     folder: TempDir,
-    /// Temporary files of the command: a run that is killed leaves some.
+    /// Temporary files of the command: a run that is killed leaves some for the next run.
     temporary: TempDir,
 }
 
@@ -80,6 +80,11 @@ impl Sandbox {
     /// When it cannot be copied.
     pub fn add(&self, folder: &str) {
         copy(&root().join(folder), &self.path().join(folder));
+    }
+
+    /// Where the command's temporary files are.
+    pub fn temporary(&self) -> &Path {
+        self.temporary.path()
     }
 
     /// The folder.

@@ -11,6 +11,8 @@ use gristmill_core::{
 use gristmill_transform::{Sql, snake_case_all};
 use serde_json::{Value as Json, json};
 
+use crate::scratch::Scratch;
+
 /// The memory that looking at a file may use.
 const MEMORY: ByteSize = ByteSize(1 << 30);
 
@@ -85,8 +87,7 @@ fn look_at(data: &Path) -> Result<Look> {
         let message = format!("the path `{}` is not UTF-8", data.display());
         Error::new(ErrorKind::Configuration, message).hint("rename the file")
     })?;
-    let scratch = tempfile::tempdir()
-        .map_err(|error| Error::io("cannot make a folder for temporary files", error))?;
+    let scratch = Scratch::new()?;
     let context = ExtractContext {
         base: PathBuf::new(),
         scratch: scratch.path().to_owned(),

@@ -1,4 +1,5 @@
-//! Row-local steps and SQL expressions: what happens to a record without looking at another one.
+//! Steps that clean, cast, map, derive, filter, flatten, explode and deduplicate records, and SQL
+//! expressions.
 //!
 //! Each step is a plan (its options, which pipelines write in YAML and libraries build in Rust),
 //! is bound to a schema, and then works on batches. Leading `clean`, `cast`, `map`, `select` and
@@ -40,5 +41,5 @@ mod suggest;
 pub use expression::Sql;
 pub use names::{snake_case, snake_case_all};
 pub use steps::{
-    Cast, CastTo, Clean, Derive, Drop, Explode, Filter, Flatten, KINDS, MapFields, Select,
+    Cast, CastTo, Clean, Dedupe, Derive, Drop, Explode, Filter, Flatten, KINDS, MapFields, Select,
 };

@@ -12,6 +12,7 @@ use super::lines;
 use super::places::{Part, Places};
 use crate::definition::{Definition, Item};
 use crate::execute::{Outcome, RunOptions, registry, run_then};
+use crate::scratch::Scratch;
 
 /// Runs the records of a rejects file, mended in their `raw` text, through the same steps into the
 /// pipeline's destinations, or into one file. Records that fail again go to `NAME-replayed.ndjson`
@@ -33,8 +34,7 @@ pub fn replay(
         )
         .hint("copy the pipeline, keep the one source that the rejects are from, and replay with that"));
     };
-    let scratch = tempfile::tempdir()
-        .map_err(|source| Error::io("cannot make a temporary folder", source))?;
+    let scratch = Scratch::new()?;
     let mended = Mended { definition: &definition, source, scratch: scratch.path() };
     let (replaced, mut places) = mended.write(file)?;
     definition.extract[0].options = replaced;

@@ -10,6 +10,7 @@
 mod books;
 mod job;
 mod open;
+mod ordered;
 mod rejects;
 mod segment;
 mod work;
@@ -27,8 +28,10 @@ pub use job::{Destination, Job, Limits, NamedStep, Rejects, Source};
 pub use open::BindError;
 
 use crate::report::{DestinationReport, Failure, Report, Status};
+use crate::scratch::Scratch;
 use books::Books;
 use open::{OpenSources, Opened};
+use ordered::InOrder;
 use rejects::RejectsFile;
 use segment::{Place, Segment};
 use work::Work;
@@ -117,7 +120,7 @@ fn execute(
 ) -> Result<(), RunError> {
     let workers = workers(&job, context);
     report.workers = workers;
-    let scratch = scratch()?;
+    let scratch = Scratch::new()?;
     let mut rejects = RejectsFile::create(&job.rejects, context.id, &job.name)?;
 
     let pool = Pool::new(workers)?;
@@ -198,15 +201,8 @@ fn execute(
 /// # Errors
 /// When a source cannot be opened, or a part does not fit the columns.
 pub fn schema(job: &Job, context: &RunContext<'_>) -> Result<SchemaRef, RunError> {
-    let scratch = scratch()?;
+    let scratch = Scratch::new()?;
     Ok(open::open(job, context, scratch.path())?.schema)
-}
-
-fn scratch() -> Result<tempfile::TempDir> {
-    tempfile::Builder::new()
-        .prefix("gristmill-")
-        .tempdir()
-        .map_err(|source| Error::io("cannot make a temporary folder", source))
 }
 
 /// Memory limit divided by this is what chunks in flight may hold as source text: a chunk being
@@ -295,7 +291,7 @@ impl Machine {
         }));
         for (i, segment) in segments {
             if let Some(ordered) = waiting.take() {
-                stream = Box::new(stream.map(move |work| ordered.apply(work?)));
+                stream = Box::new(InOrder::new(stream, ordered));
             }
             let local = Arc::clone(&segment.local);
             let encoders = if i == last { encoders.clone() } else { Vec::new() };

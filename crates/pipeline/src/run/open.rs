@@ -9,7 +9,7 @@ use arrow_schema::{Schema, SchemaRef};
 use gristmill_core::types::type_name;
 use gristmill_core::{
     BindContext, Bound, Chunk, Error, ErrorKind, ExtractContext, Extractor, Grain, Mistake,
-    Pointer, Result,
+    Pointer, Result, Space,
 };
 use gristmill_parallel::retry;
 
@@ -38,6 +38,9 @@ pub(super) struct Opened {
     /// The columns that destinations get.
     pub(super) schema: SchemaRef,
 }
+
+/// Memory limit divided by this is what the steps that remember may hold together.
+const ORDERED_SHARE: u64 = 4;
 
 /// Opens the sources, writes leading steps into their read plans, and binds the others.
 pub(super) fn open(
@@ -123,7 +126,7 @@ fn parts(
         schema.ok_or_else(|| Error::internal("a pipeline without a source was run"))?;
     binder.steps = (0..leading).map(|index| binder.info(index, Grain::Preserves)).collect();
 
-    let mut segments = Vec::new();
+    let mut segments: Vec<Segment> = Vec::new();
     for index in leading..job.steps.len() {
         let bound = binder.bind(index, &schema)?;
         binder.steps.push(binder.info(index, bound.grain));
@@ -134,6 +137,13 @@ fn parts(
             segments.push(Segment { local: Arc::new(done), ordered: Some(ordered) });
         }
         schema = bound.output;
+    }
+    let ordered = || segments.iter().filter_map(|segment| segment.ordered.as_ref());
+    let share = job.limits.memory.0 / ORDERED_SHARE / ordered().count().max(1) as u64;
+    for step in ordered() {
+        let memory = usize::try_from(share).unwrap_or(usize::MAX);
+        let space = Space { scratch: scratch.to_owned(), memory };
+        step.step.lock().unwrap_or_else(PoisonError::into_inner).open(space);
     }
     segments.push(Segment { local: Arc::new(local), ordered: None });
 

@@ -30,14 +30,6 @@ pub(super) struct Ordered {
     pub(super) step: Arc<Mutex<Box<dyn OrderedStep>>>,
 }
 
-impl Ordered {
-    pub(super) fn apply(&self, mut work: Work) -> Result<Work> {
-        let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
-        work.ordered(self.index, step.as_mut())?;
-        Ok(work)
-    }
-}
-
 impl Local {
     /// Decodes a chunk and does all of this segment to it while it is in cache.
     pub(super) fn decode(
@@ -46,16 +38,7 @@ impl Local {
         source: usize,
         encoders: &[Arc<dyn Encoder>],
     ) -> Result<Work> {
-        let mut work = Work {
-            starts_source: chunk.starts_source(),
-            origins: Vec::new(),
-            batches: Vec::new(),
-            findings: Findings::default(),
-            decoded: Tally::default(),
-            steps: Vec::new(),
-            encoded: Default::default(),
-            parts: Vec::new(),
-        };
+        let mut work = Work { starts_source: chunk.starts_source(), ..Work::default() };
         let leading = self.leading.get(source).map_or(&[][..], Vec::as_slice);
         let steps: Vec<_> = leading.iter().chain(&self.steps).collect();
         work.steps = steps.iter().map(|(index, _)| (*index, Tally::default())).collect();

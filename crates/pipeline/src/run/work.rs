@@ -30,6 +30,7 @@ impl Tally {
 }
 
 /// One chunk: what was read, what is left of it, and what was found.
+#[derive(Default)]
 pub(super) struct Work {
     /// Whether it starts a file or the like.
     pub(super) starts_source: bool,
@@ -52,7 +53,10 @@ impl Work {
     pub(super) fn size(&self) -> usize {
         let columns: usize =
             self.batches.iter().map(|batch| batch.columns().get_array_memory_size()).sum();
-        columns + self.origins.iter().map(|origin| origin.byte_size()).sum::<usize>()
+        let read = self.origins.iter().map(|origin| origin.byte_size()).sum::<usize>();
+        // Of batches that were held back, the origins were read with another chunk.
+        let held = self.batches.iter().filter(|_| self.origins.is_empty());
+        columns + read + held.map(|batch| batch.origin().byte_size()).sum::<usize>()
     }
 
     /// Applies a row-local step to every batch.

@@ -1,9 +1,10 @@
-//! The row-local steps, one module each.
+//! The steps, one module each.
 
 mod cast;
 mod clean;
 mod compose;
 mod convert;
+mod dedupe;
 mod derive;
 mod drop;
 mod explode;
@@ -16,6 +17,7 @@ use gristmill_core::{ExpressionError, Mistake, Pointer, StepKind};
 
 pub use cast::{Cast, CastTo};
 pub use clean::{Clean, Names, Text, Trim};
+pub use dedupe::{Dedupe, Keep};
 pub use derive::Derive;
 pub use drop::Drop;
 pub use explode::{Empty, Explode};
@@ -35,6 +37,7 @@ pub static KINDS: &[StepKind] = &[
     filter::KIND,
     flatten::KIND,
     explode::KIND,
+    dedupe::KIND,
 ];
 
 /// What is wrong with the expression at `at`.

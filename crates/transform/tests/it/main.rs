@@ -1,6 +1,7 @@
 //! Tests of the transform crate, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod dedupe;
 mod expressions;
 mod push_down;
 mod registry;

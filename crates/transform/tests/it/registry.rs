@@ -18,8 +18,10 @@ fn mistakes(name: &str, options: Value) -> Vec<String> {
 #[test]
 fn every_step_is_listed_with_its_schema_and_example() {
     let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-    let expected =
-        ["clean", "cast", "map", "select", "drop", "derive", "filter", "flatten", "explode"];
+    let expected = [
+        "clean", "cast", "map", "select", "drop", "derive", "filter", "flatten", "explode",
+        "dedupe",
+    ];
     assert_eq!(names, expected);
     let mut generator = schemars::SchemaGenerator::default();
     for kind in KINDS {
@@ -45,6 +47,8 @@ fn options_as_the_examples_write_them_are_understood() {
         ("map", json!({"user_id": "id"})),
         ("select", json!(["a", "b"])),
         ("drop", json!(["a"])),
+        ("dedupe", json!({"keys": ["a", "b"], "keep": "last"})),
+        ("dedupe", json!({})),
         ("derive", json!({"pct": "management_fee * 100"})),
         ("filter", json!("is_active AND aum > 0")),
         ("flatten", json!({"columns": ["address"], "separator": "."})),
