@@ -11,6 +11,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Field};
 use gristmill_core::json::write_json;
+use gristmill_parallel::KeyHash;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::arrays::{wide, with_text, with_whole};
@@ -80,8 +81,8 @@ impl<'a> KeyReader<'a> {
         Self { columns, bytes: Vec::new() }
     }
 
-    /// The key of a row; `None` where one of its columns is null.
-    pub(crate) fn key(&mut self, row: usize) -> Option<u128> {
+    /// The hash of a row's key; `None` where one of its columns is null.
+    pub(crate) fn key(&mut self, row: usize) -> Option<KeyHash> {
         const PREFIX: usize = size_of::<u64>();
         self.bytes.clear();
         for (nulls, write) in &self.columns {
@@ -94,6 +95,7 @@ impl<'a> KeyReader<'a> {
             let length = (self.bytes.len() - start - PREFIX) as u64;
             self.bytes[start..start + PREFIX].copy_from_slice(&length.to_le_bytes());
         }
-        Some(xxh3_128(&self.bytes))
+        let hash = xxh3_128(&self.bytes);
+        Some([(hash >> 64) as u64, hash as u64])
     }
 }

@@ -27,8 +27,8 @@ pub struct Options {
     pub record_rules: Vec<RecordRule>,
     /// Keys that no two records may share: a column, a list of columns that are one key together,
     /// or a list of such lists. The first record in source order keeps its key; records that
-    /// another rule rejects do not count. A key with a null in it is shared with none. Takes about
-    /// 40 bytes of memory for each different key.
+    /// another rule rejects do not count. A key with a null in it is shared with none. Keys that do not
+    /// fit in the step's share of `limits.memory` go to a temporary folder, 24 bytes each.
     #[serde(skip_serializing_if = "Keys::is_empty")]
     pub unique: Keys,
     /// What becomes of a record that fails a rule which does not say so itself.

@@ -1,7 +1,8 @@
 //! The part of the step that sees the batches one after the other: keys that no two records share,
 //! and the record that ends the run.
 //!
-//! Every different key stays in memory: a 128-bit hash and where it was first seen.
+//! A key that was seen is a 128-bit hash and where it was first seen; what does not fit in memory is
+//! looked up on disk.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
@@ -9,9 +10,10 @@ use std::sync::{Arc, PoisonError};
 use arrow_array::RecordBatch;
 use gristmill_core::text::value_text;
 use gristmill_core::{
-    Batch, Error, ErrorKind, Findings, OrderedStep, Origin, Reason, Result, Severity, Stage,
+    Batch, Error, ErrorKind, Findings, OrderedStep, Origin, Reason, Result, Severity, Space, Stage,
 };
-use hashbrown::HashMap;
+use gristmill_parallel::KeyHash;
+use gristmill_parallel::spill::Seen;
 
 use crate::arrays::shortened;
 use crate::key::KeyReader;
@@ -36,8 +38,15 @@ struct First {
     record: u32,
 }
 
-/// Halves of a 128-bit hash: 24 bytes for each record, where a `u128` would take 32.
-type Seen = HashMap<[u64; 2], First>;
+impl First {
+    fn to_bits(self) -> u64 {
+        u64::from(self.source) << 32 | u64::from(self.record)
+    }
+
+    fn from_bits(bits: u64) -> Self {
+        Self { source: (bits >> 32) as u32, record: bits as u32 }
+    }
+}
 
 pub(crate) struct InOrder {
     aborts: Option<Aborts>,
@@ -47,7 +56,7 @@ pub(crate) struct InOrder {
 
 impl InOrder {
     pub(crate) fn new(aborts: Option<Aborts>, keys: Vec<UniqueKey>) -> Self {
-        let keys = keys.into_iter().map(|key| (key, Seen::new())).collect();
+        let keys = keys.into_iter().map(|key| (key, Seen::new(Space::default()))).collect();
         Self { aborts, keys, sources: Vec::new() }
     }
 
@@ -87,6 +96,13 @@ impl InOrder {
 }
 
 impl OrderedStep for InOrder {
+    fn open(&mut self, space: Space) {
+        let memory = space.memory / self.keys.len().max(1);
+        for (_, seen) in &mut self.keys {
+            *seen = Seen::new(Space { memory, ..space.clone() });
+        }
+    }
+
     fn apply(&mut self, mut batch: Batch, findings: &mut Findings) -> Result<Batch> {
         if let Some(abort) = self.aborted(batch.origin()) {
             return Err(stop(&abort));
@@ -101,19 +117,19 @@ impl OrderedStep for InOrder {
         for flaw in batch.flaws() {
             open[flaw.row as usize] = true;
         }
-        let mut readers: Vec<KeyReader<'_>> =
-            self.keys.iter().map(|(key, _)| KeyReader::new(&columns, &key.columns)).collect();
-        let mut hashes: Vec<Option<[u64; 2]>> = Vec::with_capacity(readers.len());
-        for row in (0..columns.num_rows()).filter(|&row| !open[row]) {
-            hashes.clear();
-            hashes.extend(
-                readers
-                    .iter_mut()
-                    .map(|reader| reader.key(row).map(|hash| [hash as u64, (hash >> 64) as u64])),
-            );
+        let fit: Vec<usize> = (0..columns.num_rows()).filter(|&row| !open[row]).collect();
+        let mut hashes = Vec::with_capacity(self.keys.len());
+        for (key, seen) in &mut self.keys {
+            let mut reader = KeyReader::new(&columns, &key.columns);
+            let of_rows: Vec<Option<KeyHash>> = fit.iter().map(|&row| reader.key(row)).collect();
+            seen.fetch(&of_rows.iter().flatten().copied().collect::<Vec<_>>())?;
+            hashes.push(of_rows);
+        }
+        for (at, &row) in fit.iter().enumerate() {
             let mut kept = true;
-            for ((key, seen), hash) in self.keys.iter().zip(&hashes) {
-                let Some(&first) = hash.as_ref().and_then(|hash| seen.get(hash)) else { continue };
+            for ((key, seen), hashes) in self.keys.iter().zip(&hashes) {
+                let Some(first) = hashes[at].and_then(|hash| seen.get(hash)) else { continue };
+                let first = First::from_bits(first);
                 key.failed.fetch_add(1, Relaxed);
                 let (values, value) = values(&columns, key, row);
                 let message = || self.message(key, first, source, &values);
@@ -142,9 +158,9 @@ impl OrderedStep for InOrder {
             let record = first_record
                 .and_then(|first| u32::try_from(first + ordinal).ok())
                 .unwrap_or_default();
-            for ((_, seen), hash) in self.keys.iter_mut().zip(&hashes) {
-                if let Some(hash) = hash {
-                    seen.entry(*hash).or_insert(First { source, record });
+            for ((_, seen), hashes) in self.keys.iter_mut().zip(&hashes) {
+                if let Some(hash) = hashes[at] {
+                    seen.get_or_insert(hash, First { source, record }.to_bits());
                 }
             }
         }

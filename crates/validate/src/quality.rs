@@ -10,6 +10,7 @@ use arrow_schema::{Field, SchemaRef};
 use gristmill_core::text::value_text;
 use gristmill_core::types::{is_json, type_name};
 use gristmill_core::{Batch, Stage};
+use gristmill_parallel::KeyHash;
 use hashbrown::HashSet;
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::xxh3_64;
@@ -35,7 +36,7 @@ struct Totals {
 struct KeyMeasures {
     nulls: u64,
     duplicates: u64,
-    seen: HashSet<[u64; 2]>,
+    seen: HashSet<KeyHash>,
 }
 
 #[derive(Default)]
@@ -98,7 +99,7 @@ impl Measures {
                 match hash {
                     None => total.nulls += 1,
                     Some(hash) => {
-                        let new = total.seen.insert([hash as u64, (hash >> 64) as u64]);
+                        let new = total.seen.insert(hash);
                         total.duplicates += u64::from(!new);
                     }
                 }

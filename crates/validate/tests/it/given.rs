@@ -7,8 +7,8 @@ use arrow_schema::Schema;
 use bytes::Bytes;
 use gristmill_core::text::{ColumnBuilder, ColumnPlan};
 use gristmill_core::{
-    Batch, BindContext, Bound, Error, FieldType, Findings, Mistake, Origin, Place, Reason, Span,
-    Stage, StepPlan,
+    Batch, BindContext, Bound, Error, FieldType, Findings, Mistake, Origin, Place, Reason, Space,
+    Span, Stage, StepPlan,
 };
 use gristmill_validate::{Options, Validate};
 use serde_json::Value;
@@ -93,7 +93,15 @@ impl Outcome {
 
 /// Runs both parts of the step over batches, as a run does, and settles.
 pub(crate) fn run(step: &Validate, batches: Vec<Batch>) -> Result<Outcome, Error> {
+    run_in(Space::default(), step, batches)
+}
+
+/// As [`run`], with this much memory.
+pub(crate) fn run_in(space: Space, step: &Validate, batches: Vec<Batch>) -> Result<Outcome, Error> {
     let mut bound = bind(step, &batches[0]).unwrap();
+    if let Some(ordered) = &mut bound.ordered {
+        ordered.open(space);
+    }
     let read: usize = batches.iter().map(Batch::num_rows).sum();
     let mut findings = Findings::default();
     let mut kept = Vec::new();

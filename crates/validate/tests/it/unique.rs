@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use gristmill_core::Space;
 use gristmill_validate::Validate;
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::given::{batch, run, step};
+use crate::given::{batch, run, run_in, step};
 
 const COLUMNS: &[(&str, &str)] = &[("a", "string"), ("b", "string")];
 
@@ -72,19 +73,21 @@ proptest! {
 
     #[test]
     fn agrees_with_a_model(
-        rows in proptest::collection::vec(("[ab]{0,3}|~", "[abc]{0,2}|~"), 1..60),
-        cut in 0usize..60,
+        rows in proptest::collection::vec(("[ab]{0,3}|~", "[abc]{0,2}|~"), 1..200),
+        cut in 1usize..60,
         with_rule: bool,
+        memory in prop_oneof![Just(0usize), Just(1 << 20)],
     ) {
         let lines: Vec<String> = rows.iter().map(|(a, b)| format!("{a}|{b}")).collect();
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        let (head, tail) = lines.split_at(cut.min(lines.len()));
-        let batches = vec![batch(COLUMNS, head, 1), batch(COLUMNS, tail, head.len() as u64 + 1)];
+        let batches = lines.chunks(cut).zip((1..).step_by(cut));
+        let batches = batches.map(|(lines, first)| batch(COLUMNS, lines, first)).collect();
         let mut step = Validate::new().unique(["a", "b"]);
         if with_rule {
             step = step.rule("b", gristmill_validate::Rule::required());
         }
-        let outcome = run(&step, batches).unwrap();
+        let space = Space { memory, ..Space::default() };
+        let outcome = run_in(space, &step, batches).unwrap();
         let mut seen: HashMap<(&str, &str), usize> = HashMap::new();
         let mut expected = Vec::new();
         for (i, (a, b)) in rows.iter().enumerate() {
