@@ -97,4 +97,6 @@ pub struct LoadContext<'a> {
     pub started: DateTime<Utc>,
     /// The memory that the run may use.
     pub memory: ByteSize,
+    /// The number of workers for work of the loader's own, beside the run's encoding.
+    pub workers: usize,
 }

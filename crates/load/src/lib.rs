@@ -23,6 +23,7 @@
 //!     run: "1",
 //!     started: chrono::Utc::now(),
 //!     memory: ByteSize(64 << 20),
+//!     workers: 2,
 //! };
 //! let mut loader = Table::sqlite("numbers.db", "numbers").open(&batch.schema(), &context)?;
 //! let mut part = loader.encoder().begin();

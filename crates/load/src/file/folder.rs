@@ -1,20 +1,31 @@
 //! A folder of files: `part-00000.parquet`, in folders by partition where there are any.
 //!
+//! Workers split a chunk by partition. Here, in source order, the rows of each partition are gathered
+//! over many chunks, so that a row group does not shrink with the number of partitions; they are
+//! encoded on threads of the folder's own, and written in the order in which they were full. When a
+//! group is full depends on the data alone.
+//!
 //! The whole folder is built under a hidden name. In mode `replace` it then changes places with
 //! the old folder in one step. In mode `append` its files are renamed into the existing folder one
 //! by one, under names that contain the run's id: each appears whole, but a run killed in the
 //! middle of publishing has shown some of them.
 
+use std::cmp::Reverse;
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use gristmill_core::{
-    Encoded, Encoder, Error, ErrorKind, Findings, Loaded, Loader, PublishedFile, Result,
+    Batch, Encoded, Encoder, Error, ErrorKind, Findings, Loaded, Loader, Origin, PublishedFile,
+    Result,
 };
 use gristmill_format::{Sink, Writer};
+use gristmill_parallel::views::value_bytes;
+use gristmill_parallel::{OrderedQueue, Pool};
 use indexmap::IndexMap;
 
 use super::failed;
@@ -38,6 +49,13 @@ pub(crate) struct Folder {
     max_file_size: Option<u64>,
     partitioned: bool,
     hidden: Hidden,
+    /// Rows that are not yet encoded, by partition.
+    waiting: IndexMap<String, Waiting>,
+    waiting_bytes: usize,
+    /// Rows being encoded, with their partition and their bytes.
+    encoding: OrderedQueue<Encoded>,
+    submitted: VecDeque<(String, usize)>,
+    submitted_bytes: usize,
     /// Files being written, by partition; the one used last is the last.
     open: IndexMap<String, Part>,
     /// Files begun in each partition.
@@ -47,6 +65,20 @@ pub(crate) struct Folder {
     rejected: u64,
     prepared: bool,
 }
+
+/// Rows of a partition, gathered so that they make a row group worth its name.
+#[derive(Default)]
+struct Waiting {
+    columns: Vec<RecordBatch>,
+    bytes: usize,
+}
+
+/// Bytes of values that are encoded together, at least.
+const GROUP: usize = 16 << 20;
+
+/// Bytes of values that wait for others of their partition, over all partitions, and again bytes
+/// that are being encoded. Neither depends on the memory limit: what is in a file does not.
+const MAX_WAITING: usize = 48 << 20;
 
 struct Part {
     /// Its path below the folder.
@@ -66,6 +98,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) max_file_size: Option<u64>,
     /// What file names end in.
     pub(crate) end: String,
+    /// How many threads encode.
+    pub(crate) workers: usize,
 }
 
 impl Folder {
@@ -77,7 +111,12 @@ impl Folder {
             path: plan.path,
             mode: plan.mode,
             run: plan.run.to_owned(),
-            encoder: Arc::new(Splitter::new(schema, plan.partition_by, Arc::clone(&writer))),
+            encoder: Arc::new(Splitter::new(schema, plan.partition_by)),
+            waiting: IndexMap::new(),
+            waiting_bytes: 0,
+            encoding: OrderedQueue::new(Pool::named("encoder", plan.workers)?),
+            submitted: VecDeque::new(),
+            submitted_bytes: 0,
             writer,
             end: plan.end,
             max_file_size: plan.max_file_size,
@@ -89,6 +128,85 @@ impl Folder {
             rejected: 0,
             prepared: false,
         })
+    }
+
+    /// Takes rows of a partition. They are encoded when there are enough of them; where files have
+    /// a size to stay below, at once.
+    fn gather(&mut self, partition: String, columns: RecordBatch) -> Result<()> {
+        let bytes = value_bytes(&columns);
+        let entry = self.waiting.entry(partition);
+        let at = entry.index();
+        let waiting = entry.or_default();
+        waiting.columns.push(columns);
+        waiting.bytes += bytes;
+        let enough = waiting.bytes >= GROUP || self.max_file_size.is_some();
+        self.waiting_bytes += bytes;
+        if enough {
+            return self.encode(at);
+        }
+        if self.waiting_bytes <= MAX_WAITING {
+            return Ok(());
+        }
+        let mut largest: Vec<usize> = (0..self.waiting.len()).collect();
+        largest.sort_by_key(|&at| Reverse(self.waiting[at].bytes));
+        for at in largest {
+            if self.waiting_bytes <= MAX_WAITING / 2 {
+                break;
+            }
+            self.encode(at)?;
+        }
+        Ok(())
+    }
+
+    /// Has the rows of a partition encoded that wait.
+    fn encode(&mut self, at: usize) -> Result<()> {
+        let Some((partition, waiting)) = self.waiting.get_index_mut(at) else { return Ok(()) };
+        if waiting.columns.is_empty() {
+            return Ok(());
+        }
+        let Waiting { columns, bytes } = std::mem::take(waiting);
+        let partition = partition.clone();
+        self.waiting_bytes -= bytes;
+        while self.submitted_bytes + bytes > MAX_WAITING && !self.submitted.is_empty() {
+            let encoded = self.encoding.take();
+            self.write_next(encoded)?;
+        }
+        let encoder = self.writer.encoder();
+        self.encoding.submit(move || {
+            let mut part = encoder.begin();
+            for columns in columns {
+                // Rows of several origins; a format does not ask where they came from.
+                let origin = Arc::new(Origin::columns("".into(), columns.clone()));
+                part.push(&Batch::whole(columns, origin)?)?;
+            }
+            part.finish()
+        });
+        self.submitted.push_back((partition, bytes));
+        self.submitted_bytes += bytes;
+        Ok(())
+    }
+
+    /// Writes what was submitted first, encoded by now.
+    fn write_next(&mut self, encoded: Option<Result<Encoded>>) -> Result<()> {
+        match (encoded, self.submitted.pop_front()) {
+            (Some(encoded), Some((partition, bytes))) => {
+                self.submitted_bytes -= bytes;
+                self.write(partition, encoded?)
+            }
+            _ => Err(Error::internal("what was encoded has no partition")),
+        }
+    }
+
+    /// Has everything encoded that waits, and writes it.
+    fn flush(&mut self) -> Result<()> {
+        for at in 0..self.waiting.len() {
+            self.encode(at)?;
+        }
+        while !self.submitted.is_empty() {
+            let encoded = self.encoding.take();
+            self.write_next(encoded)?;
+        }
+        Ok(())
     }
 
     fn write(&mut self, partition: String, encoded: Encoded) -> Result<()> {
@@ -203,8 +321,11 @@ impl Loader for Folder {
             .payload
             .downcast::<Pieces>()
             .map_err(|_| Error::internal("a folder was given what another encoder made"))?;
-        for (partition, encoded) in pieces.pieces {
-            self.write(partition, encoded)?;
+        for (partition, columns) in pieces.pieces {
+            self.gather(partition, columns)?;
+        }
+        while let Some(encoded) = self.encoding.take_ready() {
+            self.write_next(Some(encoded))?;
         }
         self.rejected += pieces.rejects.len() as u64;
         pieces.rejects.into_iter().for_each(|reject| findings.reject(reject));
@@ -212,6 +333,7 @@ impl Loader for Folder {
     }
 
     fn prepare(&mut self, _: &mut Findings) -> Result<Loaded> {
+        self.flush()?;
         if !self.partitioned && self.begun.is_empty() {
             let empty = self.begin("")?; // the header and the schema, as for a single file
             self.complete(empty)?;

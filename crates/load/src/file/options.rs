@@ -44,7 +44,9 @@ pub struct Options {
     /// Whether the destination is replaced or added to.
     #[serde(default)]
     pub mode: Mode,
-    /// Columns whose values become folders, `column=value`, and are left out of the files.
+    /// Columns whose values become folders, `column=value`, and are left out of the files. Records
+    /// of a folder are gathered before they are written, at most 48 MiB over all folders. At most
+    /// 64 files are open at once: with more folders than that, a folder may get several files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition_by: Vec<String>,
     /// Begin a new file before one grows larger than this.
@@ -250,6 +252,7 @@ impl Options {
             partition_by: &self.partition_by,
             max_file_size: self.max_file_size.map(|size| size.0),
             end: self.end(format),
+            workers: context.workers,
         };
         let writer = self.writer(format, &file_schema(schema, &self.partition_by))?;
         Ok(Box::new(Folder::open(plan, schema, writer)?))

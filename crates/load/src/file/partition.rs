@@ -7,12 +7,18 @@
 
 use std::sync::Arc;
 
-use arrow_array::UInt32Array;
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array, downcast_primitive_array};
+use arrow_buffer::ToByteSlice;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_select::concat::concat_batches;
+use arrow_select::take::take_record_batch;
 use gristmill_core::text::{value_text, write_value};
 use gristmill_core::types::is_json;
 use gristmill_core::{Batch, Encoded, Encoder, Part, Reason, Reject, Result, Stage};
-use gristmill_format::Writer;
+use gristmill_parallel::KeyForm;
+use gristmill_parallel::views::{compact, value_bytes};
+use hashbrown::HashMap;
 use indexmap::IndexMap;
 
 /// The folder of records without a value.
@@ -48,9 +54,6 @@ pub fn encode(value: &str) -> String {
     out
 }
 
-/// Folders that a worker encodes for at the same time: each has buffers of its own.
-const MAX_PARTS: usize = 256;
-
 /// Whether a column's values can name folders.
 pub(crate) fn can_partition(field: &Field) -> bool {
     match field.data_type() {
@@ -60,9 +63,8 @@ pub(crate) fn can_partition(field: &Field) -> bool {
     }
 }
 
-/// Splits batches by the values of some columns, and encodes the others.
+/// Splits batches by the values of some columns.
 pub(crate) struct Splitter {
-    writer: Arc<dyn Writer>,
     /// Index and encoded name of each partition column.
     keys: Arc<[(usize, String)]>,
     /// Indices of the columns that go into the files.
@@ -71,8 +73,9 @@ pub(crate) struct Splitter {
 
 /// What a worker made of a chunk.
 pub(crate) struct Pieces {
-    /// Folders below the destination and what goes into them, in order; a folder may come again.
-    pub(crate) pieces: Vec<(String, Encoded)>,
+    /// Folders below the destination and the columns that go into them, in order; a folder may come
+    /// again.
+    pub(crate) pieces: Vec<(String, RecordBatch)>,
     /// Records that no folder can be named for.
     pub(crate) rejects: Vec<Reject>,
 }
@@ -86,8 +89,8 @@ pub(crate) fn file_schema(schema: &Schema, partition_by: &[String]) -> SchemaRef
 }
 
 impl Splitter {
-    /// `writer` writes the [`file_schema`].
-    pub(crate) fn new(schema: &Schema, partition_by: &[String], writer: Arc<dyn Writer>) -> Self {
+    /// What it makes has the [`file_schema`].
+    pub(crate) fn new(schema: &Schema, partition_by: &[String]) -> Self {
         let keys = partition_by
             .iter()
             .filter_map(|name| Some((schema.index_of(name).ok()?, encode(name))))
@@ -95,17 +98,20 @@ impl Splitter {
         let rest = (0..schema.fields().len())
             .filter(|&i| !partition_by.contains(schema.field(i).name()))
             .collect();
-        Self { writer, keys, rest }
+        Self { keys, rest }
     }
 }
 
 impl Encoder for Splitter {
     fn begin(&self) -> Box<dyn Part> {
         Box::new(SplitPart {
-            encoder: self.writer.encoder(),
             keys: Arc::clone(&self.keys),
             rest: Arc::clone(&self.rest),
-            parts: IndexMap::new(),
+            groups: Groups::default(),
+            folders: Vec::new(),
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            rows: Vec::new(),
             pieces: Vec::new(),
             bytes: 0,
             rejects: Vec::new(),
@@ -115,68 +121,40 @@ impl Encoder for Splitter {
 }
 
 struct SplitPart {
-    encoder: Arc<dyn Encoder>,
     keys: Arc<[(usize, String)]>,
     rest: Arc<[usize]>,
-    parts: IndexMap<String, Box<dyn Part>>,
-    pieces: Vec<(String, Encoded)>,
+    groups: Groups,
+    folders: Vec<Result<String, Reason>>,
+    /// Columns for the files, not yet split.
+    waiting: Vec<RecordBatch>,
+    waiting_bytes: usize,
+    /// The group of each of their rows.
+    rows: Vec<u32>,
+    pieces: Vec<(String, RecordBatch)>,
     bytes: u64,
     rejects: Vec<Reject>,
     records: u64,
 }
 
+/// Bytes of columns that are split together: more rows for each folder, and fewer pieces.
+const TOGETHER: usize = 32 << 20;
+
 impl SplitPart {
-    fn push_to(&mut self, folder: String, batch: Batch) -> Result<()> {
-        if self.parts.len() == MAX_PARTS && !self.parts.contains_key(&folder) {
-            self.complete_first()?;
-        }
-        let columns = batch.columns().project(&self.rest)?;
-        let part = self.parts.entry(folder).or_insert_with(|| self.encoder.begin());
-        part.push(&batch.with_columns(columns)?)
-    }
-
-    fn complete_first(&mut self) -> Result<()> {
-        if let Some((folder, part)) = self.parts.shift_remove_index(0) {
-            let encoded = part.finish()?;
-            self.bytes += encoded.bytes;
-            self.pieces.push((folder, encoded));
-        }
-        Ok(())
-    }
-
-    /// The rows of each folder, in the order of their first rows.
-    fn groups(&mut self, batch: &Batch) -> IndexMap<String, Vec<u32>> {
-        // Rows with the same raw key share a folder name, which is made once.
-        let mut raw: IndexMap<Vec<u8>, Vec<u32>> = IndexMap::new();
-        let mut key = Vec::new();
-        for row in 0..batch.num_rows() {
-            key.clear();
-            for (index, _) in self.keys.iter() {
-                let column = batch.columns().column(*index);
-                key.push(u8::from(column.is_valid(row)));
-                let start = key.len();
-                write_value(&mut key, column.as_ref(), row);
-                let length = (key.len() - start) as u64;
-                key.extend_from_slice(&length.to_le_bytes());
+    /// Names the folders of groups that have come up, and rejects rows for which none can be named.
+    fn name_folders(&mut self, batch: &Batch, groups: &[u32]) {
+        for (row, &group) in groups.iter().enumerate() {
+            if group as usize == self.folders.len() {
+                self.folders.push(self.folder(batch, row));
             }
-            match raw.get_mut(key.as_slice()) {
-                Some(rows) => rows.push(row as u32),
-                None => drop(raw.insert(key.clone(), vec![row as u32])),
-            }
-        }
-        let mut groups: IndexMap<String, Vec<u32>> = IndexMap::with_capacity(raw.len());
-        for rows in raw.into_values() {
-            match self.folder(batch, rows[0] as usize) {
-                Ok(folder) => groups.entry(folder).or_default().extend(rows),
-                Err(reason) => self.rejects.extend(rows.iter().map(|&row| Reject {
+            if let Err(reason) = &self.folders[group as usize] {
+                self.rejects.push(Reject {
                     origin: Arc::clone(batch.origin()),
-                    ordinal: batch.rows().ordinal(row as usize),
+                    ordinal: batch.rows().ordinal(row),
                     stage: Stage::Load,
                     errors: vec![reason.clone()],
-                })),
+                });
             }
         }
-        groups
     }
 
     fn folder(&self, batch: &Batch, row: usize) -> Result<String, Reason> {
@@ -198,6 +176,41 @@ impl SplitPart {
         }
         Ok(folder)
     }
+
+    /// Splits what waits by folder, in the order of their first rows.
+    fn split(&mut self) -> Result<()> {
+        let Some(first) = self.waiting.first() else { return Ok(()) };
+        let columns = concat_batches(first.schema_ref(), &self.waiting)?;
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+        // Different values may have one name: NaNs of several bit patterns.
+        let mut places: IndexMap<&str, Vec<u32>> = IndexMap::new();
+        let mut place_of = Vec::with_capacity(self.folders.len());
+        for folder in &self.folders {
+            place_of.push(folder.as_ref().ok().map(|folder| {
+                let entry = places.entry(folder);
+                let place = entry.index();
+                entry.or_default();
+                place
+            }));
+        }
+        for (row, group) in self.rows.drain(..).enumerate() {
+            if let Some(place) = place_of[group as usize] {
+                places[place].push(row as u32);
+            }
+        }
+        for (folder, rows) in places.into_iter().filter(|(_, rows)| !rows.is_empty()) {
+            let piece = if rows.len() == columns.num_rows() {
+                columns.clone()
+            } else {
+                take_record_batch(&columns, &UInt32Array::from(rows))?
+            };
+            let piece = compact(&piece)?; // it may wait for long
+            self.bytes += value_bytes(&piece) as u64;
+            self.pieces.push((folder.to_owned(), piece));
+        }
+        Ok(())
+    }
 }
 
 impl Part for SplitPart {
@@ -206,27 +219,105 @@ impl Part for SplitPart {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        if self.keys.is_empty() {
-            return self.push_to(String::new(), batch.clone());
-        }
-        for (folder, rows) in self.groups(batch) {
-            let piece = if rows.len() == batch.num_rows() {
-                batch.clone()
-            } else {
-                batch.clone().take(&UInt32Array::from(rows))?
-            };
-            self.push_to(folder, piece)?;
-        }
-        Ok(())
+        let keys: Vec<&ArrayRef> =
+            self.keys.iter().map(|(index, _)| batch.columns().column(*index)).collect();
+        let groups = self.groups.of(&keys, batch.num_rows());
+        self.name_folders(batch, &groups);
+        self.rows.extend(groups);
+        let columns = batch.columns().project(&self.rest)?;
+        self.waiting_bytes += value_bytes(&columns);
+        let dictionaries = columns
+            .columns()
+            .iter()
+            .any(|column| matches!(column.data_type(), DataType::Dictionary(..)));
+        self.waiting.push(columns);
+        // Dictionaries of several batches need not fit in one.
+        if self.waiting_bytes >= TOGETHER || dictionaries { self.split() } else { Ok(()) }
     }
 
     fn finish(mut self: Box<Self>) -> Result<Encoded> {
-        while !self.parts.is_empty() {
-            self.complete_first()?;
-        }
+        self.split()?;
         let payload = Box::new(Pieces { pieces: self.pieces, rejects: self.rejects });
         Ok(Encoded { records: self.records, bytes: self.bytes, payload })
     }
+}
+
+/// Numbers combinations of values, in the order in which they come up.
+#[derive(Default)]
+struct Groups {
+    /// By column: what its values tell apart, beside the columns before it.
+    levels: Vec<HashMap<(u32, Option<u128>), u32>>,
+}
+
+impl Groups {
+    /// The number of each row's combination.
+    fn of(&mut self, columns: &[&ArrayRef], rows: usize) -> Vec<u32> {
+        let mut groups = vec![0; rows];
+        self.levels.resize_with(columns.len(), HashMap::new);
+        for (column, level) in columns.iter().zip(&mut self.levels) {
+            let nulls = column.logical_nulls();
+            let mut last = None;
+            let mut number = |row: usize, value: u128| {
+                let value = nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)).then_some(value);
+                let key = (groups[row], value);
+                groups[row] = match last {
+                    Some((same, group)) if same == key => group,
+                    _ => {
+                        let next = level.len() as u32;
+                        *level.entry(key).or_insert(next)
+                    }
+                };
+                last = Some((key, groups[row]));
+            };
+            each_value(column, rows, &mut number);
+        }
+        groups
+    }
+}
+
+/// Calls `number` with something that tells each value of a column apart from others, whatever it
+/// is for a null.
+fn each_value(column: &ArrayRef, rows: usize, mut number: impl FnMut(usize, u128)) {
+    macro_rules! primitive {
+        ($array:ident) => {{
+            for (row, value) in $array.values().iter().enumerate() {
+                let mut bits = [0; 16];
+                let bytes = value.to_byte_slice();
+                bits[..bytes.len()].copy_from_slice(bytes);
+                number(row, u128::from_ne_bytes(bits));
+            }
+        }};
+    }
+    // A text of up to 12 bytes is its view; a longer one its length and 96 bits of its hash.
+    let mut form = KeyForm::default();
+    let mut long = |text: &[u8]| {
+        form.clear();
+        form.binary(text);
+        let [high, low] = form.hash_wide();
+        (u128::from(high) << 64 | u128::from(low)) << 32 | u128::from(text.len() as u32)
+    };
+    let mut written = |number: &mut dyn FnMut(usize, u128)| {
+        let mut text = Vec::new();
+        for row in 0..rows {
+            text.clear();
+            write_value(&mut text, column.as_ref(), row);
+            number(row, long(&text));
+        }
+    };
+    if let DataType::Decimal256(..) = column.data_type() {
+        return written(&mut number); // too wide
+    }
+    downcast_primitive_array!(
+        column => primitive!(column),
+        DataType::Utf8View => {
+            let texts = column.as_string_view();
+            for (row, view) in texts.views().iter().enumerate() {
+                let inline = *view as u32 <= 12;
+                number(row, if inline { *view } else { long(texts.value(row).as_bytes()) });
+            }
+        }
+        _ => written(&mut number)
+    );
 }
 
 #[cfg(test)]

@@ -254,6 +254,7 @@ mod tests {
             run: "1",
             started: Default::default(),
             memory: ByteSize(64 << 20),
+            workers: 1,
         };
         let shared = Shared::join("test.db", &path, false, &context).unwrap();
         let error = shared.lock().begin().unwrap_err();

@@ -18,6 +18,7 @@ pub(crate) fn context<'a>(base: &'a Path, run: &'a str) -> LoadContext<'a> {
         run,
         started: chrono::DateTime::UNIX_EPOCH,
         memory: ByteSize(64 << 20),
+        workers: 2,
     }
 }
 

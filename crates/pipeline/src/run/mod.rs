@@ -132,6 +132,7 @@ fn execute(
         run: context.id,
         started: context.started,
         memory: job.limits.memory,
+        workers,
     };
     let mut loaders = Vec::with_capacity(job.destinations.len());
     for destination in &job.destinations {
