@@ -49,6 +49,7 @@ pub(crate) struct Folder {
     max_file_size: Option<u64>,
     partitioned: bool,
     hidden: Hidden,
+    sizes: Gather,
     /// Rows that are not yet encoded, by partition.
     waiting: IndexMap<String, Waiting>,
     waiting_bytes: usize,
@@ -73,12 +74,22 @@ struct Waiting {
     bytes: usize,
 }
 
-/// Bytes of values that are encoded together, at least.
-const GROUP: usize = 16 << 20;
+/// Bytes of values by which rows are gathered. They do not depend on the memory limit: what is in a
+/// file does not.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gather {
+    /// What is encoded together, at least.
+    group: usize,
+    /// What waits for more rows of its partition, over all partitions; and again what is being
+    /// encoded.
+    waiting: usize,
+}
 
-/// Bytes of values that wait for others of their partition, over all partitions, and again bytes
-/// that are being encoded. Neither depends on the memory limit: what is in a file does not.
-const MAX_WAITING: usize = 48 << 20;
+impl Default for Gather {
+    fn default() -> Self {
+        Self { group: 16 << 20, waiting: 48 << 20 }
+    }
+}
 
 struct Part {
     /// Its path below the folder.
@@ -100,6 +111,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) end: String,
     /// How many threads encode.
     pub(crate) workers: usize,
+    pub(crate) sizes: Gather,
 }
 
 impl Folder {
@@ -112,6 +124,7 @@ impl Folder {
             mode: plan.mode,
             run: plan.run.to_owned(),
             encoder: Arc::new(Splitter::new(schema, plan.partition_by)),
+            sizes: plan.sizes,
             waiting: IndexMap::new(),
             waiting_bytes: 0,
             encoding: OrderedQueue::new(Pool::named("encoder", plan.workers)?),
@@ -139,18 +152,18 @@ impl Folder {
         let waiting = entry.or_default();
         waiting.columns.push(columns);
         waiting.bytes += bytes;
-        let enough = waiting.bytes >= GROUP || self.max_file_size.is_some();
+        let enough = waiting.bytes >= self.sizes.group || self.max_file_size.is_some();
         self.waiting_bytes += bytes;
         if enough {
             return self.encode(at);
         }
-        if self.waiting_bytes <= MAX_WAITING {
+        if self.waiting_bytes <= self.sizes.waiting {
             return Ok(());
         }
         let mut largest: Vec<usize> = (0..self.waiting.len()).collect();
         largest.sort_by_key(|&at| Reverse(self.waiting[at].bytes));
         for at in largest {
-            if self.waiting_bytes <= MAX_WAITING / 2 {
+            if self.waiting_bytes <= self.sizes.waiting / 2 {
                 break;
             }
             self.encode(at)?;
@@ -167,7 +180,7 @@ impl Folder {
         let Waiting { columns, bytes } = std::mem::take(waiting);
         let partition = partition.clone();
         self.waiting_bytes -= bytes;
-        while self.submitted_bytes + bytes > MAX_WAITING && !self.submitted.is_empty() {
+        while self.submitted_bytes + bytes > self.sizes.waiting && !self.submitted.is_empty() {
             let encoded = self.encoding.take();
             self.write_next(encoded)?;
         }
@@ -436,4 +449,108 @@ fn refuse_what_is_not_ours(name: &str, path: &Path, mode: Mode) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use arrow_array::{ArrayRef, Int64Array, StringViewArray};
+    use gristmill_format::parquet;
+    use proptest::prelude::*;
+
+    use super::super::partition::file_schema;
+    use super::*;
+
+    /// Files by path, after loading chunks of rows of these partitions.
+    fn load(chunks: &[Vec<u8>], sizes: Gather, workers: usize) -> BTreeMap<PathBuf, Vec<u8>> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut next = 0i64;
+        let mut batches = Vec::new();
+        for partitions in chunks {
+            let names: StringViewArray = partitions.iter().map(|p| Some(format!("p{p}"))).collect();
+            let rows: Int64Array = (next..).take(partitions.len()).map(Some).collect();
+            let long = rows.iter().map(|row| row.map(|row| format!("the text of row {row:09}")));
+            let long: StringViewArray = long.collect();
+            next += partitions.len() as i64;
+            let columns: [(&str, ArrayRef); 3] =
+                [("p", Arc::new(names)), ("row", Arc::new(rows)), ("long", Arc::new(long))];
+            batches.push(RecordBatch::try_from_iter(columns).unwrap());
+        }
+        let schema = batches[0].schema();
+        let keys = ["p".to_owned()];
+        let writer = parquet::writer(&file_schema(&schema, &keys), &Default::default()).unwrap();
+        let plan = Plan {
+            name: "out",
+            path: folder.path().join("out"),
+            mode: Mode::Replace,
+            run: "1",
+            partition_by: &keys,
+            max_file_size: None,
+            end: ".parquet".to_owned(),
+            workers,
+            sizes,
+        };
+        let mut loader = Folder::open(plan, &schema, writer).unwrap();
+        let mut findings = Findings::default();
+        for columns in batches {
+            let origin = Arc::new(Origin::columns("in".into(), columns.clone()));
+            let mut part = loader.encoder().begin();
+            part.push(&Batch::whole(columns, origin).unwrap()).unwrap();
+            loader.append(part.finish().unwrap(), &mut findings).unwrap();
+            assert!(loader.waiting_bytes <= sizes.waiting);
+        }
+        loader.prepare(&mut findings).unwrap();
+        let loaded = loader.publish().unwrap();
+        assert_eq!(loaded.inserted, next as u64);
+        let path = |path: &Path| path.strip_prefix(folder.path()).unwrap().to_owned();
+        loaded.files.iter().map(|f| (path(&f.path), fs::read(&f.path).unwrap())).collect()
+    }
+
+    /// The values of `row`, and the number of row groups.
+    fn rows(file: &[u8]) -> (Vec<i64>, usize) {
+        use arrow_array::cast::AsArray;
+        let file = bytes::Bytes::copy_from_slice(file);
+        let reader = ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file);
+        let reader = reader.unwrap();
+        let groups = reader.metadata().num_row_groups();
+        let mut rows = Vec::new();
+        for batch in reader.build().unwrap() {
+            let batch = batch.unwrap();
+            let column = batch.column(0).as_primitive::<arrow_array::types::Int64Type>();
+            rows.extend_from_slice(column.values());
+        }
+        (rows, groups)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn gathered_rows_stay_in_order_whatever_is_full_first(
+            chunks in prop::collection::vec(prop::collection::vec(prop_oneof![Just(0u8), 0..9u8], 1..60), 1..30),
+            group in 60usize..3_000,
+            waiting in 60usize..6_000,
+        ) {
+            let sizes = Gather { group, waiting };
+            let files = load(&chunks, sizes, 3);
+            prop_assert_eq!(&files, &load(&chunks, sizes, 1));
+            let mut expected: BTreeMap<PathBuf, Vec<i64>> = BTreeMap::new();
+            for (partition, row) in chunks.concat().into_iter().zip(0..) {
+                let path = format!("out/p=p{partition}/part-00000.parquet");
+                expected.entry(path.into()).or_default().push(row);
+            }
+            let mut groups = 0;
+            let mut found = BTreeMap::new();
+            for (path, file) in &files {
+                let (rows, in_file) = rows(file);
+                groups += in_file;
+                found.insert(path.clone(), rows);
+            }
+            prop_assert_eq!(&found, &expected);
+            // With room for everything, a partition is one row group.
+            let roomy = load(&chunks, Gather::default(), 2);
+            prop_assert!(roomy.values().all(|file| rows(file).1 == 1));
+            prop_assert!(groups >= roomy.len());
+        }
+    }
 }

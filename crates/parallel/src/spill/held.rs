@@ -256,7 +256,7 @@ impl Decoder {
         self.at = self.at.next_multiple_of(ALIGNED);
         let mut stream = self.slice(len)?;
         let mut decoder = StreamDecoder::new();
-        Ok(decoder.decode(&mut stream)?.ok_or_else(torn)?)
+        decoder.decode(&mut stream)?.ok_or_else(torn)
     }
 }
 

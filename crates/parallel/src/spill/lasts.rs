@@ -203,7 +203,7 @@ impl Lasts {
 impl Marks {
     /// Reads on where the words in memory end.
     fn load(&mut self, file: &File, (offset, len): (u64, usize)) -> io::Result<()> {
-        if self.next % (WINDOW * 64) != 0 {
+        if !self.next.is_multiple_of(WINDOW * 64) {
             return Ok(());
         }
         let first = self.next / 64;

@@ -40,10 +40,10 @@ impl Run {
         let mut filter = Filter::new(len, filter_bytes);
         let mut firsts = Vec::with_capacity(len.div_ceil(PAGE));
         let mut out = BufWriter::with_capacity(MERGE_BUFFER, file);
-        let mut written = 0;
+        let mut written = 0usize;
         for entry in entries {
             let (key, value) = entry?;
-            if written % PAGE == 0 {
+            if written.is_multiple_of(PAGE) {
                 firsts.push(key);
             }
             if let Some(filter) = &mut filter {

@@ -62,7 +62,8 @@ pub enum Keep {
     /// The first in the order of the input. Records go on as they are read.
     #[default]
     First,
-    /// The last in the order of the input. No record goes on before all of them are read.
+    /// The last in the order of the input. No record goes on before all of them are read, so what
+    /// later steps reject stands in the rejects file after what earlier ones did.
     Last,
 }
 
