@@ -15,7 +15,7 @@ use gristmill_core::origin::Content;
 use gristmill_core::{Batch, Error, Location, Origin, Place, Result, Rows, Space, Span};
 
 use super::{failed, file};
-use crate::views::{compact, held_bytes};
+use crate::views::{compact, value_bytes};
 
 /// Batches that wait, each with a byte noted for each row, and come back in order as they were:
 /// with their provenance, so that a record can be rejected afterwards as if nothing had happened.
@@ -48,7 +48,7 @@ impl HeldBatches {
         if !batch.flaws().is_empty() {
             return Err(Error::internal("a batch with open flaws was held back"));
         }
-        let bytes = held_bytes(batch.columns()) + batch.origin().byte_size() + notes.len();
+        let bytes = value_bytes(batch.columns()) + batch.origin().byte_size() + notes.len();
         if self.file.is_none() && self.bytes + bytes <= self.space.memory {
             self.bytes += bytes;
             self.batches.push_back(Held::Here { batch, notes, bytes });

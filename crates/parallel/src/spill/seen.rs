@@ -2,6 +2,7 @@
 
 use gristmill_core::{Result, Space};
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Place;
 
 use super::run::{Entry, Run};
 use super::{failed, file};
@@ -91,11 +92,17 @@ impl Seen {
 
     /// As [`Self::get`]; a key that was not seen before is from now on, with this number.
     pub fn get_or_insert(&mut self, key: KeyHash, value: u64) -> Option<u64> {
-        let known = self.get(key);
-        if known.is_none() {
-            self.recent.insert_unique(key[1], (key, value), |entry| entry.0[1]);
+        let place = self.recent.entry(key[1], |entry| entry.0 == key, |entry| entry.0[1]);
+        match place {
+            Place::Occupied(known) => Some(known.get().1),
+            Place::Vacant(place) => {
+                let known = find(&self.fetched, key);
+                if known.is_none() {
+                    place.insert((key, value));
+                }
+                known
+            }
         }
-        known
     }
 
     fn spill(&mut self) -> Result<()> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gristmill_core::{Batch, Encoded, Error, Findings, OrderedStep, Origin, Result, Step};
+use gristmill_parallel::views::value_bytes;
 
 /// What one step did to one chunk.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,8 +52,7 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn size(&self) -> usize {
-        let columns: usize =
-            self.batches.iter().map(|batch| batch.columns().get_array_memory_size()).sum();
+        let columns: usize = self.batches.iter().map(|batch| value_bytes(batch.columns())).sum();
         let read = self.origins.iter().map(|origin| origin.byte_size()).sum::<usize>();
         // Of batches that were held back, the origins were read with another chunk.
         let held = self.batches.iter().filter(|_| self.origins.is_empty());
