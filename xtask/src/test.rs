@@ -1,6 +1,7 @@
 //! All tests: unit, integration and whole-command tests by nextest, then the doc examples.
 
 use anyhow::{Context, Result, bail};
+use gristmill_format::Level;
 
 use crate::cargo;
 
@@ -19,7 +20,27 @@ pub(crate) fn run(filters: &[&str]) -> Result<()> {
         cargo::run("doc examples", &["test", "--workspace", "--doc", "--quiet"])?;
     }
     cargo::run("tests", &arguments)?;
+    if filters.is_empty() {
+        every_level(nextest)?;
+    }
     eprintln!("no suite was skipped");
+    Ok(())
+}
+
+/// The codecs and commands that read with them once more, for each level of SIMD instructions that
+/// the machine has beside the one that it uses by itself.
+fn every_level(nextest: bool) -> Result<()> {
+    const CODECS: &str =
+        "package(gristmill-format) | (package(gristmill-tests) & test(/^(dirt|same)::/))";
+    let arguments: &[&str] = if nextest {
+        &["nextest", "run", "--workspace", "--status-level", "fail", "--filterset", CODECS]
+    } else {
+        &["test", "--workspace", "--all-targets", "--quiet", "--", "csv", "json", "dirt", "same"]
+    };
+    for level in Level::supported().filter(|level| *level != Level::detect()) {
+        let environment = [("GRISTMILL_SIMD", level.name())];
+        cargo::run_with(&format!("tests, SIMD level {}", level.name()), arguments, &environment)?;
+    }
     Ok(())
 }
 
