@@ -3,6 +3,7 @@
 mod bench;
 mod cargo;
 mod data;
+mod fuzz;
 mod generate;
 mod scaffold;
 mod test;
@@ -17,8 +18,10 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "\
 cargo xtask <command>
 
-  ci                       what must pass before a change lands: test, format, clippy, docs, tidy
+  ci                       what must pass before a change lands: test, format, clippy, docs, tidy, fuzz
   test [FILTER…]           all tests; installs cargo-nextest where it is missing
+  fuzz [TARGET] [--seconds N]
+                           fuzzes one target of `fuzz/`, or all one after the other
   tidy                     layers, module docs, file length, registry examples, versions that agree
   gen [--check]            writes the option reference and the JSON schema (or checks that they are current)
   new <stage> <name>       a new connector or step: its file, its registry line, its test
@@ -41,6 +44,7 @@ fn run(arguments: Vec<String>) -> Result<()> {
     match words.as_slice() {
         ["ci"] => ci(),
         ["test", filters @ ..] => test::run(filters),
+        ["fuzz", options @ ..] => fuzz::run(options),
         ["tidy"] => tidy::run(),
         ["gen"] => generate::run(generate::Mode::Write),
         ["gen", "--check"] => generate::run(generate::Mode::Check),
@@ -74,7 +78,8 @@ fn ci() -> Result<()> {
         &[("RUSTDOCFLAGS", "--deny warnings")],
     )?;
     tidy::run()?;
-    generate::run(generate::Mode::Check)
+    generate::run(generate::Mode::Check)?;
+    fuzz::run(&["--seconds", "5"])
 }
 
 /// The workspace's root folder.
