@@ -2,13 +2,12 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 
+use arrow_array::ArrayRef;
 use arrow_array::types::{
     Date32Type, Decimal128Type, Float64Type, Int64Type, Time64MicrosecondType,
     TimestampMicrosecondType,
 };
-use arrow_array::{ArrayRef, BooleanArray};
 
 use super::fields::{FieldSyntax, Fields};
 use super::fixed::Fixed;
@@ -210,10 +209,7 @@ impl ColumnBuilder {
         let field_type = self.field_type;
         match &mut self.values {
             Values::String(texts) | Values::Json(texts) | Values::Binary(texts) => texts.finish(),
-            Values::Bool(column) => {
-                let (values, nulls) = column.take();
-                Arc::new(BooleanArray::new(values.into(), nulls))
-            }
+            Values::Bool(column) => column.finish_bits(),
             Values::Int(column) => column.finish::<Int64Type>(field_type),
             Values::Double(column) => column.finish::<Float64Type>(field_type),
             Values::Decimal(column, ..) => column.finish::<Decimal128Type>(field_type),

@@ -114,15 +114,16 @@ impl Fields<'_> {
                 continue;
             }
             let Some(field) = bytes.get(start..end) else { return row };
-            if self.syntax.quote.is_some_and(|quote| field[0] == quote) {
-                let quote = field[0];
+            let quote = field[0];
+            let mut doubled = false;
+            if self.syntax.quote == Some(quote) {
                 (start, end) = (start + 1, end - 1);
                 let Some(inner) = bytes.get(start..end) else { return row };
-                let another = match self.text.word(start) {
+                doubled = match self.text.word(start) {
                     Some(word) if inner.len() <= WORD => word::has(word, inner.len(), quote),
                     _ => memchr(quote, inner).is_some(),
                 };
-                if another || self.syntax.escape || bytes.get(end) != Some(&quote) {
+                if self.syntax.escape || bytes.get(end) != Some(&quote) {
                     return row;
                 }
             } else if self.syntax.nulls.have(field.len()) {
@@ -139,6 +140,13 @@ impl Fields<'_> {
                 if start < end && !(bytes[start].is_ascii() && bytes[end - 1].is_ascii()) {
                     return row;
                 }
+            }
+            if doubled {
+                let plain = self.clean.case == Case::Keep && tokens == Lengths::default();
+                if plain && column.push_undoubled(start, end, quote) {
+                    continue;
+                }
+                return row;
             }
             let len = end - start;
             if tokens.have(len) {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, ArrowPrimitiveType, PrimitiveArray};
-use arrow_buffer::{ArrowNativeType, BooleanBufferBuilder, NullBuffer};
+use arrow_array::{ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray};
+use arrow_buffer::{ArrowNativeType, BooleanBuffer, BooleanBufferBuilder, NullBuffer};
 
 use crate::types::FieldType;
 
@@ -67,5 +67,55 @@ impl<T: Copy + Default> Fixed<T> {
         let (values, nulls) = self.take();
         let array = PrimitiveArray::<P>::new(values.into(), nulls);
         Arc::new(array.with_data_type(field_type.arrow()))
+    }
+}
+
+impl Fixed<bool> {
+    pub(super) fn finish_bits(&mut self) -> ArrayRef {
+        let (values, nulls) = self.take();
+        Arc::new(BooleanArray::new(
+            BooleanBuffer::new(bits(&values).into(), 0, values.len()),
+            nulls,
+        ))
+    }
+}
+
+/// One bit a value, the first in the lowest of a byte.
+fn bits(values: &[bool]) -> Vec<u8> {
+    let (eights, rest) = values.as_chunks::<8>();
+    let mut bits = Vec::with_capacity(values.len().div_ceil(8));
+    // Each byte of the factor moves the one bit of a byte to its place in the highest byte.
+    bits.extend(eights.iter().map(|eight| {
+        (u64::from_le_bytes(eight.map(u8::from)).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+    }));
+    if !rest.is_empty() {
+        let bit = |(at, value): (usize, &bool)| u8::from(*value) << at;
+        bits.push(rest.iter().enumerate().map(bit).fold(0, |byte, bit| byte | bit));
+    }
+    bits
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::Array;
+    use arrow_array::cast::AsArray;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bits_are_the_values(values in prop::collection::vec(any::<Option<bool>>(), 0..40)) {
+            let mut column = Fixed::new(0);
+            for value in &values {
+                match value {
+                    Some(value) => column.push(*value),
+                    None => column.push_null(),
+                }
+            }
+            let array = column.finish_bits();
+            array.to_data().validate_full().unwrap();
+            prop_assert_eq!(array.as_boolean().iter().collect::<Vec<_>>(), values);
+        }
     }
 }

@@ -93,7 +93,7 @@ pub fn date(text: &[u8]) -> Option<i32> {
     let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1] = *text else {
         return None;
     };
-    let year = i32::from(two(y0, y1)?) * 100 + i32::from(two(y2, y3)?);
+    let year = u32::from(two(y0, y1)?) * 100 + u32::from(two(y2, y3)?);
     days(year, u32::from(two(m0, m1)?), u32::from(two(d0, d1)?))
 }
 
@@ -222,26 +222,40 @@ fn offset(zone: &[u8]) -> Option<i64> {
     Some(sign * (i64::from(hours) * 60 + i64::from(minutes)) * 60 * MICROS_PER_SECOND)
 }
 
-/// Days since 1970-01-01 of a date, by the algorithm `days_from_civil` of Howard Hinnant's
-/// "chrono-Compatible Low-Level Date Algorithms".
-pub(super) fn days(year: i32, month: u32, day: u32) -> Option<i32> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let length = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 if leap => 29,
-        2 => 28,
-        _ => return None,
-    };
-    if day == 0 || day > length {
+/// Days in the months of a common and of a leap year.
+const LENGTHS: [[u8; 12]; 2] = [
+    [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31],
+    [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31],
+];
+
+/// Days before the months of a common and of a leap year.
+const BEFORE: [[u16; 12]; 2] = [before(&LENGTHS[0]), before(&LENGTHS[1])];
+
+const fn before(lengths: &[u8; 12]) -> [u16; 12] {
+    let mut before = [0; 12];
+    let mut month = 1;
+    while month < 12 {
+        before[month] = before[month - 1] + lengths[month - 1] as u16;
+        month += 1;
+    }
+    before
+}
+
+/// Days since 1970-01-01 of a date in the years 0 to 9999. Tables in place of branches on the
+/// month, which nobody can guess.
+pub(super) fn days(year: u32, month: u32, day: u32) -> Option<i32> {
+    let fourth = year.is_multiple_of(4) & (!year.is_multiple_of(25) | year.is_multiple_of(16));
+    let leap = usize::from(fourth);
+    let month = month.wrapping_sub(1) as usize;
+    let length = *LENGTHS[leap].get(month)?;
+    if day.wrapping_sub(1) >= u32::from(length) {
         return None;
     }
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year as i32;
-    Some(era * 146_097 + day_of_era - 719_468)
+    // Leap days of the years before; year 0 is one of them.
+    let last = year as i32 - 1;
+    let leaps = (last + 400) / 4 - (last + 400) / 100 + (last + 400) / 400 - 97;
+    let before = last * 365 + leaps + i32::from(BEFORE[leap][month]);
+    Some(before + day as i32 - EPOCH)
 }
 
 #[cfg(test)]
@@ -322,6 +336,12 @@ mod tests {
         fn dates_agree_with_chrono(text in "[0-9]{4}-[01][0-9]-[0-3][0-9]") {
             let expected = NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok();
             prop_assert_eq!(date(text.as_bytes()), expected.map(|d| d.num_days_from_ce() - EPOCH));
+        }
+
+        #[test]
+        fn days_agree_with_chrono(year in 0u32..10_000, month in 0u32..14, day in 0u32..33) {
+            let expected = NaiveDate::from_ymd_opt(year as i32, month, day);
+            prop_assert_eq!(days(year, month, day), expected.map(|d| d.num_days_from_ce() - EPOCH));
         }
 
         #[test]

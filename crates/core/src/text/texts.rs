@@ -148,6 +148,44 @@ impl Texts {
         true
     }
 
+    /// Appends a part of the shared text in which every `quote`, an ASCII character, is doubled, with
+    /// single ones, if it is such a part.
+    pub(super) fn push_undoubled(&mut self, start: usize, end: usize, quote: u8) -> bool {
+        let Some((text, _)) = &self.shared else { return false };
+        let is_part = start < end && text.is_boundary(start) && text.is_boundary(end);
+        if !is_part || !quote.is_ascii() {
+            return false;
+        }
+        // Written byte by byte, over a quote that is the first of two.
+        let (old, doubled) = (self.heap.len(), &text.bytes()[start..end]);
+        self.heap.resize(old + doubled.len(), 0);
+        let (mut at, mut open, mut lone) = (old, false, false);
+        for &byte in doubled {
+            let is_quote = byte == quote;
+            lone |= open & !is_quote;
+            open = is_quote & !open;
+            self.heap[at] = byte;
+            at += usize::from(!open);
+        }
+        self.heap.truncate(at);
+        if lone || open {
+            self.heap.truncate(old);
+            return false;
+        }
+        // What is left is UTF-8: only ASCII characters were taken out.
+        let (len, block) = (at - old, 1 + self.blocks.len());
+        let mut word = [0; WORD];
+        if len <= INLINE {
+            word[..len].copy_from_slice(&self.heap[old..]);
+            self.heap.truncate(old);
+            self.views.push(len as u128 | u128::from_le_bytes(word) << 32);
+        } else {
+            word[..4].copy_from_slice(&self.heap[old..old + 4]);
+            self.views.push(view(len, u128::from_le_bytes(word) as u32, block, old));
+        }
+        true
+    }
+
     #[inline(always)]
     pub(super) fn push_null(&mut self) {
         self.nulls.push(self.views.len());
@@ -227,13 +265,13 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_pushed_is_there(
-            text in "\\PC{0,60}",
+            text in "(\\PC|[a\"]{1,3}){0,30}",
             parts in prop::collection::vec((0usize..70, 0usize..70, 0u8..4), 0..30),
             share in any::<bool>(),
         ) {
             let source = shared(&text);
             let mut texts = Texts::new(false, 0);
-            let mut expected: Vec<Option<&str>> = Vec::new();
+            let mut expected: Vec<Option<String>> = Vec::new();
             if share {
                 texts.share(&source);
             }
@@ -241,22 +279,30 @@ mod tests {
                 let part = text.get(start..end);
                 match (how, part) {
                     (0, _) => { texts.push_null(); expected.push(None); }
-                    (1, Some(part)) => { texts.push_str(part); expected.push(Some(part)); }
+                    (1, Some(part)) => { texts.push_str(part); expected.push(Some(part.to_owned())); }
+                    (3, Some(part)) if share && !part.is_empty() => {
+                        let doubled = part.replace("\"\"", "");
+                        let pushed = texts.push_undoubled(start, end, b'"');
+                        prop_assert_eq!(pushed, !doubled.contains('"'));
+                        let single = part.replace("\"\"", "\"");
+                        expected.extend(pushed.then_some(Some(single)));
+                    }
                     (2, Some(part)) => {
                         let pushed = texts.push_ascii(source.word(start).unwrap(), part.len());
                         prop_assert_eq!(pushed, part.is_ascii() && part.len() <= INLINE);
-                        expected.extend(pushed.then_some(Some(part)));
+                        expected.extend(pushed.then_some(Some(part.to_owned())));
                     }
                     _ => {
                         let pushed = texts.push_part(start, end);
                         prop_assert_eq!(pushed, share && part.is_some());
-                        expected.extend(pushed.then_some(part));
+                        expected.extend(pushed.then_some(part.map(str::to_owned)));
                     }
                 }
             }
             let array = texts.finish();
             array.to_data().validate_full().unwrap();
-            prop_assert_eq!(array.as_string_view().iter().collect::<Vec<_>>(), expected);
+            let found: Vec<_> = array.as_string_view().iter().map(|text| text.map(str::to_owned)).collect();
+            prop_assert_eq!(found, expected);
         }
     }
 }

@@ -170,17 +170,17 @@ pub(super) fn date(word: u128, len: usize) -> Option<i32> {
     let digit = |at: u32| (parts >> (8 * at)) as u32 & 0xF;
     let year = digit(0) * 1000 + digit(1) * 100 + digit(2) * 10 + digit(3);
     let (month, day) = (digit(5) * 10 + digit(6), digit(8) * 10 + digit(9));
-    parse::days(year as i32, month, day)
+    parse::days(year, month, day)
 }
 
 /// Reads `true` or `false` from the first `len` bytes.
 #[inline(always)]
 pub(super) fn bool(word: u128, len: usize) -> Option<bool> {
-    match len {
-        4 if word as u32 == u32::from_le_bytes(*b"true") => Some(true),
-        5 if first(word, 5) == u128::from(u64::from_le_bytes(*b"false\0\0\0")) => Some(false),
-        _ => None,
-    }
+    // Without a branch on which it is: nobody can guess that.
+    let is_true = (len == 4) & (word as u32 == u32::from_le_bytes(*b"true"));
+    let is_false =
+        (len == 5) & (word as u64 & 0xFF_FFFF_FFFF == u64::from_le_bytes(*b"false\0\0\0"));
+    (is_true | is_false).then_some(is_true)
 }
 
 #[cfg(test)]

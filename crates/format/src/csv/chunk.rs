@@ -340,7 +340,7 @@ impl TextChunk {
             match (field, shared) {
                 (None, _) => (0..rows.len()).for_each(|row| column.missing(builder, row)),
                 (Some(field), Some(text)) => {
-                    index.places(&rows, *field, start, &mut places);
+                    index.places(&rows, (*field, layout.labels.len()), start, &mut places);
                     builder.extend(text, &layout.syntax, &places, |builder, row| {
                         column.push(builder, row, index.field(padded, record(row), *field));
                     });

@@ -36,29 +36,26 @@ impl Index {
         self.ends.clear();
     }
 
-    /// From where to where a field of a record that has it goes, quotes included.
-    #[inline]
-    pub(super) fn place(&self, record: &Entry, field: usize) -> (usize, usize) {
-        let ends = &self.ends[record.first as usize..][..record.fields as usize];
-        let start = if field == 0 { record.start } else { ends[field - 1] + 1 };
-        let end = if field + 1 == ends.len() { record.end } else { ends[field] };
-        (start as usize, end as usize)
-    }
-
-    /// Where a field stands in each of these records, from `base` on.
+    /// Where a field stands in each of these records, all of `width` fields, from `base` on, quotes
+    /// included.
     pub(super) fn places(
         &self,
         rows: &Rows,
-        field: usize,
+        (field, width): (usize, usize),
         base: usize,
         places: &mut Vec<Range<u32>>,
     ) {
-        places.clear();
         let base = base as u32;
+        let ends: &[u32] = &self.ends;
+        let is_last =
+            self.records.first().is_some_and(|record| field + 1 == record.fields as usize);
         let place = |record: &Entry| {
-            let (start, end) = self.place(record, field);
-            start as u32 - base..end as u32 - base
+            let at = record.first as usize + field;
+            let start = if field == 0 { record.start } else { ends[at - 1] + 1 };
+            let end = if field + 1 == width { record.end } else { ends[at] };
+            start - base..end - base
         };
+        places.clear();
         match rows {
             Rows::All(_) => places.extend(self.records.iter().map(place)),
             Rows::Some(ordinals) => {
@@ -70,8 +67,10 @@ impl Index {
     /// The bytes of a field of a record that has it, quotes included.
     #[inline]
     pub(super) fn field<'a>(&self, text: &'a [u8], record: &Entry, field: usize) -> &'a [u8] {
-        let (start, end) = self.place(record, field);
-        &text[start..end]
+        let ends = &self.ends[record.first as usize..][..record.fields as usize];
+        let start = if field == 0 { record.start } else { ends[field - 1] + 1 };
+        let end = if field + 1 == ends.len() { record.end } else { ends[field] };
+        &text[start as usize..end as usize]
     }
 
     /// Adds a record whose delimiters have been added by [`Self::delimiter`] since `mark`.
