@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         Table { title: "Beside the peers", head: HEAD.to_vec(), key: 3, rows: Vec::new() };
     for &workload in &options.workloads {
         for shape in shapes(&options, workload)? {
-            let rows = options.rows.unwrap_or_else(|| workload.rows(&shape));
+            let rows = options.rows(workload.rows(&shape));
             eprintln!(
                 "── {} {}: {}; {}",
                 workload.name(),
@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         own.rows.extend(own::start(&bench, &cache)?);
     }
     if options.growth {
-        own.rows.extend(own::growth(&bench, &cache, options.rows)?);
+        own.rows.extend(own::growth(&bench, &cache, &options)?);
     }
     if !own.rows.is_empty() {
         tables.push(own);

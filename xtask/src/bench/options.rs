@@ -13,6 +13,7 @@ pub(crate) const USAGE: &str = "\
         WORKLOAD           w1, w2 (w2a w2b w2c w2d), w3, w4, w6, w10 (start), w11 (growth), or all
         --shape SHAPE      funds, funds-clean, events, wide, long-text, unicode, distinct, or all
         --rows N           so many records in place of the workload's own number
+        --scale SHARE      that share of the workload's own number
         --rounds N         so many alternating rounds (5)
         --infer            our side finds the types itself, in place of being told them
         --alone            without peers
@@ -38,6 +39,8 @@ pub(crate) struct Options {
     pub(crate) growth: bool,
     pub(crate) shapes: Shapes,
     pub(crate) rows: Option<u64>,
+    /// Of the workload's own number of records, where `rows` is not said.
+    pub(crate) scale: f64,
     pub(crate) rounds: usize,
     pub(crate) infer: bool,
     pub(crate) alone: bool,
@@ -54,6 +57,7 @@ impl Options {
             growth: false,
             shapes: Shapes::Main,
             rows: None,
+            scale: 1.0,
             rounds: 5,
             infer: false,
             alone: false,
@@ -70,6 +74,12 @@ impl Options {
                 "--rows" => {
                     options.rows =
                         Some(value()?.replace('_', "").parse().context("--rows takes a number")?);
+                }
+                "--scale" => {
+                    options.scale = value()?.parse().context("--scale takes a number")?;
+                    if options.scale.is_nan() || options.scale <= 0.0 {
+                        bail!("--scale takes a number above 0");
+                    }
                 }
                 "--rounds" => {
                     options.rounds = value()?.parse().context("--rounds takes a number")?;
@@ -93,6 +103,11 @@ impl Options {
             options.add("all")?;
         }
         Ok(options)
+    }
+
+    /// The number of records to measure, where it is this many by itself.
+    pub(crate) fn rows(&self, usual: u64) -> u64 {
+        self.rows.unwrap_or((usual as f64 * self.scale).ceil() as u64)
     }
 
     fn add(&mut self, name: &str) -> Result<()> {
@@ -129,14 +144,26 @@ mod tests {
             Options::parse(&["w2", "--rows", "10_000", "w10", "--shape", "wide"]).unwrap();
         let names: Vec<_> = options.workloads.iter().map(|workload| workload.name()).collect();
         assert_eq!(names, ["w2a", "w2b", "w2c", "w2d"]);
-        assert_eq!(options.rows, Some(10_000));
+        assert_eq!(options.rows(2_000_000), 10_000);
         assert!(options.start && !options.growth);
         assert_eq!(options.shapes, Shapes::One("wide".to_owned()));
     }
 
     #[test]
+    fn the_scale_is_a_share_of_the_usual_number() {
+        assert_eq!(Options::parse(&["--scale", "0.25"]).unwrap().rows(2_000_000), 500_000);
+        assert_eq!(Options::parse(&[]).unwrap().rows(2_000_000), 2_000_000);
+    }
+
+    #[test]
     fn what_is_not_known_is_refused() {
-        for wrong in [["w99"].as_slice(), &["--shape", "round"], &["--rounds", "0"], &["--rows"]] {
+        for wrong in [
+            ["w99"].as_slice(),
+            &["--shape", "round"],
+            &["--rounds", "0"],
+            &["--scale", "0"],
+            &["--rows"],
+        ] {
             assert!(Options::parse(wrong).is_err(), "{wrong:?}");
         }
     }

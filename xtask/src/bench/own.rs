@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::measure::{self, Taken};
+use super::options::Options;
 use super::side::Bench;
 use super::workload::{Job, Workload};
 use crate::data;
@@ -37,9 +38,9 @@ pub(crate) fn start(bench: &Bench, cache: &Path) -> Result<Vec<Vec<String>>> {
 }
 
 /// W11: W1 on the whole input and on a tenth of it, and within 128 MiB.
-pub(crate) fn growth(bench: &Bench, cache: &Path, rows: Option<u64>) -> Result<Vec<Vec<String>>> {
+pub(crate) fn growth(bench: &Bench, cache: &Path, options: &Options) -> Result<Vec<Vec<String>>> {
     let shape = data::shape("funds")?;
-    let rows = rows.unwrap_or(Workload::Judge.rows(&shape));
+    let rows = options.rows(Workload::Judge.rows(&shape));
     let data = cache.join("data");
     let job = |rows: u64, memory: Option<&'static str>| -> Result<Job<'_>> {
         Ok(Job {

@@ -217,3 +217,51 @@ impl Job<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gristmill_pipeline::execute::registry;
+    use gristmill_pipeline::params::Params;
+
+    use super::*;
+    use crate::data;
+
+    #[test]
+    fn every_pipeline_passes_the_check() {
+        for shape in &data::shapes() {
+            for workload in Workload::ALL {
+                if workload.impossible(shape).is_some() {
+                    continue;
+                }
+                let input = PathBuf::from(format!("/data/in.{}", workload.input_form()));
+                let job = Job {
+                    workload,
+                    shape,
+                    input,
+                    threads: 2,
+                    infer: false,
+                    memory: Some("128MiB"),
+                };
+                let text = job.pipeline(Path::new("/data/out")).to_string();
+                let path = Path::new("/data/w.json");
+                if let Err(found) =
+                    registry().parse(&text, path, Path::new("/data"), &Params::default())
+                {
+                    panic!("{} on {}: {}", workload.name(), shape.name, found.render(false));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rules_keys_and_parts_are_about_columns_that_are_there() {
+        for shape in &data::shapes() {
+            let names: Vec<_> = shape.columns.iter().map(|column| column.name()).collect();
+            let ruled = shape.rules.iter().map(|rule| rule.column);
+            let named = [shape.trim, shape.upper, shape.keys, shape.partition].concat();
+            for name in named.into_iter().chain(ruled) {
+                assert!(names.iter().any(|there| there == name), "{}: {name}", shape.name);
+            }
+        }
+    }
+}
