@@ -16,6 +16,7 @@ mod fixed;
 pub mod parse;
 mod texts;
 mod word;
+pub mod print;
 
 pub use builder::{ColumnBuilder, ValueError};
 pub use clean::{Case, Clean};
