@@ -1,7 +1,7 @@
 //! Values as JSON: the form of rows in rejects, records and JSON files.
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch, StringViewArray};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field};
 use serde_json::Value;
 
@@ -62,51 +62,6 @@ pub fn write_row(out: &mut Vec<u8>, columns: &RecordBatch, row: usize) {
     let schema = columns.schema_ref();
     let fields = schema.fields().iter().map(AsRef::as_ref);
     write_object(out, fields.zip(columns.columns()), row);
-}
-
-/// Writes the rows of a batch as [`write_row`] does. What the rows share is worked out once: the
-/// keys as they stand in the text, and the types of the columns.
-pub struct RowWriter<'a> {
-    members: Vec<(Vec<u8>, Member<'a>)>,
-}
-
-enum Member<'a> {
-    Text(&'a StringViewArray),
-    Other(&'a dyn Array, &'a Field),
-}
-
-impl<'a> RowWriter<'a> {
-    /// A writer of the rows of `columns`.
-    pub fn new(columns: &'a RecordBatch) -> Self {
-        let fields = columns.schema_ref().fields().iter();
-        let members = fields.zip(columns.columns()).enumerate().map(|(i, (field, column))| {
-            let mut key = vec![if i == 0 { b'{' } else { b',' }];
-            write_string(&mut key, field.name());
-            key.push(b':');
-            let member = match column.as_string_view_opt() {
-                Some(texts) if !is_json(field) => Member::Text(texts),
-                _ => Member::Other(column.as_ref(), field.as_ref()),
-            };
-            (key, member)
-        });
-        Self { members: members.collect() }
-    }
-
-    /// Writes a row.
-    pub fn write(&self, out: &mut Vec<u8>, row: usize) {
-        if self.members.is_empty() {
-            out.push(b'{');
-        }
-        for (key, member) in &self.members {
-            out.extend_from_slice(key);
-            match member {
-                Member::Text(texts) if texts.is_valid(row) => write_string(out, texts.value(row)),
-                Member::Text(_) => out.extend_from_slice(b"null"),
-                Member::Other(array, field) => write_json(out, *array, field, row),
-            }
-        }
-        out.push(b'}');
-    }
 }
 
 /// A row as a JSON object.
@@ -189,10 +144,6 @@ fn write_object<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow_array::{BooleanArray, Float64Array};
-
     use super::*;
 
     #[test]
@@ -205,31 +156,5 @@ mod tests {
             }
         }
         assert_eq!(ordinary("äöü !#[]^_ß\u{7f}".as_bytes()), 16);
-    }
-
-    #[test]
-    fn a_row_writer_writes_what_write_row_writes() {
-        let text: StringViewArray =
-            [Some("plain"), Some("a \"b\" \n 😀 and more"), None].into_iter().collect();
-        let double = Float64Array::from(vec![Some(0.1), Some(f64::NAN), None]);
-        let flag = BooleanArray::from(vec![Some(true), None, Some(false)]);
-        let columns = RecordBatch::try_from_iter([
-            ("te\"xt", Arc::new(text) as ArrayRef),
-            ("double", Arc::new(double)),
-            ("flag", Arc::new(flag)),
-        ])
-        .unwrap();
-        let writer = RowWriter::new(&columns);
-        for row in 0..3 {
-            let mut out = Vec::new();
-            writer.write(&mut out, row);
-            let text = String::from_utf8(out).unwrap();
-            assert_eq!(text, row_to_string(&columns, row));
-            serde_json::from_str::<Value>(&text).unwrap();
-        }
-        assert_eq!(
-            row_to_string(&columns, 1),
-            r#"{"te\"xt":"a \"b\" \n 😀 and more","double":null,"flag":null}"#
-        );
     }
 }

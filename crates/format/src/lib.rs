@@ -43,6 +43,7 @@ pub mod ipc;
 pub mod json;
 pub mod parquet;
 mod simd;
+mod text;
 
 pub use compression::Compression;
 pub use simd::Level;

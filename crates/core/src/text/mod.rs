@@ -14,9 +14,9 @@ mod display;
 mod fields;
 mod fixed;
 pub mod parse;
+pub mod print;
 mod texts;
 mod word;
-pub mod print;
 
 pub use builder::{ColumnBuilder, ValueError};
 pub use clean::{Case, Clean};

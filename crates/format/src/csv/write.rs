@@ -8,15 +8,16 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, Field, SchemaRef};
 use gristmill_core::json::write_json;
-use gristmill_core::text::write_value;
+use gristmill_core::text::{print, write_value};
 use gristmill_core::{Batch, Encoded, Encoder, Error, Part, Result};
 use memchr::memchr;
 
 use super::grammar;
 use super::options::{Header, LineEnd, QuoteStyle, WriteOptions};
+use crate::text::blocks::{Pool, Text, TextWriter, extend};
+use crate::text::cells::{Cell, Cells, SHORT, Values, any_of, copy_ordinary};
 use crate::{Compression, Sink, Writer};
 
 /// A writer for batches of `schema`. Every part is a member of its own in the compressed file.
@@ -30,30 +31,32 @@ pub fn writer(
         LineEnd::Lf => b"\n",
         LineEnd::Crlf => b"\r\n",
     };
-    let mut special = [false; 256];
-    for byte in [delimiter, b'"', b'\r', b'\n'] {
-        special[usize::from(byte)] = true;
-    }
     let style = options.quote;
     let null = options.null.clone().into_bytes();
-    let form = Form { schema, delimiter, line_end, special, style, null, compression };
-    Arc::new(CsvWriter { header: options.header, form: Arc::new(form) })
+    let mut short_null = [0; 16];
+    if null.len() <= SHORT {
+        short_null[..null.len()].copy_from_slice(&null);
+    }
+    let form = Form { schema, delimiter, line_end, style, null, short_null, compression };
+    Arc::new(CsvWriter { header: options.header, form: Arc::new(form), pool: Arc::default() })
 }
 
 struct CsvWriter {
     header: Header,
     form: Arc<Form>,
+    pool: Arc<Pool>,
 }
 
 impl Writer for CsvWriter {
     fn encoder(&self) -> Arc<dyn Encoder> {
-        Arc::new(CsvEncoder(Arc::clone(&self.form)))
+        Arc::new(CsvEncoder { form: Arc::clone(&self.form), pool: Arc::clone(&self.pool) })
     }
 
     fn sink(&self, out: Box<dyn Write + Send>) -> Result<Box<dyn Sink>> {
-        let mut sink = CsvSink { out, written: 0, compression: self.form.compression };
+        let (compression, pool) = (self.form.compression, Arc::clone(&self.pool));
+        let mut sink = CsvSink { out, written: 0, compression, pool };
         if self.header == Header::Present && !self.form.schema.fields().is_empty() {
-            sink.write(&self.form.compression.compress(&self.form.header())?)?;
+            sink.write(&compression.compress(&self.form.header())?)?;
         }
         Ok(Box::new(sink))
     }
@@ -64,10 +67,10 @@ struct Form {
     schema: SchemaRef,
     delimiter: u8,
     line_end: &'static [u8],
-    /// Bytes that a field is quoted for.
-    special: [bool; 256],
     style: QuoteStyle,
     null: Vec<u8>,
+    /// The null token as a short text, if it is one.
+    short_null: [u8; 16],
     compression: Compression,
 }
 
@@ -91,8 +94,21 @@ impl Form {
         out
     }
 
+    /// Bytes that a field is quoted for.
+    fn special(&self) -> [u8; 4] {
+        [self.delimiter, b'"', b'\r', b'\n']
+    }
+
     fn is_special(&self, text: &[u8]) -> bool {
-        text.iter().any(|&byte| self.special[usize::from(byte)])
+        text.iter().any(|byte| self.special().contains(byte))
+    }
+
+    /// Whether values other than text can be such that they are quoted.
+    fn quotes_values(&self) -> bool {
+        let byte_of_a_value = |byte: &u8| b"0123456789+-.:TZefinNalrstu".contains(byte);
+        self.style != QuoteStyle::Necessary
+            || byte_of_a_value(&self.delimiter)
+            || !self.null.is_empty() && self.null.iter().all(byte_of_a_value)
     }
 
     /// Whether a value that is not null is quoted.
@@ -127,90 +143,193 @@ impl Kind {
 }
 
 fn put(out: &mut Vec<u8>, text: &[u8], quoted: bool) {
-    if !quoted {
-        out.extend_from_slice(text);
-        return;
-    }
-    out.push(b'"');
-    let mut rest = text;
-    while let Some(at) = memchr(b'"', rest) {
-        out.extend_from_slice(&rest[..=at]);
-        out.push(b'"');
-        rest = &rest[at + 1..];
-    }
-    out.extend_from_slice(rest);
-    out.push(b'"');
+    let at = out.len();
+    let end = put_at(out, at, 0, text, quoted);
+    out.truncate(end);
 }
 
-struct CsvEncoder(Arc<Form>);
+/// Writes a field at a place of a block, and leaves room for `more` bytes. Answers where it ends.
+fn put_at(out: &mut Vec<u8>, mut at: usize, more: usize, text: &[u8], quoted: bool) -> usize {
+    extend(out, at, 2 * text.len() + 2 + more);
+    let mut copy = |text: &[u8]| {
+        out[at..at + text.len()].copy_from_slice(text);
+        at += text.len();
+    };
+    if !quoted {
+        copy(text);
+        return at;
+    }
+    copy(b"\"");
+    let mut rest = text;
+    while let Some(quote) = memchr(b'"', rest) {
+        copy(&rest[..=quote]);
+        rest = &rest[quote..];
+        copy(b"\"");
+        rest = &rest[1..];
+    }
+    copy(rest);
+    copy(b"\"");
+    at
+}
+
+struct CsvEncoder {
+    form: Arc<Form>,
+    pool: Arc<Pool>,
+}
 
 impl Encoder for CsvEncoder {
     fn begin(&self) -> Box<dyn Part> {
-        let kinds = self.0.schema.fields().iter().map(|field| Kind::of(field)).collect();
-        let form = Arc::clone(&self.0);
-        Box::new(CsvPart { form, kinds, text: Vec::new(), value: Vec::new(), records: 0 })
+        let kinds = self.form.schema.fields().iter().map(|field| Kind::of(field)).collect();
+        let form = Arc::clone(&self.form);
+        let text = TextWriter::new(Arc::clone(&self.pool));
+        Box::new(CsvPart { form, kinds, text, value: Vec::new(), records: 0 })
     }
 }
 
 struct CsvPart {
     form: Arc<Form>,
     kinds: Vec<Kind>,
-    text: Vec<u8>,
+    text: TextWriter,
     value: Vec<u8>,
     records: u64,
 }
 
-impl CsvPart {
-    fn field(&mut self, column: &ArrayRef, index: usize, row: usize) {
-        let Self { form, kinds, text, value, .. } = self;
-        if column.is_null(row) {
-            text.extend_from_slice(&form.null);
-            return;
+/// A column of the batch being written.
+struct Column<'a> {
+    cells: Cells<'a>,
+    field: &'a Field,
+    kind: Kind,
+    /// Whether each value is looked at as text before it is written.
+    examined: bool,
+    /// Whether it is the only column.
+    alone: bool,
+}
+
+impl Column<'_> {
+    /// Writes a field at a place of a block, and leaves room for `more` bytes. Answers where it
+    /// ends.
+    #[inline(always)]
+    fn write(
+        &self,
+        form: &Form,
+        block: &mut Vec<u8>,
+        at: usize,
+        more: usize,
+        row: usize,
+        value: &mut Vec<u8>,
+    ) -> usize {
+        if self.cells.is_null(row) {
+            block[at..at + form.null.len()].copy_from_slice(&form.null);
+            return at + form.null.len();
         }
-        let kind = kinds[index];
+        if self.examined {
+            return self.examine(form, block, at, more, row, value);
+        }
+        if let Values::Text(texts) = &self.cells.values {
+            let special = form.special();
+            match texts.cell(row) {
+                Cell::Short(text, len) => {
+                    let is_null = len == form.null.len() && text == form.short_null;
+                    if !is_null && !any_of(&text, special) {
+                        block[at..at + 16].copy_from_slice(&text);
+                        return at + len;
+                    }
+                }
+                Cell::Long(text) => {
+                    extend(block, at, text.len() + more);
+                    let ordinary = |text: &[u8; 16]| any_of(text, special);
+                    if copy_ordinary(block, at, text, ordinary) && text != form.null {
+                        return at + text.len();
+                    }
+                }
+            }
+        } else {
+            let end = self.cells.values.print(block, at, row);
+            if end > at {
+                return end;
+            }
+        }
+        self.examine(form, block, at, more, row, value)
+    }
+
+    #[inline(never)]
+    fn examine(
+        &self,
+        form: &Form,
+        block: &mut Vec<u8>,
+        at: usize,
+        more: usize,
+        row: usize,
+        value: &mut Vec<u8>,
+    ) -> usize {
         value.clear();
-        match kind {
-            Kind::Nested => write_json(value, column, form.schema.field(index), row),
-            Kind::Number | Kind::Other => write_value(value, column, row),
-        }
-        let quoted = form.quotes(value, kind) || value.is_empty() && kinds.len() == 1;
-        put(text, value, quoted);
+        let text = match (&self.cells.values, self.kind) {
+            (Values::Text(texts), _) => texts.bytes(row),
+            (_, Kind::Nested) => {
+                write_json(value, self.cells.array, self.field, row);
+                value
+            }
+            (_, Kind::Number | Kind::Other) => {
+                write_value(value, self.cells.array, row);
+                value
+            }
+        };
+        let quoted = form.quotes(text, self.kind) || text.is_empty() && self.alone;
+        put_at(block, at, more, text, quoted)
     }
 }
 
 impl Part for CsvPart {
     fn push(&mut self, batch: &Batch) -> Result<()> {
+        let Self { form, kinds, text, value, .. } = self;
         let columns = batch.columns().columns();
-        if columns.len() != self.kinds.len() {
+        if columns.len() != kinds.len() {
             return Err(Error::internal(format!(
                 "a batch of {} columns was written to a file of {}",
                 columns.len(),
-                self.kinds.len()
+                kinds.len()
             )));
         }
+        let quotes_values = form.quotes_values();
+        let columns = columns.iter().zip(form.schema.fields()).zip(&*kinds);
+        let columns = columns.map(|((array, field), &kind)| {
+            let cells = Cells::new(array);
+            let examined = match cells.values {
+                Values::Text(_) => form.style != QuoteStyle::Necessary,
+                Values::Other => true,
+                _ => quotes_values,
+            };
+            Column { cells, field, kind, examined, alone: kinds.len() == 1 }
+        });
+        let columns: Vec<_> = columns.collect();
+        // What is not text of more than a few bytes, with its delimiter; and the line's end.
+        let field = form.null.len().max(size_of::<print::Window>()) + 1;
+        let room = (columns.len() + 1) * field;
+        let mut at = text.end();
         for row in 0..batch.num_rows() {
-            let start = self.text.len();
+            let (block, start) = text.room(at, room);
+            at = start;
             for (index, column) in columns.iter().enumerate() {
                 if index > 0 {
-                    self.text.push(self.form.delimiter);
+                    block[at] = form.delimiter;
+                    at += 1;
                 }
-                self.field(column, index, row);
+                at = column.write(form, block, at, room, row, value);
             }
-            if self.text.len() == start {
-                self.text.extend_from_slice(b"\"\"");
+            if at == start {
+                block[at..at + 2].copy_from_slice(b"\"\"");
+                at += 2;
             }
-            self.text.extend_from_slice(self.form.line_end);
+            block[at..at + form.line_end.len()].copy_from_slice(form.line_end);
+            at += form.line_end.len();
         }
+        text.set_end(at);
         self.records += batch.num_rows() as u64;
         Ok(())
     }
 
     fn finish(self: Box<Self>) -> Result<Encoded> {
-        let text = match self.form.compression {
-            _ if self.text.is_empty() => Vec::new(),
-            Compression::None => self.text,
-            compression => compression.compress(&self.text)?,
-        };
+        let text = self.text.finish(self.form.compression)?;
         Ok(Encoded { records: self.records, bytes: text.len() as u64, payload: Box::new(text) })
     }
 }
@@ -219,6 +338,7 @@ struct CsvSink {
     out: Box<dyn Write + Send>,
     written: u64,
     compression: Compression,
+    pool: Arc<Pool>,
 }
 
 impl CsvSink {
@@ -231,10 +351,13 @@ impl CsvSink {
 
 impl Sink for CsvSink {
     fn append(&mut self, part: Encoded) -> Result<()> {
-        match part.payload.downcast::<Vec<u8>>() {
-            Ok(text) => self.write(&text),
-            Err(_) => Err(Error::internal("a part of another format was appended to a CSV file")),
-        }
+        let Ok(text) = part.payload.downcast::<Text>() else {
+            return Err(Error::internal("a part of another format was appended to a CSV file"));
+        };
+        text.write_to(&mut self.out).map_err(|error| Error::io("cannot write CSV", error))?;
+        self.written += text.len() as u64;
+        self.pool.give_back(*text);
+        Ok(())
     }
 
     fn bytes_written(&self) -> u64 {

@@ -7,3 +7,4 @@ mod csv;
 mod infer;
 mod json;
 mod parquet;
+mod rows;
