@@ -4,10 +4,13 @@ use bytes::Bytes;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 
+use super::strided::{Place, Stride, Strided};
+
 /// Compresses pages one after another, with buffers that stay.
 pub(super) struct Compressor {
     compression: Compression,
     snappy: snap::raw::Encoder,
+    strided: Strided,
     zstd: Option<zstd::bulk::Compressor<'static>>,
     out: Vec<u8>,
 }
@@ -21,21 +24,33 @@ impl Compressor {
             _ => None,
         };
         let snappy = snap::raw::Encoder::new();
-        Ok(Self { compression, snappy, zstd, out: Vec::new() })
+        Ok(Self { compression, snappy, strided: Strided::new(), zstd, out: Vec::new() })
     }
 
     pub(super) fn compression(&self) -> Compression {
         self.compression
     }
 
-    /// The bytes of a page as they stand in the file.
-    pub(super) fn compress(&mut self, page: &[u8]) -> Result<Bytes, ParquetError> {
+    /// The bytes of a page as they stand in the file. `stride` says where values lie that have
+    /// all the same width; `place` is what was learnt from the pages before.
+    pub(super) fn compress(
+        &mut self,
+        page: &[u8],
+        stride: Option<Stride>,
+        place: &mut Place,
+    ) -> Result<Bytes, ParquetError> {
         let out = &mut self.out;
         let len = match self.compression {
             Compression::UNCOMPRESSED => return Ok(Bytes::copy_from_slice(page)),
             Compression::SNAPPY => {
                 room(out, snap::raw::max_compress_len(page.len()));
-                self.snappy.compress(page, out).map_err(external)?
+                if let (Some(stride), Place::Unknown) = (stride, &place) {
+                    *place = self.strided.place(page, stride);
+                }
+                match (stride, &place) {
+                    (Some(stride), Place::At(at)) => self.strided.compress(page, stride, *at, out),
+                    _ => self.snappy.compress(page, out).map_err(external)?,
+                }
             }
             Compression::LZ4_RAW => {
                 room(out, lz4_flex::block::get_maximum_output_size(page.len()));

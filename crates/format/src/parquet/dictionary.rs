@@ -5,16 +5,23 @@
 /// its bytes are compared too.
 #[derive(Debug)]
 pub(super) struct Dictionary {
-    /// Ids plus one by hash, open addressing; 0 is free. A power of two, at most half full.
-    slots: Vec<u32>,
+    /// Keys by hash, open addressing. A power of two, at most half full.
+    slots: Vec<Slot>,
     keys: Vec<u128>,
     ends: Vec<usize>,
     page: Vec<u8>,
 }
 
+/// A key and its id plus one; 0 is free.
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    key: u128,
+    id: u32,
+}
+
 impl Dictionary {
     pub(super) fn new() -> Self {
-        let slots = vec![0; 1024];
+        let slots = vec![Slot::default(); 256];
         Self { slots, keys: Vec::new(), ends: Vec::new(), page: Vec::new() }
     }
 
@@ -37,50 +44,79 @@ impl Dictionary {
         &self.page[start..self.ends[id]]
     }
 
-    /// The id of the value with this key. `same` says whether a value with an equal key, `PLAIN`,
-    /// is the value; `write` writes it when it is new.
-    #[inline]
+    /// The id of the value with this key. `same` says whether the entry of an id, whose key is
+    /// equal, is the value; `write` writes it when it is new.
+    #[inline(always)]
     pub(super) fn intern(
         &mut self,
         key: u128,
-        same: impl Fn(&[u8]) -> bool,
+        same: impl Fn(&Self, usize) -> bool,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> u32 {
         let mask = self.slots.len() - 1;
-        let mut slot = hash(key) as usize & mask;
-        while let Some(id) = self.slots[slot].checked_sub(1) {
-            if self.keys[id as usize] == key && same(self.plain(id as usize)) {
+        let mut at = hash(key) as usize & mask;
+        loop {
+            let Slot { key: other, id } = self.slots[at];
+            let Some(id) = id.checked_sub(1) else {
+                return self.add(at, key, write);
+            };
+            if other == key && same(self, id as usize) {
                 return id;
             }
-            slot = (slot + 1) & mask;
+            at = (at + 1) & mask;
         }
+    }
+
+    #[inline(never)]
+    fn add(&mut self, at: usize, key: u128, write: impl FnOnce(&mut Vec<u8>)) -> u32 {
         self.keys.push(key);
         write(&mut self.page);
         self.ends.push(self.page.len());
-        self.slots[slot] = self.keys.len() as u32;
+        let id = self.keys.len() as u32;
+        self.slots[at] = Slot { key, id };
         if self.keys.len() * 2 > self.slots.len() {
             self.grow();
         }
-        self.keys.len() as u32 - 1
+        id - 1
     }
 
-    #[cold]
     fn grow(&mut self) {
-        let mask = self.slots.len() * 2 - 1;
-        let mut slots = vec![0; mask + 1];
+        // Wide at once: a dictionary that grows is one of many values.
+        let mask = self.slots.len() * 4 - 1;
+        let mut slots = vec![Slot::default(); mask + 1];
         for (id, &key) in self.keys.iter().enumerate() {
-            let mut slot = hash(key) as usize & mask;
-            while slots[slot] != 0 {
-                slot = (slot + 1) & mask;
+            let mut at = hash(key) as usize & mask;
+            while slots[at].id != 0 {
+                at = (at + 1) & mask;
             }
-            slots[slot] = id as u32 + 1;
+            slots[at] = Slot { key, id: id as u32 + 1 };
         }
         self.slots = slots;
     }
 }
 
+/// The ids of cells seen a moment ago, by the bits of the cell alone.
+#[derive(Debug)]
+pub(super) struct Recent([Slot; 128]);
+
+impl Recent {
+    pub(super) fn new() -> Self {
+        Self([Slot::default(); 128])
+    }
+
+    /// The id of the cell, from `find` if it is not known.
+    #[inline(always)]
+    pub(super) fn id(&mut self, cell: u128, find: impl FnOnce() -> u32) -> u32 {
+        let slot = &mut self.0[hash(cell) as usize % 128];
+        if slot.key != cell || slot.id == 0 {
+            *slot = Slot { key: cell, id: find() + 1 };
+        }
+        slot.id - 1
+    }
+}
+
 /// Multiplies and folds, so that every bit of the key moves the low ones.
-#[inline]
+#[inline(always)]
 fn hash(key: u128) -> u64 {
     let low = key as u64 ^ 0x9E37_79B9_7F4A_7C15;
     let high = (key >> 64) as u64 ^ 0xD6E8_FEB8_6659_FD93;
@@ -101,7 +137,7 @@ mod tests {
                 let write = |page: &mut Vec<u8>| page.extend_from_slice(&bytes);
                 // Ten values share each key, as if their hashes were equal.
                 let key = u128::from(value / 10) << 40;
-                let id = dictionary.intern(key, |plain| plain == bytes, write);
+                let id = dictionary.intern(key, |all, id| all.plain(id) == bytes, write);
                 assert_eq!(id, value, "round {round}");
             }
         }

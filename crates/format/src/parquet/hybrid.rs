@@ -48,7 +48,8 @@ pub(super) fn ids(ids: &[u32], width: u32, out: &mut Vec<u8>) {
     while at < ids.len() {
         let first = ids[at];
         let group = &ids[at..ids.len().min(at + 8)];
-        if group.iter().any(|&id| id != first) {
+        // No branch within a group, so that it is compared at once.
+        if group.iter().fold(0, |differs, &id| differs | (id ^ first)) != 0 {
             at += 8;
             continue;
         }
@@ -88,20 +89,55 @@ fn packed(ids: &[u32], width: u32, out: &mut Vec<u8>) {
     }
     let groups = ids.len().div_ceil(8);
     header((groups as u64) << 1 | 1, out);
-    let end = out.len() + groups * width as usize;
-    out.reserve(end - out.len() + 8);
-    let (mut bits, mut held) = (0_u64, 0);
+    let start = out.len();
+    out.resize(start + groups * width as usize, 0);
+    let out = &mut out[start..];
+    macro_rules! by_width {
+        ($($width:literal)*) => {
+            match width {
+                0 => {}
+                $($width => groups_of::<$width>(ids, out),)*
+                _ => wide(ids, width, out),
+            }
+        };
+    }
+    by_width!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+}
+
+/// Packs eight values into `WIDTH` bytes at a time, `WIDTH` up to 16.
+fn groups_of<const WIDTH: usize>(ids: &[u32], out: &mut [u8]) {
+    let pack = |ids: &[u32; 8]| -> u128 {
+        let half =
+            |ids: &[u32]| ids.iter().rev().fold(0, |bits, &id| bits << WIDTH | u64::from(id));
+        u128::from(half(&ids[..4])) | u128::from(half(&ids[4..])) << (4 * WIDTH)
+    };
+    let (groups, rest) = ids.as_chunks();
+    let (out, last) = out.split_at_mut(groups.len() * WIDTH);
+    for (ids, out) in groups.iter().zip(out.as_chunks_mut::<WIDTH>().0) {
+        out.copy_from_slice(&pack(ids).to_le_bytes()[..WIDTH]);
+    }
+    if !rest.is_empty() {
+        let mut ids = [0; 8];
+        ids[..rest.len()].copy_from_slice(rest);
+        last.copy_from_slice(&pack(&ids).to_le_bytes()[..WIDTH]);
+    }
+}
+
+/// Packs values of any width.
+fn wide(ids: &[u32], width: u32, out: &mut [u8]) {
+    let (mut bits, mut held, mut at) = (0_u64, 0, 0);
     for &id in ids {
         bits |= u64::from(id) << held;
         held += width;
         if held >= 32 {
-            out.extend_from_slice(&(bits as u32).to_le_bytes());
+            out[at..at + 4].copy_from_slice(&(bits as u32).to_le_bytes());
+            at += 4;
             bits >>= 32;
             held -= 32;
         }
     }
-    out.extend_from_slice(&(bits as u32).to_le_bytes());
-    out.resize(end, 0);
+    let last = held.div_ceil(8) as usize;
+    out[at..at + last].copy_from_slice(&bits.to_le_bytes()[..last]);
 }
 
 fn header(mut value: u64, out: &mut Vec<u8>) {

@@ -13,6 +13,7 @@ mod kind;
 mod number;
 mod pages;
 mod read;
+mod strided;
 mod text;
 mod write;
 

@@ -82,7 +82,7 @@ impl<T: Number> Kind for Fixed<T> {
     fn intern(&self, cells: &[T], _: &[Buffer], dictionary: &mut Dictionary, ids: &mut Vec<u32>) {
         ids.extend(cells.iter().map(|&cell| {
             let write = |page: &mut Vec<u8>| T::write(&[cell], self.width, page);
-            dictionary.intern(cell.key(), |_| true, write)
+            dictionary.intern(cell.key(), |_, _| true, write)
         }));
     }
 
@@ -269,7 +269,11 @@ impl Kind for Bool {
     const DICTIONARY: bool = false;
 
     fn cells(&self, array: &dyn Array) -> Option<ScalarBuffer<u8>> {
-        Some(array.as_boolean_opt()?.values().iter().map(u8::from).collect())
+        let bits = array.as_boolean_opt()?.values().sliced();
+        let bits = &bits.as_slice()[..array.len().div_ceil(8)];
+        let mut cells: Vec<u8> = bits.iter().flat_map(|&bits| spread(bits)).collect();
+        cells.truncate(array.len());
+        Some(cells.into())
     }
 
     fn size(&self, cells: &[u8]) -> usize {
@@ -285,14 +289,22 @@ impl Kind for Bool {
     }
 
     fn seal(&self, values: &mut Vec<u8>) {
-        let bits = |byte: &[u8]| byte.iter().rev().fold(0, |bits, bit| bits << 1 | bit);
-        *values = values.chunks(8).map(bits).collect();
+        let (whole, rest) = values.as_chunks::<8>();
+        let mut bits: Vec<u8> = whole.iter().map(gather).collect();
+        if !rest.is_empty() {
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            bits.push(gather(&last));
+        }
+        *values = bits;
     }
 
     fn intern(&self, _: &[u8], _: &[Buffer], _: &mut Dictionary, _: &mut Vec<u32>) {}
 
     fn bounds(&self, cells: &[u8], _: &[Buffer]) -> Option<Bounds<Self>> {
-        Some((*cells.iter().min()?, *cells.iter().max()?))
+        let first = *cells.first()?;
+        let (all, any) = cells.iter().fold((first, first), |(all, any), &c| (all & c, any | c));
+        Some((all, any))
     }
 
     fn entry_bounds(&self, _: &Dictionary, _: impl Iterator<Item = usize>) -> Option<Bounds<Self>> {
@@ -311,4 +323,16 @@ impl Kind for Bool {
         let bounds = bounds.map(|(min, max)| (min == 1, max == 1));
         Statistics::Boolean(values(bounds, nulls, signed))
     }
+}
+
+/// A byte for each bit, the lowest first.
+fn spread(bits: u8) -> [u8; 8] {
+    let each = u64::from(bits) * 0x0101_0101_0101_0101 & 0x8040_2010_0804_0201;
+    // Any bit of a byte carries into its highest one.
+    ((each + 0x7F7F_7F7F_7F7F_7F7F) >> 7 & 0x0101_0101_0101_0101).to_le_bytes()
+}
+
+/// A bit for each byte, which is 0 or 1.
+fn gather(bytes: &[u8; 8]) -> u8 {
+    (u64::from_le_bytes(*bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
 }

@@ -18,6 +18,7 @@ use super::compress::Compressor;
 use super::dictionary::Dictionary;
 use super::hybrid;
 use super::kind::{Bounds, Kind, widen};
+use super::strided::{Place, Stride};
 
 /// Rows of a page, at most: the `parquet` crate's default, so that page indexes are of use.
 const PAGE_ROWS: usize = 20_000;
@@ -25,6 +26,8 @@ const PAGE_ROWS: usize = 20_000;
 const PAGE_BYTES: usize = 1 << 20;
 /// Bytes of a dictionary from which on no more values are looked up: the crate's default.
 const DICTIONARY_BYTES: usize = 1 << 20;
+/// The width of the smallest values that may have a shape.
+const MIN_WIDTH: usize = 4;
 /// Values after which a dictionary that found hardly a value twice is given up.
 const TRIAL: usize = 2048;
 
@@ -72,6 +75,8 @@ pub(super) struct Pages<K: Kind> {
     order: Order<K>,
     column_index: ColumnIndexBuilder,
     offset_index: OffsetIndexBuilder,
+    /// How pages are compressed.
+    place: Place,
 }
 
 /// A page being filled.
@@ -140,6 +145,7 @@ impl<K: Kind> Pages<K> {
             order: Order { ascending: true, descending: true, last: None },
             column_index,
             offset_index: OffsetIndexBuilder::new(),
+            place: Place::default(),
         }
     }
 
@@ -163,14 +169,16 @@ impl<K: Kind> Pages<K> {
     fn put_values(&mut self, cells: &[K::Cell], heap: &[Buffer]) {
         let (kind, open) = (&self.kind, &mut self.open);
         open.count += cells.len();
-        open.size += kind.size(cells);
         match &mut self.dictionary {
             Some(dictionary) if self.look_up => {
+                open.size += kind.size(cells);
                 kind.intern(cells, heap, dictionary, &mut open.ids);
             }
             _ => {
                 widen(kind, &mut open.bounds, kind.bounds(cells, heap));
+                let before = open.values.len();
                 kind.plain(cells, heap, &mut open.values);
+                open.size += open.values.len() - before;
             }
         }
     }
@@ -241,9 +249,10 @@ impl<K: Kind> Pages<K> {
             let name = self.column.name();
             return Err(ParquetError::General(format!("`{name}` must not be null, but is")));
         }
+        let stride = self.stride(encoding, page.len());
         page.append(&mut self.open.values);
         let data = Page::DataPage {
-            buf: tools.compressor.compress(page)?,
+            buf: tools.compressor.compress(page, stride, &mut self.place)?,
             num_values: self.open.rows as u32,
             encoding,
             def_level_encoding: Encoding::RLE,
@@ -275,6 +284,14 @@ impl<K: Kind> Pages<K> {
                 Encoding::PLAIN
             }
         }
+    }
+
+    /// Where the values of the open page lie, if they seem to have all the same width.
+    fn stride(&self, encoding: Encoding, first: usize) -> Option<Stride> {
+        let (size, count) = (self.open.values.len(), self.open.count);
+        let is_plain = encoding == Encoding::PLAIN && count > 0;
+        (is_plain && size >= count * MIN_WIDTH && size % count == 0)
+            .then(|| Stride { first, width: size / count })
     }
 
     /// Statistics and indexes of a page.
@@ -321,6 +338,7 @@ impl<K: Kind> Chunk for Pages<K> {
             return Err(ParquetError::General(message));
         };
         let heap = self.kind.heap(array);
+        let far: usize = heap.iter().map(Buffer::len).sum();
         let mut start = 0;
         while start < cells.len() {
             let mut rows = (cells.len() - start).min(PAGE_ROWS - self.open.rows);
@@ -328,8 +346,11 @@ impl<K: Kind> Chunk for Pages<K> {
             if trial {
                 rows = rows.min(TRIAL - self.open.count);
             }
-            let bytes = PAGE_BYTES.saturating_sub(self.open.values.len());
-            rows = self.kind.fit(&cells[start..start + rows], bytes).max(1);
+            // What is looked up is written once, so that its size is of no matter.
+            if !self.look_up || far > PAGE_BYTES {
+                let bytes = PAGE_BYTES.saturating_sub(self.open.values.len());
+                rows = self.kind.fit(&cells[start..start + rows], bytes).max(1);
+            }
             let validity = array.nulls().map(|nulls| nulls.slice(start, rows));
             self.put(&cells[start..start + rows], heap, validity.as_ref());
             start += rows;
@@ -360,7 +381,7 @@ impl<K: Kind> Chunk for Pages<K> {
         let mut dictionary_offset = None;
         if let Some(dictionary) = &self.dictionary {
             let page = Page::DictionaryPage {
-                buf: tools.compressor.compress(dictionary.page())?,
+                buf: tools.compressor.compress(dictionary.page(), None, &mut self.place)?,
                 num_values: dictionary.len() as u32,
                 encoding: Encoding::PLAIN,
                 is_sorted: false,

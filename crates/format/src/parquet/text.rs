@@ -8,7 +8,7 @@ use parquet::data_type::ByteArray;
 use parquet::file::statistics::{Statistics, ValueStatistics};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::dictionary::Dictionary;
+use super::dictionary::{Dictionary, Recent};
 use super::kind::{Bounds, Kind};
 
 /// The length up to which a view holds its bytes.
@@ -85,18 +85,27 @@ impl Kind for Text {
         dictionary: &mut Dictionary,
         ids: &mut Vec<u32>,
     ) {
-        ids.extend(cells.iter().map(|view| {
-            let write = |page: &mut Vec<u8>| {
-                let value = bytes(view, heap);
-                page.extend_from_slice(&(value.len() as u32).to_le_bytes());
-                page.extend_from_slice(value);
-            };
-            if len(*view) <= INLINE {
-                return dictionary.intern(*view, |_| true, write);
-            }
+        let write = |view: &u128, page: &mut Vec<u8>| {
             let value = bytes(view, heap);
-            let key = u128::from(xxh3_64(value)) << 64 | u128::from(*view as u64);
-            dictionary.intern(key, |plain| &plain[PREFIX..] == value, write)
+            page.extend_from_slice(&(value.len() as u32).to_le_bytes());
+            page.extend_from_slice(value);
+        };
+        if cells.iter().all(|&view| len(view) <= INLINE) {
+            let id = |view: &u128| dictionary.intern(*view, |_, _| true, |page| write(view, page));
+            return ids.extend(cells.iter().map(id));
+        }
+        // Equal long values mostly have equal views: a decoder shares their bytes.
+        let mut recent = Recent::new();
+        ids.extend(cells.iter().map(|view| {
+            recent.id(*view, || {
+                if len(*view) <= INLINE {
+                    return dictionary.intern(*view, |_, _| true, |page| write(view, page));
+                }
+                let value = bytes(view, heap);
+                let key = u128::from(xxh3_64(value)) << 64 | u128::from(*view as u64);
+                let same = |all: &Dictionary, id| &all.plain(id)[PREFIX..] == value;
+                dictionary.intern(key, same, |page| write(view, page))
+            })
         }));
     }
 
