@@ -44,8 +44,8 @@ pub(super) trait Kind: Send + 'static {
     /// Writes the cells, `PLAIN`.
     fn plain(&self, cells: &[Self::Cell], heap: &[Buffer], out: &mut Vec<u8>);
 
-    /// Ends the values of a page, once all its cells are written.
-    fn seal(&self, _values: &mut Vec<u8>) {}
+    /// Ends the values of a page, which begin at `start`, once all its cells are written.
+    fn seal(&self, _values: &mut Vec<u8>, _start: usize) {}
 
     /// The ids of the cells in the dictionary, which takes those that are new.
     fn intern(

@@ -288,15 +288,14 @@ impl Kind for Bool {
         out.extend_from_slice(cells);
     }
 
-    fn seal(&self, values: &mut Vec<u8>) {
-        let (whole, rest) = values.as_chunks::<8>();
-        let mut bits: Vec<u8> = whole.iter().map(gather).collect();
-        if !rest.is_empty() {
-            let mut last = [0; 8];
-            last[..rest.len()].copy_from_slice(rest);
-            bits.push(gather(&last));
+    fn seal(&self, values: &mut Vec<u8>, start: usize) {
+        let count = values.len() - start;
+        values.resize(start + count.next_multiple_of(8), 0);
+        for group in 0..count.div_ceil(8) {
+            let bytes = values[start + group * 8..].first_chunk();
+            values[start + group] = bytes.map_or(0, gather);
         }
-        *values = bits;
+        values.truncate(start + count.div_ceil(8));
     }
 
     fn intern(&self, _: &[u8], _: &[Buffer], _: &mut Dictionary, _: &mut Vec<u32>) {}

@@ -26,6 +26,8 @@ const PAGE_ROWS: usize = 20_000;
 const PAGE_BYTES: usize = 1 << 20;
 /// Bytes of a dictionary from which on no more values are looked up: the crate's default.
 const DICTIONARY_BYTES: usize = 1 << 20;
+/// Room before the values of a page for its levels: three bytes of bits take four at most.
+const HEAD: usize = 64 + PAGE_ROWS / 6;
 /// The width of the smallest values that may have a shape.
 const MIN_WIDTH: usize = 4;
 /// Values after which a dictionary that found hardly a value twice is given up.
@@ -46,12 +48,12 @@ pub(super) type Encoded = (Bytes, ColumnCloseResult);
 /// What the columns of a row group share.
 pub(super) struct Tools {
     compressor: Compressor,
-    page: Vec<u8>,
+    levels: Vec<u8>,
 }
 
 impl Tools {
     pub(super) fn new(compressor: Compressor) -> Self {
-        Self { compressor, page: Vec::new() }
+        Self { compressor, levels: Vec::new() }
     }
 }
 
@@ -61,8 +63,11 @@ pub(super) struct Pages<K: Kind> {
     column: ColumnDescPtr,
     /// The page that is being filled.
     open: Open<K>,
-    /// The pages that are full.
-    full: Vec<CompressedPage>,
+    /// How many pages are full.
+    pages: usize,
+    /// Pages that come behind the dictionary.
+    waiting: Vec<CompressedPage>,
+    written: Written,
     dictionary: Option<Dictionary>,
     /// Whether further values go through the dictionary.
     look_up: bool,
@@ -83,7 +88,7 @@ pub(super) struct Pages<K: Kind> {
 struct Open<K: Kind> {
     rows: usize,
     validity: NullBufferBuilder,
-    /// Values as ids of the dictionary, or `PLAIN`: one of both is empty.
+    /// Values as ids of the dictionary, or `PLAIN`, behind room for levels: one of both is empty.
     ids: Vec<u32>,
     values: Vec<u8>,
     /// Values, and the bytes that they take as `PLAIN`.
@@ -97,8 +102,48 @@ struct Open<K: Kind> {
 impl<K: Kind> Open<K> {
     fn new() -> Self {
         let validity = NullBufferBuilder::new(PAGE_ROWS);
-        let (ids, values) = (Vec::new(), Vec::new());
+        let (ids, values) = (Vec::new(), vec![0; HEAD]);
         Self { rows: 0, validity, ids, values, count: 0, size: 0, known: 0, bounds: None }
+    }
+}
+
+/// The pages of a chunk as they stand in the file.
+struct Written {
+    out: TrackedWrite<Vec<u8>>,
+    uncompressed: usize,
+    dictionary: Option<i64>,
+    first: Option<i64>,
+    stats: Vec<PageEncodingStats>,
+}
+
+impl Written {
+    fn new() -> Self {
+        let out = TrackedWrite::new(Vec::new());
+        Self { out, uncompressed: 0, dictionary: None, first: None, stats: Vec::new() }
+    }
+
+    fn add(
+        &mut self,
+        page: CompressedPage,
+        index: &mut OffsetIndexBuilder,
+    ) -> Result<(), ParquetError> {
+        let (page_type, encoding) = (page.page_type(), page.encoding());
+        match self.stats.last_mut() {
+            Some(last) if last.page_type == page_type && last.encoding == encoding => {
+                last.count += 1;
+            }
+            _ => self.stats.push(PageEncodingStats { page_type, encoding, count: 1 }),
+        }
+        let spec = SerializedPageWriter::new(&mut self.out).write_page(page)?;
+        let offset = spec.offset as i64;
+        self.uncompressed += spec.uncompressed_size;
+        if page_type == PageType::DICTIONARY_PAGE {
+            self.dictionary = Some(offset);
+        } else {
+            self.first.get_or_insert(offset);
+            index.append_offset_and_size(offset, spec.compressed_size as i32);
+        }
+        Ok(())
     }
 }
 
@@ -134,7 +179,9 @@ impl<K: Kind> Pages<K> {
             kind,
             column,
             open: Open::new(),
-            full: Vec::new(),
+            pages: 0,
+            waiting: Vec::new(),
+            written: Written::new(),
             dictionary: K::DICTIONARY.then(Dictionary::new),
             look_up: K::DICTIONARY,
             dense: Vec::new(),
@@ -185,7 +232,7 @@ impl<K: Kind> Pages<K> {
 
     /// Whether the open page is the first one and has yet to show that a dictionary pays.
     fn on_trial(&self) -> bool {
-        self.look_up && self.full.is_empty() && self.open.count < TRIAL
+        self.look_up && self.pages == 0 && self.open.count < TRIAL
     }
 
     /// Whether the open page is smaller by its ids and what it added to the dictionary.
@@ -198,7 +245,7 @@ impl<K: Kind> Pages<K> {
     /// Looks up no more values. The first page becomes `PLAIN` and the dictionary is forgotten;
     /// a later one ends here.
     fn give_up(&mut self, tools: &mut Tools) -> Result<(), ParquetError> {
-        if self.full.is_empty() {
+        if self.pages == 0 {
             self.forget();
         } else if self.open.rows > 0 {
             self.close_page(tools)?;
@@ -230,7 +277,7 @@ impl<K: Kind> Pages<K> {
 
     fn close_page(&mut self, tools: &mut Tools) -> Result<(), ParquetError> {
         let pays = self.dictionary.as_ref().is_none_or(|dictionary| self.pays(dictionary));
-        if self.look_up && !pays && self.full.is_empty() {
+        if self.look_up && !pays && self.pages == 0 {
             self.forget();
         }
         let encoding = self.write_values();
@@ -238,19 +285,20 @@ impl<K: Kind> Pages<K> {
 
         let validity = self.open.validity.finish();
         let nulls = validity.as_ref().map_or(0, NullBuffer::null_count);
-        let page = &mut tools.page;
-        page.clear();
+        let levels = &mut tools.levels;
+        levels.clear();
         if self.column.max_def_level() > 0 {
-            page.extend_from_slice(&[0; 4]);
-            hybrid::levels(self.open.rows, validity.as_ref(), page);
-            let len = page.len() as u32 - 4;
-            page[..4].copy_from_slice(&len.to_le_bytes());
+            levels.extend_from_slice(&[0; 4]);
+            hybrid::levels(self.open.rows, validity.as_ref(), levels);
+            let len = levels.len() as u32 - 4;
+            levels[..4].copy_from_slice(&len.to_le_bytes());
         } else if nulls > 0 {
             let name = self.column.name();
             return Err(ParquetError::General(format!("`{name}` must not be null, but is")));
         }
-        let stride = self.stride(encoding, page.len());
-        page.append(&mut self.open.values);
+        let stride = self.stride(encoding, levels.len());
+        self.open.values[HEAD - levels.len()..HEAD].copy_from_slice(levels);
+        let page = &self.open.values[HEAD - levels.len()..];
         let data = Page::DataPage {
             buf: tools.compressor.compress(page, stride, &mut self.place)?,
             num_values: self.open.rows as u32,
@@ -259,10 +307,16 @@ impl<K: Kind> Pages<K> {
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         };
-        self.full.push(CompressedPage::new(data, page.len()));
+        let data = CompressedPage::new(data, page.len());
+        match self.dictionary {
+            None => self.written.add(data, &mut self.offset_index)?,
+            Some(_) => self.waiting.push(data),
+        }
+        self.pages += 1;
         self.note_page(nulls);
 
         let open = &mut self.open;
+        open.values.truncate(HEAD);
         (open.rows, open.count, open.size) = (0, 0, 0);
         open.known = self.dictionary.as_ref().map_or(0, |dictionary| dictionary.page().len());
         Ok(())
@@ -280,7 +334,7 @@ impl<K: Kind> Pages<K> {
                 Encoding::RLE_DICTIONARY
             }
             _ => {
-                self.kind.seal(&mut self.open.values);
+                self.kind.seal(&mut self.open.values, HEAD);
                 Encoding::PLAIN
             }
         }
@@ -288,7 +342,7 @@ impl<K: Kind> Pages<K> {
 
     /// Where the values of the open page lie, if they seem to have all the same width.
     fn stride(&self, encoding: Encoding, first: usize) -> Option<Stride> {
-        let (size, count) = (self.open.values.len(), self.open.count);
+        let (size, count) = (self.open.values.len() - HEAD, self.open.count);
         let is_plain = encoding == Encoding::PLAIN && count > 0;
         (is_plain && size >= count * MIN_WIDTH && size % count == 0)
             .then(|| Stride { first, width: size / count })
@@ -348,7 +402,7 @@ impl<K: Kind> Chunk for Pages<K> {
             }
             // What is looked up is written once, so that its size is of no matter.
             if !self.look_up || far > PAGE_BYTES {
-                let bytes = PAGE_BYTES.saturating_sub(self.open.values.len());
+                let bytes = (HEAD + PAGE_BYTES).saturating_sub(self.open.values.len());
                 rows = self.kind.fit(&cells[start..start + rows], bytes).max(1);
             }
             let validity = array.nulls().map(|nulls| nulls.slice(start, rows));
@@ -362,7 +416,7 @@ impl<K: Kind> Chunk for Pages<K> {
                     self.give_up(tools)?;
                 }
             }
-            if self.open.rows >= PAGE_ROWS || self.open.values.len() >= PAGE_BYTES {
+            if self.open.rows >= PAGE_ROWS || self.open.values.len() >= HEAD + PAGE_BYTES {
                 self.close_page(tools)?;
             }
         }
@@ -373,12 +427,8 @@ impl<K: Kind> Chunk for Pages<K> {
         if self.open.rows > 0 {
             self.close_page(tools)?;
         }
-        let size = self.full.iter().map(|page| page.compressed_size() + 64).sum();
-        let mut out = TrackedWrite::new(Vec::with_capacity(size));
-        let mut pages = SerializedPageWriter::new(&mut out);
-        let mut uncompressed = 0;
-        let mut stats: Vec<PageEncodingStats> = Vec::new();
-        let mut dictionary_offset = None;
+        let mut written = std::mem::replace(&mut self.written, Written::new());
+        let index = &mut self.offset_index;
         if let Some(dictionary) = &self.dictionary {
             let page = Page::DictionaryPage {
                 buf: tools.compressor.compress(dictionary.page(), None, &mut self.place)?,
@@ -386,44 +436,26 @@ impl<K: Kind> Chunk for Pages<K> {
                 encoding: Encoding::PLAIN,
                 is_sorted: false,
             };
-            let page = CompressedPage::new(page, dictionary.page().len());
-            let spec = pages.write_page(page)?;
-            uncompressed += spec.uncompressed_size;
-            dictionary_offset = Some(spec.offset as i64);
-            let (page_type, encoding) = (PageType::DICTIONARY_PAGE, Encoding::PLAIN);
-            stats.push(PageEncodingStats { page_type, encoding, count: 1 });
+            written.add(CompressedPage::new(page, dictionary.page().len()), index)?;
         }
-        let mut data_offset = None;
-        for page in std::mem::take(&mut self.full) {
-            let (page_type, encoding) = (page.page_type(), page.encoding());
-            match stats.last_mut() {
-                Some(last) if last.page_type == page_type && last.encoding == encoding => {
-                    last.count += 1;
-                }
-                _ => stats.push(PageEncodingStats { page_type, encoding, count: 1 }),
-            }
-            let spec = pages.write_page(page)?;
-            uncompressed += spec.uncompressed_size;
-            data_offset.get_or_insert(spec.offset as i64);
-            let size = spec.compressed_size as i32;
-            self.offset_index.append_offset_and_size(spec.offset as i64, size);
+        for page in std::mem::take(&mut self.waiting) {
+            written.add(page, index)?;
         }
-        pages.close()?;
-        let bytes = Bytes::from(out.into_inner()?);
+        let bytes = Bytes::from(written.out.into_inner()?);
 
-        let encodings: Vec<_> = stats.iter().map(|stats| stats.encoding).collect();
+        let encodings: Vec<_> = written.stats.iter().map(|stats| stats.encoding).collect();
         let encodings = EncodingMask::new_from_encodings(encodings.iter().chain(&[Encoding::RLE]));
         let signed = self.column.sort_order().is_signed();
         let nulls = self.nulls as u64;
         let metadata = ColumnChunkMetaData::builder(self.column.clone())
             .set_compression(tools.compressor.compression())
             .set_encodings_mask(encodings)
-            .set_page_encoding_stats(stats)
+            .set_page_encoding_stats(written.stats)
             .set_total_compressed_size(bytes.len() as i64)
-            .set_total_uncompressed_size(uncompressed as i64)
+            .set_total_uncompressed_size(written.uncompressed as i64)
             .set_num_values(self.rows as i64)
-            .set_data_page_offset(data_offset.unwrap_or(0))
-            .set_dictionary_page_offset(dictionary_offset)
+            .set_data_page_offset(written.first.unwrap_or(0))
+            .set_dictionary_page_offset(written.dictionary)
             .set_statistics(self.kind.statistics(self.bounds.take(), nulls, signed))
             .set_unencoded_byte_array_data_bytes(self.variable_bytes)
             .set_definition_level_histogram(self.histogram(self.rows, self.nulls))

@@ -15,8 +15,8 @@ const LEAST: usize = 5;
 const COST: usize = 4;
 /// How far back a copy reaches.
 const WINDOW: usize = 1 << 16;
-/// Values that a place is judged by.
-const SAMPLE: usize = 1024;
+/// Values that a place is judged by, at least and at most; an eighth of a page in between.
+const SAMPLE: (usize, usize) = (256, 1024);
 /// Values that show which bytes are mostly the same.
 const GLANCE: usize = 64;
 /// The width up to which one repetition a value is about all that there is.
@@ -64,13 +64,13 @@ impl Strided {
     pub(super) fn place(&mut self, page: &[u8], stride: Stride) -> Place {
         let Stride { first, width } = stride;
         let values = page[first..].len() / width.max(1);
-        if width > WIDEST || values < SAMPLE / 4 {
+        if width > WIDEST || values < SAMPLE.0 {
             return Place::None;
         }
         let Some(same) = same(&page[first..], width) else {
             return Place::None;
         };
-        let sample = &page[first..][..values.min(SAMPLE) * width];
+        let sample = &page[first..][..(values / 8).clamp(SAMPLE.0, SAMPLE.1) * width];
         let places = (0..PLACES.min(width)).map(|back| (same + width - back) % width);
         let saved = places.map(|place| (self.foretell(sample, width, place), place));
         match saved.max_by_key(|&(saved, place)| (saved, std::cmp::Reverse(place))) {

@@ -7,4 +7,5 @@ mod csv;
 mod infer;
 mod json;
 mod parquet;
+mod peers;
 mod rows;

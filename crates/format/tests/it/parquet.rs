@@ -38,16 +38,29 @@ impl Write for Shared {
 
 /// A file with one row group, of batches with so many rows.
 fn write(all: &RecordBatch, batch: usize, compression: parquet::Codec) -> Bytes {
+    write_groups(all, all.num_rows().max(1), batch, compression)
+}
+
+/// A file of row groups and batches with so many rows.
+pub(crate) fn write_groups(
+    all: &RecordBatch,
+    group: usize,
+    batch: usize,
+    compression: parquet::Codec,
+) -> Bytes {
     let out = Shared::default();
     let writer = parquet::writer(&all.schema(), &parquet::WriteOptions { compression }).unwrap();
     let mut sink = writer.sink(Box::new(out.clone())).unwrap();
-    let mut part = writer.encoder().begin();
-    for start in (0..all.num_rows()).step_by(batch) {
-        let columns = all.slice(start, batch.min(all.num_rows() - start));
-        let origin = Origin::columns("test".into(), columns.clone());
-        part.push(&Batch::whole(columns, Arc::new(origin)).unwrap()).unwrap();
+    for start in (0..all.num_rows()).step_by(group) {
+        let mut part = writer.encoder().begin();
+        let end = all.num_rows().min(start + group);
+        for start in (start..end).step_by(batch) {
+            let columns = all.slice(start, batch.min(end - start));
+            let origin = Origin::columns("test".into(), columns.clone());
+            part.push(&Batch::whole(columns, Arc::new(origin)).unwrap()).unwrap();
+        }
+        sink.append(part.finish().unwrap()).unwrap();
     }
-    sink.append(part.finish().unwrap()).unwrap();
     let len = sink.finish().unwrap();
     let bytes = out.0.lock().unwrap().clone();
     assert_eq!(bytes.len() as u64, len);
@@ -151,7 +164,7 @@ fn doubles(rows: usize, name: &str, f: impl Fn(usize) -> Option<f64>) -> (Field,
 }
 
 /// All flat types, each with few and with many values, nulls here and there and in long runs.
-fn columns(rows: usize) -> RecordBatch {
+pub(crate) fn columns(rows: usize) -> RecordBatch {
     let here = |i: usize| !mixed(i).is_multiple_of(11) && i % 9000 > 2500;
     let any = move |i: usize| here(i).then(|| mixed(i) as i64);
     let within = move |n: i64| move |i: usize| any(i).map(|v| v.rem_euclid(n));
