@@ -249,6 +249,17 @@ pub trait Loader: Send {
     /// When the destination cannot go on.
     fn append(&mut self, part: Encoded, findings: &mut Findings) -> Result<()>;
 
+    /// Judges the records as a whole, after the last `append` and before `prepare`, a piece at a
+    /// time: answers whether there may be more, so that what one piece finds can be written down
+    /// before the next. `prepare` does what was not asked for here.
+    ///
+    /// # Errors
+    /// When the destination cannot go on.
+    fn settle(&mut self, findings: &mut Findings) -> Result<bool> {
+        let _ = findings;
+        Ok(false)
+    }
+
     /// Makes everything durable, and shows none of it. Answers what publishing will amount to, so
     /// that the books can be checked before.
     ///

@@ -11,8 +11,8 @@ use arrow_schema::{DataType, Field};
 use gristmill_core::json::write_json;
 use gristmill_core::text::write_value;
 use gristmill_core::{FieldType, Result};
-use rusqlite::Statement;
-use rusqlite::types::{ToSqlOutput, ValueRef};
+
+use super::record::Record;
 
 /// The type that a created column is declared with.
 ///
@@ -42,7 +42,7 @@ pub(crate) fn declared_type(field: &Field) -> String {
     name.to_owned()
 }
 
-/// One column of a batch, ready to be bound.
+/// One column of a batch, ready to be written down.
 pub(crate) enum Cells<'a> {
     Text(StringViewArray),
     Int(Int64Array),
@@ -50,18 +50,15 @@ pub(crate) enum Cells<'a> {
     Double(Float64Array),
     Bool(BooleanArray),
     Blob(BinaryViewArray),
-    /// Bound as the text that CSV gets.
+    /// The text that CSV gets.
     Written(&'a ArrayRef),
-    /// Bound as JSON text.
+    /// JSON text.
     Nested(&'a ArrayRef, &'a Field),
 }
 
 impl<'a> Cells<'a> {
     pub(crate) fn new(array: &'a ArrayRef, field: &'a Field) -> Result<Self> {
-        let data_type = match array.data_type() {
-            DataType::Dictionary(_, values) => values.as_ref(),
-            data_type => data_type,
-        };
+        let data_type = values_type(array.data_type());
         Ok(match data_type {
             DataType::Utf8View | DataType::Utf8 | DataType::LargeUtf8 => {
                 Cells::Text(cast(array, &DataType::Utf8View)?.as_string_view().clone())
@@ -115,44 +112,74 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// Binds a value and answers its size in bytes.
-    pub(crate) fn bind(
-        &self,
-        row: usize,
-        statement: &mut Statement<'_>,
-        parameter: usize,
-        scratch: &mut Vec<u8>,
-    ) -> rusqlite::Result<u64> {
-        scratch.clear();
-        let value = match self {
-            _ if self.is_null(row) => ValueRef::Null,
-            Cells::Text(array) => ValueRef::Text(array.value(row).as_bytes()),
-            Cells::Int(array) => ValueRef::Integer(array.value(row)),
+    /// Adds a value to a row.
+    pub(crate) fn write(&self, row: usize, record: &mut Record, scratch: &mut Vec<u8>) {
+        match self {
+            _ if self.is_null(row) => record.null(),
+            Cells::Text(array) => record.text(array.value(row).as_bytes()),
+            Cells::Int(array) => record.int(array.value(row)),
             Cells::Unsigned(array) => match i64::try_from(array.value(row)) {
-                Ok(value) => ValueRef::Integer(value),
-                Err(_) => {
-                    write_value(scratch, array, row);
-                    ValueRef::Text(scratch)
-                }
+                Ok(value) => record.int(value),
+                Err(_) => record.text(array.value(row).to_string().as_bytes()),
             },
-            Cells::Double(array) => ValueRef::Real(array.value(row)),
-            Cells::Bool(array) => ValueRef::Integer(i64::from(array.value(row))),
-            Cells::Blob(array) => ValueRef::Blob(array.value(row)),
+            // The two zeros are one number, and one key.
+            Cells::Double(array) => record.real(array.value(row) + 0.0),
+            Cells::Bool(array) => record.int(i64::from(array.value(row))),
+            Cells::Blob(array) => record.blob(array.value(row)),
             Cells::Written(array) => {
+                scratch.clear();
                 write_value(scratch, array.as_ref(), row);
-                ValueRef::Text(scratch)
+                record.text(scratch);
             }
             Cells::Nested(array, field) => {
+                scratch.clear();
                 write_json(scratch, array.as_ref(), field, row);
-                ValueRef::Text(scratch)
+                record.text(scratch);
             }
-        };
-        let bytes = match value {
-            ValueRef::Null => 0,
-            ValueRef::Integer(_) | ValueRef::Real(_) => 8,
-            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len() as u64,
-        };
-        statement.raw_bind_parameter(parameter, ToSqlOutput::Borrowed(value))?;
-        Ok(bytes)
+        }
     }
+}
+
+fn values_type(data_type: &DataType) -> &DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => values,
+        data_type => data_type,
+    }
+}
+
+/// Whether a column of this affinity keeps the values of a field as they are written, so that
+/// SQLite has nothing to convert: <https://sqlite.org/datatype3.html#type_affinity>.
+pub(crate) fn is_kept(field: &Field, affinity: &str) -> bool {
+    let data_type = values_type(field.data_type());
+    match affinity {
+        "BLOB" => true,
+        "TEXT" => {
+            !data_type.is_integer() && !data_type.is_floating() && *data_type != DataType::Boolean
+        }
+        "REAL" => data_type.is_floating() || is_binary(data_type),
+        // No date or time looks like a number.
+        _ => {
+            data_type.is_integer()
+                || is_binary(data_type)
+                || matches!(
+                    data_type,
+                    DataType::Boolean
+                        | DataType::Date32
+                        | DataType::Date64
+                        | DataType::Time32(_)
+                        | DataType::Time64(_)
+                        | DataType::Timestamp(..)
+                )
+        }
+    }
+}
+
+fn is_binary(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Binary
+            | DataType::LargeBinary
+            | DataType::BinaryView
+            | DataType::FixedSizeBinary(_)
+    )
 }

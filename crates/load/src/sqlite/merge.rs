@@ -30,9 +30,12 @@ pub(crate) struct Outcome {
 pub(crate) struct Merge<'a> {
     connection: &'a Connection,
     table: &'a str,
-    /// Changes the rows that are there and differ; none when all columns are keys.
+    /// Changes the rows that are there and differ; none when all columns are keys, or no row is
+    /// there.
     update: Option<String>,
     insert: String,
+    /// Inserts all staged records, each a copy of its staged row.
+    copy: Option<String>,
     count: String,
     outcome: Outcome,
     /// Memory that refused records may take until they are written down.
@@ -46,10 +49,13 @@ impl<'a> Merge<'a> {
         stage: &Stage,
         mode: Mode,
         room: u64,
-    ) -> Self {
+    ) -> rusqlite::Result<Self> {
         let table = format!("main.{}", quoted(&target.name));
         let staged = &stage.table;
-        let range = "s.seq BETWEEN ?1 AND ?2 AND s.dup = 0";
+        let mut range = "s.rowid BETWEEN ?1 AND ?2".to_owned();
+        if stage.has_losers {
+            range += &format!(" AND s.rowid NOT IN (SELECT seq FROM temp.{})", stage.losers());
+        }
         let names: Vec<String> = target.columns.iter().map(|c| quoted(&c.name)).collect();
         let values: Vec<String> = (0..names.len()).map(|i| format!("s.c{i}")).collect();
         // The unary plus keeps the planner from walking the table to look up staged rows.
@@ -68,13 +74,16 @@ impl<'a> Merge<'a> {
             .iter()
             .map(|&i| format!("t.{} IS NOT s.c{i} COLLATE BINARY", names[i]))
             .collect();
-        let upsert = mode == Mode::Upsert;
+        let some = format!("SELECT EXISTS (SELECT 1 FROM {table})");
+        let upsert = mode == Mode::Upsert && connection.query_row(&some, [], |row| row.get(0))?;
         let is_new = if upsert {
             format!(" AND NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same_key})")
         } else {
             String::new()
         };
-        Self {
+        let copy = format!("INSERT INTO {table} SELECT * FROM {staged}");
+        let copies = target.order.is_some() && !upsert && !stage.has_losers;
+        Ok(Self {
             connection,
             table: &target.name,
             update: (upsert && !others.is_empty()).then(|| {
@@ -85,25 +94,57 @@ impl<'a> Merge<'a> {
                 )
             }),
             insert: format!(
-                "INSERT INTO {table} ({}) SELECT {} FROM {staged} AS s WHERE {range}{is_new} ORDER BY s.seq",
+                "INSERT INTO {table} ({}) SELECT {} FROM {staged} AS s WHERE {range}{is_new} ORDER BY s.rowid",
                 names.join(", "),
                 values.join(", ")
             ),
+            copy: (copies && copies_rows(connection, &copy)?).then_some(copy),
             count: format!("SELECT count(*) FROM {staged} AS s WHERE {range}"),
             outcome: Outcome::default(),
             room,
-        }
+        })
     }
 
     /// Merges all staged records.
     pub(crate) fn run(mut self, stage: &mut Stage, findings: &mut Findings) -> Result<Outcome> {
+        if self.copy(stage)? {
+            return Ok(self.outcome);
+        }
+        let last = stage.last as i64;
         let mut first = 1;
-        while first <= stage.last {
-            let last = (first + RANGE - 1).min(stage.last);
-            self.load(first, last, stage, findings)?;
-            first = last + 1;
+        while first <= last {
+            let end = (first + RANGE - 1).min(last);
+            self.load(first, end, stage, findings)?;
+            first = end + 1;
         }
         Ok(self.outcome)
+    }
+
+    /// Copies all staged rows, if that can be done.
+    fn copy(&mut self, stage: &Stage) -> Result<bool> {
+        let Some(copy) = &self.copy else { return Ok(false) };
+        let copied = self
+            .connection
+            .execute_batch("SAVEPOINT gristmill")
+            .and_then(|()| self.connection.execute(copy, []))
+            .and_then(|rows| {
+                self.connection.execute_batch("RELEASE gristmill")?;
+                Ok(rows as u64)
+            });
+        match copied {
+            Ok(rows) if rows == stage.last => {
+                self.outcome.inserted = rows;
+                Ok(true)
+            }
+            Ok(_) => Err(Error::internal("staged rows are missing")),
+            Err(error) => {
+                self.undo()?;
+                if is_refusal(&error) {
+                    return Ok(false);
+                }
+                Err(refused(&format!("cannot load table `{}`", self.table), error))
+            }
+        }
     }
 
     fn load(
@@ -168,7 +209,7 @@ impl<'a> Merge<'a> {
         stage: &mut Stage,
         findings: &mut Findings,
     ) -> Result<()> {
-        let size = reject_refused(self.connection, seq, &message, stage, findings)?;
+        let size = reject_refused(seq, &message, stage, findings)?;
         self.outcome.refused.push((seq, message));
         let Some(room) = self.room.checked_sub(size) else {
             return Err(Error::new(
@@ -188,24 +229,31 @@ impl<'a> Merge<'a> {
 
 /// Rejects a staged record and answers the memory that it takes.
 pub(crate) fn reject_refused(
-    connection: &Connection,
     seq: i64,
     message: &str,
     stage: &mut Stage,
     findings: &mut Findings,
 ) -> Result<u64> {
-    let at = stage
-        .place(connection, seq)
-        .map_err(|e| refused("cannot read staged records", e))?
-        .ok_or_else(|| Error::internal("a refused record is not staged"))?;
     let origin = stage
         .spool
-        .origin(at)
+        .origin(seq as u64)
         .map_err(|e| Error::io("cannot read a temporary file of staged records", e))?;
     let size = (origin.byte_size() + message.len() + 512) as u64;
     let reason = Reason::record("database", message);
     findings.reject(Reject { origin, ordinal: 0, stage: RunStage::Load, errors: vec![reason] });
     Ok(size)
+}
+
+/// Whether SQLite runs a statement by copying rows as they are.
+fn copies_rows(connection: &Connection, sql: &str) -> rusqlite::Result<bool> {
+    let mut program = connection.prepare(&format!("EXPLAIN {sql}"))?;
+    let mut steps = program.query([])?;
+    while let Some(step) = steps.next()? {
+        if step.get_ref("opcode")?.as_str() == Ok("RowCell") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether the database refuses what is in the records, and not the load as such.
@@ -251,8 +299,10 @@ mod tests {
             let connection = Connection::open_in_memory().unwrap();
             connection.execute_batch(ddl).unwrap();
             let target = Target::inspect(&connection, &options, &schema).unwrap();
-            let stage = Stage::create(&connection, 1, &target, &options, &schema).unwrap();
-            let merge = Merge::new(&connection, &target, &stage, options.mode, 0);
+            let mut stage = Stage::create(1, &target, options.duplicates, 0).unwrap();
+            stage.seal(&connection).unwrap();
+            connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+            let merge = Merge::new(&connection, &target, &stage, options.mode, 0).unwrap();
             for sql in [merge.update.as_ref().unwrap(), &merge.insert] {
                 let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
                 let lines: Vec<String> = plan

@@ -1,8 +1,9 @@
 //! SQLite: records are staged as they come, merged in one transaction and published by its commit.
 //!
-//! Staging happens in a temporary database of the connection and takes no lock; the transaction
-//! that merges is short. Readers wait or see the old rows until the commit. Neither the journal
-//! mode nor `synchronous` of a database is changed; foreign keys are enforced.
+//! Staging takes no lock: workers lay rows out as SQLite's own pages, and a temporary file takes
+//! them up. The transaction that merges is short; into a plain table it copies rows as they are.
+//! Readers wait or see the old rows until the commit. Neither the journal mode nor `synchronous`
+//! of a database is changed; foreign keys are enforced.
 //!
 //! Values are stored exactly. Where a created column cannot hold a type, it holds its text: see
 //! the declared types of a created table in the option reference. A column of an existing table
@@ -10,8 +11,12 @@
 //! makes of it.
 
 mod cells;
+mod image;
 mod loads;
 mod merge;
+mod pages;
+mod part;
+mod record;
 mod session;
 mod spool;
 mod stage;
@@ -22,7 +27,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use gristmill_core::{
-    Batch, Encoded, Encoder, Error, ErrorKind, Findings, LoadContext, Loaded, Loader, Part, Result,
+    Encoded, Encoder, Error, ErrorKind, Findings, LoadContext, Loaded, Loader, Result,
 };
 use rusqlite::{Connection, ErrorCode};
 
@@ -30,6 +35,7 @@ pub use loads::committed;
 
 use loads::Context;
 use merge::{Merge, Outcome, reject_refused};
+use part::{Layout, Staged, TableEncoder};
 use session::Shared;
 use stage::Stage;
 use target::Target;
@@ -38,8 +44,17 @@ use crate::table::{Create, Mode, Options};
 
 /// The table that records loads.
 pub(crate) const LOADS: &str = loads::TABLE;
-/// SQLite allows 2,000; staging adds some.
-pub(crate) const MAX_COLUMNS: usize = 1990;
+/// SQLite allows no more.
+pub(crate) const MAX_COLUMNS: usize = 2000;
+
+/// How a database keeps text, by its number in the file's header.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    #[default]
+    Utf8 = 1,
+    Utf16Le = 2,
+    Utf16Be = 3,
+}
 
 /// A load of one table.
 pub(crate) struct Sqlite {
@@ -69,7 +84,7 @@ impl Sqlite {
         let mut session = shared.lock();
         let target = Target::inspect(session.connection()?, options, schema)?;
         let number = session.claim(&options.table)?;
-        let stage = Stage::create(session.connection()?, number, &target, options, schema);
+        let stage = Stage::create(number, &target, options.duplicates, context.memory.0);
         let stage = stage.inspect_err(|_| session.release(&options.table))?;
         drop(session);
         Ok(Self {
@@ -95,7 +110,7 @@ impl Sqlite {
         let earlier = loads::find(connection, &self.context.run, &self.target.name)?;
         if let Some(earlier) = earlier {
             for (seq, message) in &earlier.refused {
-                reject_refused(connection, *seq, message, &mut self.stage, findings)?;
+                reject_refused(*seq, message, &mut self.stage, findings)?;
             }
             return Ok((transaction, earlier));
         }
@@ -108,16 +123,21 @@ impl Sqlite {
         }
         let writing = |e| refused(&format!("cannot write table `{}`", self.options.table), e);
         let broken = if alone { broken_references(connection).map_err(writing)? } else { None };
+        let (table, key) = self.target.create_statements(&self.options.keys);
         if !self.target.exists {
-            let sql = self.target.create_statement(&self.options.keys);
-            connection.execute_batch(&sql).map_err(writing)?;
+            connection.execute_batch(&table).map_err(writing)?;
         }
         if self.options.mode == Mode::Replace {
             let sql = format!("DELETE FROM main.{}", quoted(&self.target.name));
             connection.execute_batch(&sql).map_err(writing)?;
         }
-        let merge = Merge::new(connection, &self.target, &self.stage, self.options.mode, self.room);
+        let merge = Merge::new(connection, &self.target, &self.stage, self.options.mode, self.room)
+            .map_err(writing)?;
         let outcome = merge.run(&mut self.stage, findings)?;
+        // An index over all rows is made faster than one that grows with them.
+        if let (false, Some(key)) = (self.target.exists, key) {
+            connection.execute_batch(&key).map_err(writing)?;
+        }
         if broken.is_some() && broken_references(connection).map_err(writing)? > broken {
             return Err(Error::new(
                 ErrorKind::Destination,
@@ -155,19 +175,26 @@ impl Loader for Sqlite {
     }
 
     fn encoder(&self) -> Arc<dyn Encoder> {
-        Arc::new(Batches)
+        Arc::new(TableEncoder(Arc::new(Layout::new(&self.target, &self.schema))))
     }
 
     fn append(&mut self, part: Encoded, findings: &mut Findings) -> Result<()> {
-        let batches = part
+        let staged = part
             .payload
-            .downcast::<Vec<Batch>>()
+            .downcast::<Staged>()
             .map_err(|_| Error::internal("a table was given what another encoder made"))?;
+        self.stage.add(*staged, findings)
+    }
+
+    fn settle(&mut self, findings: &mut Findings) -> Result<bool> {
         let session = self.shared.lock();
-        self.stage.add(session.connection()?, &batches, findings)
+        let connection = session.connection()?;
+        self.stage.seal(connection)?;
+        self.stage.reject_losers(connection, findings)
     }
 
     fn prepare(&mut self, findings: &mut Findings) -> Result<Loaded> {
+        while self.settle(findings)? {}
         let merged = self.merge(findings);
         if merged.is_err() {
             self.shared.lock().roll_back();
@@ -213,36 +240,8 @@ impl Drop for Sqlite {
         }
         session.release(&self.options.table);
         if let Ok(connection) = session.connection() {
-            self.stage.drop_table(connection);
+            self.stage.detach(connection);
         }
-    }
-}
-
-/// Hands batches on: SQLite has one writer, and binding is most of the work.
-struct Batches;
-
-impl Encoder for Batches {
-    fn begin(&self) -> Box<dyn Part> {
-        Box::new(BatchesPart(Vec::new()))
-    }
-}
-
-struct BatchesPart(Vec<Batch>);
-
-impl Part for BatchesPart {
-    fn push(&mut self, batch: &Batch) -> Result<()> {
-        self.0.push(batch.clone());
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>) -> Result<Encoded> {
-        let records = self.0.iter().map(|batch| batch.num_rows() as u64).sum();
-        let bytes = self
-            .0
-            .iter()
-            .map(|batch| batch.columns().get_array_memory_size() + batch.origin().byte_size())
-            .sum::<usize>() as u64;
-        Ok(Encoded { records, bytes, payload: Box::new(self.0) })
     }
 }
 

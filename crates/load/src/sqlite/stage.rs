@@ -1,268 +1,270 @@
-//! The staging table: what has arrived, in the session's temporary database.
+//! The staging table: what has arrived, numbered in the order in which it came.
 
-use std::sync::Arc;
+use gristmill_core::{Error, Findings, Reason, Reject, Result, Stage as RunStage};
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
 
-use arrow_schema::SchemaRef;
-use gristmill_core::text::value_text;
-use gristmill_core::{Batch, Error, Findings, Reason, Reject, Result, Stage as RunStage};
-use rusqlite::{Connection, OptionalExtension};
-
-use super::cells::Cells;
-use super::refused;
+use super::image::Image;
+use super::part::Staged;
 use super::spool::Spool;
 use super::target::Target;
-use crate::table::{Duplicates, Options};
+use super::{quoted, refused};
+use crate::table::Duplicates;
 
-/// Staged records, numbered in the order in which they came.
+/// Rejects found in one go, before they are written down.
+const PIECE: usize = 4096;
+
+/// Staged records.
 pub(crate) struct Stage {
     /// The staging table, in the form in which statements name it.
     pub(crate) table: String,
+    number: u64,
+    image: Image,
+    tree: usize,
+    sealed: bool,
     pub(crate) spool: Spool,
-    schema: SchemaRef,
-    keys: Vec<usize>,
-    affinities: Vec<&'static str>,
+    /// The key's columns: name in the staging table, affinity, collation.
+    keys: Vec<(String, &'static str, String)>,
+    /// Whether keys are staged in the form in which the destination keeps them.
+    exact_keys: bool,
     duplicates: Duplicates,
-    insert: String,
-    find: String,
-    delete: String,
-    mark: String,
+    /// Hashes of the keys, while there is room for all of them.
+    hashes: Option<Vec<u64>>,
+    room: usize,
+    /// Whether records are staged that are not loaded, for their key's sake.
+    pub(crate) has_losers: bool,
+    /// The last of them that was rejected.
+    rejected: u64,
     /// Number of the last record.
-    pub(crate) last: i64,
+    pub(crate) last: u64,
     /// Bytes of values staged.
     pub(crate) bytes: u64,
 }
 
 impl Stage {
+    /// Makes an empty one, with memory for hashes of keys.
     pub(crate) fn create(
-        connection: &Connection,
         number: u64,
         target: &Target,
-        options: &Options,
-        schema: &SchemaRef,
+        duplicates: Duplicates,
+        memory: u64,
     ) -> Result<Self> {
-        let table = format!("temp.gristmill_stage_{number}");
-        let keys: Vec<usize> = target.keys().collect();
-        let columns: Vec<String> = target
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(i, column)| match &column.key {
-                Some(collation) => {
-                    format!(", c{i} {} COLLATE {}", column.affinity, super::quoted(collation))
-                }
-                None => format!(", c{i} {}", column.affinity),
+        let staging = |e| Error::io("cannot create a temporary file for staged records", e);
+        let mut image = Image::new(target.encoding).map_err(staging)?;
+        let tree = image.add("rows".to_owned(), target.stage_statement());
+        let keys = target
+            .keys()
+            .map(|i| {
+                let column = &target.columns[i];
+                let collation = column.key.clone().unwrap_or_else(|| "BINARY".to_owned());
+                (format!("c{i}"), column.affinity, collation)
             })
             .collect();
-        let mut sql = format!(
-            "CREATE TABLE {table} (seq INTEGER PRIMARY KEY, at INTEGER, dup INTEGER DEFAULT 0{});",
-            columns.concat()
-        );
-        if !keys.is_empty() {
-            let keys: Vec<String> = keys.iter().map(|i| format!("c{i}")).collect();
-            sql += &format!(
-                "CREATE UNIQUE INDEX temp.gristmill_key_{number} ON gristmill_stage_{number} ({});",
-                keys.join(", ")
-            );
-        }
-        connection.execute_batch(&sql).map_err(|e| refused("cannot create a staging table", e))?;
-        let names: String = (0..target.columns.len()).map(|i| format!(", c{i}")).collect();
-        let values: String = (0..target.columns.len()).map(|i| format!(", ?{}", i + 3)).collect();
-        let of_key: Vec<String> =
-            keys.iter().enumerate().map(|(n, i)| format!("c{i} = ?{}", n + 1)).collect();
+        let is_exact = |i: usize| {
+            let column = &target.columns[i];
+            column.kept && column.key.as_deref() == Some("BINARY")
+        };
         Ok(Self {
-            insert: format!(
-                "INSERT OR IGNORE INTO {table} (seq, at{names}) VALUES (?1, ?2{values})"
-            ),
-            find: format!("SELECT seq, at, dup FROM {table} WHERE {}", of_key.join(" AND ")),
-            delete: format!("DELETE FROM {table} WHERE seq = ?1"),
-            mark: format!("UPDATE {table} SET dup = 1 WHERE seq = ?1"),
-            spool: Spool::new()
-                .map_err(|e| Error::io("cannot create a temporary file for staged records", e))?,
-            schema: Arc::clone(schema),
-            duplicates: options.duplicates,
-            affinities: target.columns.iter().map(|column| column.affinity).collect(),
-            table,
+            table: format!("gristmill_stage_{number}.rows"),
+            number,
+            image,
+            tree,
+            sealed: false,
+            spool: Spool::new().map_err(staging)?,
             keys,
+            exact_keys: target.keys().all(|i| target.columns[i].kept),
+            duplicates,
+            hashes: target.keys().all(is_exact).then(Vec::new),
+            room: usize::try_from(memory / 8).unwrap_or(usize::MAX),
+            has_losers: false,
+            rejected: 0,
             last: 0,
             bytes: 0,
         })
     }
 
-    /// Stages batches; records that cannot be loaded whatever the table holds are rejected.
-    pub(crate) fn add(
-        &mut self,
-        connection: &Connection,
-        batches: &[Batch],
-        findings: &mut Findings,
-    ) -> Result<()> {
-        // Only the temporary database is written to, so no lock is taken on the other one.
+    /// Stages a chunk.
+    pub(crate) fn add(&mut self, staged: Staged, findings: &mut Findings) -> Result<()> {
+        let writing = |e| Error::io("cannot write a temporary file of staged records", e);
+        if self.sealed {
+            return Err(Error::internal("a table was given records after it was prepared"));
+        }
+        staged.rejects.into_iter().for_each(|reject| findings.reject(reject));
+        let mut next = self.last + 1;
+        for (origin, rows) in &staged.origins {
+            self.spool.keep(next, origin, rows).map_err(writing)?;
+            next += rows.len() as u64;
+        }
+        self.last += staged.pages.rows();
+        self.bytes += staged.bytes;
+        if next != self.last + 1 {
+            return Err(Error::internal("rows were staged without their origin"));
+        }
+        if let Some(hashes) = &mut self.hashes {
+            hashes.extend(staged.hashes);
+            if hashes.len() > self.room {
+                self.hashes = None;
+            }
+        }
+        self.image.append(self.tree, staged.pages).map_err(writing)
+    }
+
+    /// Completes the staging table and shows it to the connection. Done once.
+    pub(crate) fn seal(&mut self, connection: &Connection) -> Result<()> {
+        if self.sealed {
+            return Ok(());
+        }
+        self.image
+            .seal()
+            .map_err(|e| Error::io("cannot write a temporary file of staged records", e))?;
+        let staging = |e| refused("cannot read staged records", e);
+        let schema = format!("gristmill_stage_{}", self.number);
+        connection
+            .execute(&format!("ATTACH ?1 AS {schema}"), [self.image.path().to_string_lossy()])
+            .map_err(staging)?;
+        self.sealed = true;
+        connection.pragma_update(Some(schema.as_str()), "cache_size", -2048).map_err(staging)?;
+        self.find_losers(connection).map_err(staging)
+    }
+
+    /// Finds the records that are not loaded because others have the same key.
+    fn find_losers(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.keys.is_empty() || !self.may_repeat() {
+            return Ok(());
+        }
+        let Self { number, table, .. } = &*self;
+        let losers = self.losers();
+        let names: Vec<&str> = self.keys.iter().map(|(name, ..)| name.as_str()).collect();
+        let names = names.join(", ");
+        // Nothing but the temporary database is written to, so no lock is taken on the other one.
         let own = connection.is_autocommit();
-        let staging = |e| refused("cannot stage records", e);
-        if own {
-            connection.execute_batch("BEGIN").map_err(staging)?;
+        let mut sql = if own { "BEGIN;".to_owned() } else { String::new() };
+        sql += &format!("CREATE TABLE temp.{losers} (seq INTEGER PRIMARY KEY);");
+        let mut source = format!("(SELECT rowid AS seq, {names} FROM {table})");
+        if !self.exact_keys {
+            // As the destination would keep them.
+            let keys = format!("gristmill_keys_{number}");
+            let columns: Vec<String> =
+                self.keys.iter().map(|(name, affinity, _)| format!("{name} {affinity}")).collect();
+            sql += &format!(
+                "CREATE TABLE temp.{keys} (seq INTEGER PRIMARY KEY, {});\
+                 INSERT INTO temp.{keys} SELECT rowid, {names} FROM {table};",
+                columns.join(", ")
+            );
+            source = format!("temp.{keys}");
         }
-        for batch in batches {
-            self.add_batch(connection, batch, findings)?;
-        }
-        if own {
-            connection.execute_batch("COMMIT").map_err(staging)?;
-        }
-        Ok(())
-    }
-
-    fn add_batch(
-        &mut self,
-        connection: &Connection,
-        batch: &Batch,
-        findings: &mut Findings,
-    ) -> Result<()> {
-        let schema = Arc::clone(&self.schema);
-        let cells = batch
-            .columns()
-            .columns()
+        let parts: Vec<String> = self
+            .keys
             .iter()
-            .zip(schema.fields())
-            .map(|(array, field)| Cells::new(array, field))
-            .collect::<Result<Vec<_>>>()?;
-        let staging = |e| refused("cannot stage records", e);
-        let spooling = |e| Error::io("cannot write a temporary file of staged records", e);
-        let mut insert = connection.prepare_cached(&self.insert).map_err(staging)?;
-        let mut scratch = Vec::new();
-        for row in 0..batch.num_rows() {
-            let errors = self.unloadable(&cells, batch, row);
-            if !errors.is_empty() {
-                findings.reject(reject(batch, row, errors));
-                continue;
-            }
-            self.last += 1;
-            let at = self.spool.keep(batch, row).map_err(spooling)?;
-            insert.raw_bind_parameter(1, self.last).map_err(staging)?;
-            insert.raw_bind_parameter(2, at as i64).map_err(staging)?;
-            for (i, cells) in cells.iter().enumerate() {
-                self.bytes += cells.bind(row, &mut insert, i + 3, &mut scratch).map_err(staging)?;
-            }
-            if insert.raw_execute().map_err(staging)? == 0
-                && self.meet_duplicate(connection, &cells, batch, row, findings)?
-            {
-                insert.raw_execute().map_err(staging)?;
-            }
+            .map(|(name, _, collation)| format!("{name} COLLATE {}", quoted(collation)))
+            .collect();
+        let loses = match self.duplicates {
+            Duplicates::Last => "seq <> max(seq)",
+            Duplicates::First => "seq <> min(seq)",
+            Duplicates::Reject => "1 <> count(*)",
+        };
+        sql += &format!(
+            "INSERT INTO temp.{losers} SELECT seq FROM \
+             (SELECT seq, {loses} OVER (PARTITION BY {}) AS loses FROM {source}) WHERE loses;",
+            parts.join(", ")
+        );
+        if !self.exact_keys {
+            sql += &format!("DROP TABLE temp.gristmill_keys_{number};");
         }
+        sql += if own { "COMMIT;" } else { "" };
+        let found = connection.execute_batch(&sql).and_then(|()| {
+            let any = format!("SELECT EXISTS (SELECT 1 FROM temp.{losers})");
+            connection.query_row(&any, [], |row| row.get(0))
+        });
+        if found.is_err() && own && !connection.is_autocommit() {
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+        self.has_losers = found?;
         Ok(())
     }
 
-    fn unloadable(&self, cells: &[Cells<'_>], batch: &Batch, row: usize) -> Vec<Reason> {
-        let name = |i: usize| self.schema.field(i).name().clone();
-        let mut errors = Vec::new();
-        for &i in &self.keys {
-            if cells[i].is_null(row) {
-                errors.push(Reason::field(name(i), "key", "a key has no value", None));
-            }
-        }
-        for (i, (cells, affinity)) in cells.iter().zip(&self.affinities).enumerate() {
-            if cells.would_be_lost(row, affinity) {
-                let message = "the column cannot hold this number";
-                let value = value_text(batch.columns().column(i), row);
-                errors.push(Reason::field(name(i), "database", message, value));
-            }
-        }
-        errors
+    /// Whether two records may have the same key: when no two hashes are equal, none has.
+    fn may_repeat(&mut self) -> bool {
+        let Some(mut hashes) = self.hashes.take() else { return true };
+        hashes.sort_unstable();
+        hashes.windows(2).any(|pair| pair[0] == pair[1])
     }
 
-    /// What becomes of a record whose key is staged already; answers whether it is to be staged
-    /// after all.
-    fn meet_duplicate(
+    /// The table of records that are not loaded.
+    pub(crate) fn losers(&self) -> String {
+        format!("gristmill_losers_{}", self.number)
+    }
+
+    /// Rejects some of the records that are not loaded; answers whether there may be more.
+    pub(crate) fn reject_losers(
         &mut self,
         connection: &Connection,
-        cells: &[Cells<'_>],
-        batch: &Batch,
-        row: usize,
         findings: &mut Findings,
     ) -> Result<bool> {
-        let staging = |e| refused("cannot stage records", e);
-        let mut find = connection.prepare_cached(&self.find).map_err(staging)?;
-        let mut scratch = Vec::new();
-        for (n, &i) in self.keys.iter().enumerate() {
-            cells[i].bind(row, &mut find, n + 1, &mut scratch).map_err(staging)?;
+        if !self.has_losers {
+            return Ok(false);
         }
-        let found: Option<(i64, i64, bool)> = {
-            let mut rows = find.raw_query();
-            match rows.next().map_err(staging)? {
-                Some(row) => Some((
-                    row.get(0).map_err(staging)?,
-                    row.get(1).map_err(staging)?,
-                    row.get(2).map_err(staging)?,
-                )),
-                None => None,
-            }
-        };
-        let Some((seq, at, marked)) = found else {
-            return Err(Error::internal("a staged key was not found again"));
-        };
-        let key = self.key_of(batch, row);
-        let reason = |which: &str| {
-            let message = format!("the key {key} occurs more than once in this load; {which}");
-            vec![Reason::record("duplicate_key", message)]
-        };
-        let mut reject_earlier = |errors| -> Result<()> {
+        let staging = |e| refused("cannot read staged records", e);
+        let names: Vec<String> = self.keys.iter().map(|(name, ..)| format!("s.{name}")).collect();
+        let sql = format!(
+            "SELECT l.seq, {} FROM temp.{} AS l CROSS JOIN {} AS s ON s.rowid = l.seq \
+             WHERE l.seq > ?1 ORDER BY l.seq LIMIT {PIECE}",
+            names.join(", "),
+            self.losers(),
+            self.table
+        );
+        let mut statement = connection.prepare_cached(&sql).map_err(staging)?;
+        let mut rows = statement.query([self.rejected as i64]).map_err(staging)?;
+        let mut count = 0;
+        while let Some(row) = rows.next().map_err(staging)? {
+            let seq: i64 = row.get(0).map_err(staging)?;
+            let values: Vec<String> = (0..self.keys.len())
+                .map(|i| row.get_ref(i + 1).map(shown))
+                .collect::<rusqlite::Result<_>>()
+                .map_err(staging)?;
+            let which = match self.duplicates {
+                Duplicates::Last => "the last one is loaded",
+                Duplicates::First => "the first one is loaded",
+                Duplicates::Reject => "none is loaded",
+            };
+            let message = format!(
+                "the key `{}` occurs more than once in this load; {which}",
+                values.join("`, `")
+            );
             let origin = self
                 .spool
-                .origin(at as u64)
+                .origin(seq as u64)
                 .map_err(|e| Error::io("cannot read a temporary file of staged records", e))?;
+            let errors = vec![Reason::record("duplicate_key", message)];
             findings.reject(Reject { origin, ordinal: 0, stage: RunStage::Load, errors });
-            Ok(())
-        };
-        match self.duplicates {
-            Duplicates::Last => {
-                reject_earlier(reason("the last one is loaded"))?;
-                let sql = &self.delete;
-                connection
-                    .prepare_cached(sql)
-                    .and_then(|mut s| s.execute([seq]))
-                    .map_err(staging)?;
-                return Ok(true);
-            }
-            Duplicates::First => {
-                findings.reject(reject(batch, row, reason("the first one is loaded")));
-            }
-            Duplicates::Reject => {
-                if !marked {
-                    reject_earlier(reason("none is loaded"))?;
-                    let sql = &self.mark;
-                    connection
-                        .prepare_cached(sql)
-                        .and_then(|mut s| s.execute([seq]))
-                        .map_err(staging)?;
-                }
-                findings.reject(reject(batch, row, reason("none is loaded")));
-            }
+            self.rejected = seq as u64;
+            count += 1;
         }
-        Ok(false)
+        Ok(count == PIECE)
     }
 
-    fn key_of(&self, batch: &Batch, row: usize) -> String {
-        let values: Vec<String> =
-            self.keys.iter().filter_map(|&i| value_text(batch.columns().column(i), row)).collect();
-        format!("`{}`", values.join("`, `"))
-    }
-
-    /// Where a staged record is in the spool.
-    pub(crate) fn place(&self, connection: &Connection, seq: i64) -> rusqlite::Result<Option<u64>> {
-        let sql = format!("SELECT at FROM {} WHERE seq = ?1", self.table);
-        let at: Option<i64> =
-            connection.prepare_cached(&sql)?.query_row([seq], |row| row.get(0)).optional()?;
-        Ok(at.map(|at| at as u64))
-    }
-
-    pub(crate) fn drop_table(&self, connection: &Connection) {
-        let _ = connection.execute_batch(&format!("DROP TABLE IF EXISTS {}", self.table));
+    /// Takes it out of the connection's sight.
+    pub(crate) fn detach(&mut self, connection: &Connection) {
+        if !self.sealed {
+            return;
+        }
+        // What cannot be done now is done when the connection is closed.
+        connection.flush_prepared_statement_cache();
+        let _ = connection.execute_batch(&format!(
+            "DROP TABLE IF EXISTS temp.{}; DETACH gristmill_stage_{};",
+            self.losers(),
+            self.number
+        ));
     }
 }
 
-fn reject(batch: &Batch, row: usize, errors: Vec<Reason>) -> Reject {
-    Reject {
-        origin: Arc::clone(batch.origin()),
-        ordinal: batch.rows().ordinal(row),
-        stage: RunStage::Load,
-        errors,
+/// A value as a message shows it.
+fn shown(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => "null".to_owned(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        ValueRef::Blob(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
     }
 }

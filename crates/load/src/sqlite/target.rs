@@ -4,8 +4,8 @@ use arrow_schema::Schema;
 use gristmill_core::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::cells::declared_type;
-use super::{quoted, refused};
+use super::cells::{declared_type, is_kept};
+use super::{Encoding, quoted, refused};
 use crate::reading::listed;
 use crate::table::{Create, Mode, Options};
 
@@ -16,6 +16,10 @@ pub(crate) struct Target {
     /// The table's name as the database has it.
     pub(crate) name: String,
     pub(crate) columns: Vec<Column>,
+    /// The records' columns in the order of the table's, when the table has no other columns.
+    pub(crate) order: Option<Vec<usize>>,
+    /// How the database keeps text.
+    pub(crate) encoding: Encoding,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub(crate) struct Column {
     declared: String,
     /// The affinity that follows: what SQLite makes of the values that it is given.
     pub(crate) affinity: &'static str,
+    /// Whether SQLite keeps the values as they are given.
+    pub(crate) kept: bool,
     /// For a column of the key, how the unique index compares it.
     pub(crate) key: Option<String>,
 }
@@ -55,7 +61,7 @@ impl Target {
             .optional()
             .map_err(reading)?;
         let Some((name, kind, strict)) = found else {
-            return Self::planned(options, schema);
+            return Self::planned(options, schema, encoding(connection).map_err(reading)?);
         };
         if kind == "view" {
             return Err(Error::new(
@@ -79,6 +85,7 @@ impl Target {
                 Some(column) => columns.push(Column {
                     name: column.name.clone(),
                     affinity: affinity(&column.declared, strict),
+                    kept: is_kept(field, affinity(&column.declared, strict)),
                     declared: column.declared.clone(),
                     key: None,
                 }),
@@ -127,36 +134,47 @@ impl Target {
             let indexes = unique_indexes(connection, &name, &existing).map_err(reading)?;
             mark_keys(&mut columns, options, &name, &indexes)?;
         }
-        Ok(Self { exists: true, name, columns })
+        let place = |table: &Existing| columns.iter().position(|given| given.name == table.name);
+        let order: Option<Vec<usize>> = existing.iter().map(place).collect();
+        let encoding = encoding(connection).map_err(reading)?;
+        Ok(Self { exists: true, name, columns, order, encoding })
     }
 
     /// The table that will be created.
-    fn planned(options: &Options, schema: &Schema) -> Result<Self> {
-        let mut target = Self { exists: false, name: options.table.clone(), columns: Vec::new() };
+    fn planned(options: &Options, schema: &Schema, encoding: Encoding) -> Result<Self> {
+        let mut target = Self {
+            exists: false,
+            name: options.table.clone(),
+            columns: Vec::new(),
+            order: Some((0..schema.fields().len()).collect()),
+            encoding,
+        };
         for field in schema.fields() {
             let declared = declared_type(field);
             target.columns.push(Column {
                 name: field.name().clone(),
                 affinity: affinity(&declared, false),
+                kept: is_kept(field, affinity(&declared, false)),
                 declared,
                 key: options.keys.contains(field.name()).then(|| "BINARY".to_owned()),
             });
         }
         if options.create == Create::Never {
+            let (table, key) = target.create_statements(&options.keys);
             return Err(Error::new(
                 ErrorKind::NotFound,
                 format!("there is no table `{}`", options.table),
             )
             .hint(format!(
                 "leave out `create: never`, or run: {}",
-                target.create_statement(&options.keys)
+                [Some(table), key].into_iter().flatten().collect::<Vec<_>>().join(" ")
             )));
         }
         Ok(target)
     }
 
-    /// The statement that creates it, with its key.
-    pub(crate) fn create_statement(&self, keys: &[String]) -> String {
+    /// The statement that creates it, and the one that adds its key once rows are there.
+    pub(crate) fn create_statements(&self, keys: &[String]) -> (String, Option<String>) {
         let mut parts: Vec<String> = self
             .columns
             .iter()
@@ -165,17 +183,54 @@ impl Target {
                 format!("{} {}{not_null}", quoted(&column.name), column.declared)
             })
             .collect();
-        if !keys.is_empty() {
-            let keys: Vec<String> = keys.iter().map(|key| quoted(key)).collect();
-            parts.push(format!("PRIMARY KEY ({})", keys.join(", ")));
+        let names: Vec<String> = keys.iter().map(|key| quoted(key)).collect();
+        let names = names.join(", ");
+        // A single number is the row id itself.
+        let is_row_id =
+            keys.len() == 1 && self.keys().all(|i| self.columns[i].declared == "INTEGER");
+        if is_row_id {
+            parts.push(format!("PRIMARY KEY ({names})"));
         }
-        format!("CREATE TABLE {} ({});", quoted(&self.name), parts.join(", "))
+        let table = quoted(&self.name);
+        let index = quoted(&format!("{}_key", self.name));
+        let key = (!keys.is_empty() && !is_row_id)
+            .then(|| format!("CREATE UNIQUE INDEX {index} ON {table} ({names});"));
+        (format!("CREATE TABLE {table} ({});", parts.join(", ")), key)
+    }
+
+    /// The statement that creates the staging table. Its columns are such that SQLite copies rows
+    /// whole where it can.
+    pub(crate) fn stage_statement(&self) -> String {
+        let order = self.order.clone().unwrap_or_else(|| (0..self.columns.len()).collect());
+        let columns: Vec<String> = order
+            .iter()
+            .map(|&i| {
+                let column = &self.columns[i];
+                // A value that the table keeps in another form must not be copied as it is.
+                let affinity = if column.kept { column.affinity } else { "BLOB" };
+                let key = column.key.as_ref().map_or_else(String::new, |collation| {
+                    let not_null = if self.exists { "" } else { " NOT NULL" };
+                    format!("{not_null} COLLATE {}", quoted(collation))
+                });
+                format!("c{i} {affinity}{key}")
+            })
+            .collect();
+        format!("CREATE TABLE rows({})", columns.join(","))
     }
 
     /// Indices of the key columns.
     pub(crate) fn keys(&self) -> impl Iterator<Item = usize> {
         (0..self.columns.len()).filter(|&i| self.columns[i].key.is_some())
     }
+}
+
+fn encoding(connection: &Connection) -> rusqlite::Result<Encoding> {
+    let name: String = connection.pragma_query_value(None, "encoding", |row| row.get(0))?;
+    Ok(match name.as_str() {
+        "UTF-16le" => Encoding::Utf16Le,
+        "UTF-16be" => Encoding::Utf16Be,
+        _ => Encoding::Utf8,
+    })
 }
 
 fn existing_columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Existing>> {

@@ -208,6 +208,14 @@ impl DestinationReport {
         Ok(refused)
     }
 
+    /// Lets the destination judge a piece of what it was given; `None` when there is no more.
+    pub(crate) fn settle(&mut self, loader: &mut dyn Loader) -> Result<Option<Findings>> {
+        let mut refused = Findings::default();
+        let more = loader.settle(&mut refused)?;
+        self.account.rejected += refused.rejects().len() as u64;
+        Ok((more || !refused.rejects().is_empty()).then_some(refused))
+    }
+
     /// Makes the load durable, counts the records that the destination refused, and takes over what
     /// it will amount to.
     pub(crate) fn prepare(&mut self, loader: &mut dyn Loader) -> Result<Findings> {

@@ -167,7 +167,13 @@ fn execute(
     let mut outcome = machine.stream(sources, segments, encoders).try_for_each(|work| take(work?));
     if outcome.is_ok() {
         outcome = loaders.iter_mut().zip(&mut report.destinations).try_for_each(
-            |(loader, destination)| rejects.write(&mut destination.prepare(loader.as_mut())?),
+            |(loader, destination)| {
+                while let Some(mut refused) = destination.settle(loader.as_mut())? {
+                    rejects.write(&mut refused)?;
+                    job.limits.check_rejected(rejects.count())?;
+                }
+                rejects.write(&mut destination.prepare(loader.as_mut())?)
+            },
         );
     }
 

@@ -1,0 +1,172 @@
+//! What workers make of batches: table pages, and what a later reject needs of the records.
+
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use gristmill_core::text::value_text;
+use gristmill_core::{
+    Batch, Encoded, Encoder, Origin, Part, Reason, Reject, Result, Rows, Stage as RunStage,
+};
+
+use super::Encoding;
+use super::cells::Cells;
+use super::pages::Pages;
+use super::record::Record;
+use super::target::Target;
+
+/// How records become rows of the staging table.
+pub(crate) struct Layout {
+    pub(crate) schema: SchemaRef,
+    pub(crate) encoding: Encoding,
+    /// The records' columns in the order of the staging table's.
+    pub(crate) order: Vec<usize>,
+    pub(crate) affinities: Vec<&'static str>,
+    pub(crate) keys: Vec<usize>,
+}
+
+impl Layout {
+    pub(crate) fn new(target: &Target, schema: &SchemaRef) -> Self {
+        Self {
+            schema: Arc::clone(schema),
+            encoding: target.encoding,
+            order: target.order.clone().unwrap_or_else(|| (0..target.columns.len()).collect()),
+            affinities: target.columns.iter().map(|column| column.affinity).collect(),
+            keys: target.keys().collect(),
+        }
+    }
+}
+
+/// One chunk's rows.
+pub(crate) struct Staged {
+    pub(crate) pages: Pages,
+    /// Where the rows come from, in order.
+    pub(crate) origins: Vec<(Arc<Origin>, Rows)>,
+    /// Records that cannot be loaded whatever the table holds.
+    pub(crate) rejects: Vec<Reject>,
+    /// A hash of each row's key: rows with equal keys have equal hashes.
+    pub(crate) hashes: Vec<u64>,
+    /// Bytes of values.
+    pub(crate) bytes: u64,
+}
+
+pub(crate) struct TableEncoder(pub(crate) Arc<Layout>);
+
+impl Encoder for TableEncoder {
+    fn begin(&self) -> Box<dyn Part> {
+        Box::new(TablePart {
+            layout: Arc::clone(&self.0),
+            record: Record::new(self.0.encoding),
+            key: Record::new(self.0.encoding),
+            scratch: Vec::new(),
+            records: 0,
+            staged: Staged {
+                pages: Pages::default(),
+                origins: Vec::new(),
+                rejects: Vec::new(),
+                hashes: Vec::new(),
+                bytes: 0,
+            },
+        })
+    }
+}
+
+struct TablePart {
+    layout: Arc<Layout>,
+    record: Record,
+    key: Record,
+    scratch: Vec<u8>,
+    records: u64,
+    staged: Staged,
+}
+
+impl Part for TablePart {
+    fn push(&mut self, batch: &Batch) -> Result<()> {
+        let layout = Arc::clone(&self.layout);
+        let columns = batch.columns().columns().iter().zip(layout.schema.fields());
+        let cells =
+            columns.map(|(array, field)| Cells::new(array, field)).collect::<Result<Vec<_>>>()?;
+        // Where no column can have such values, no row is asked.
+        let suspects: Vec<usize> = (0..cells.len())
+            .filter(|&i| {
+                matches!(cells[i], Cells::Double(_) | Cells::Unsigned(_))
+                    || layout.keys.contains(&i)
+            })
+            .collect();
+        let mut rejected = Vec::new();
+        for row in 0..batch.num_rows() {
+            let errors = unloadable(&layout, &suspects, &cells, batch, row);
+            if !errors.is_empty() {
+                self.staged.rejects.push(reject(batch, row, errors));
+                rejected.push(row);
+                continue;
+            }
+            self.record.clear();
+            for &i in &layout.order {
+                cells[i].write(row, &mut self.record, &mut self.scratch);
+            }
+            self.staged.bytes += self.record.body_len() as u64;
+            self.staged.pages.push(&self.record);
+            if !layout.keys.is_empty() {
+                self.key.clear();
+                for &i in &layout.keys {
+                    cells[i].write(row, &mut self.key, &mut self.scratch);
+                }
+                let mut hasher = DefaultHasher::new();
+                self.key.bytes(&mut self.scratch).iter().for_each(|part| hasher.write(part));
+                self.staged.hashes.push(hasher.finish());
+            }
+        }
+        self.records += batch.num_rows() as u64;
+        let rows = match rejected.as_slice() {
+            [] => batch.rows().clone(),
+            rejected => Rows::Some(
+                (0..batch.num_rows())
+                    .filter(|row| rejected.binary_search(row).is_err())
+                    .map(|row| batch.rows().ordinal(row))
+                    .collect(),
+            ),
+        };
+        if !rows.is_empty() {
+            self.staged.origins.push((Arc::clone(batch.origin()), rows));
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Encoded> {
+        let origins: usize = self.staged.origins.iter().map(|(origin, _)| origin.byte_size()).sum();
+        let bytes = self.staged.pages.bytes().len() + origins;
+        Ok(Encoded { records: self.records, bytes: bytes as u64, payload: Box::new(self.staged) })
+    }
+}
+
+fn unloadable(
+    layout: &Layout,
+    suspects: &[usize],
+    cells: &[Cells<'_>],
+    batch: &Batch,
+    row: usize,
+) -> Vec<Reason> {
+    let mut errors = Vec::new();
+    for &i in suspects {
+        let name = || layout.schema.field(i).name().clone();
+        if layout.keys.contains(&i) && cells[i].is_null(row) {
+            errors.push(Reason::field(name(), "key", "a key has no value", None));
+        }
+        if cells[i].would_be_lost(row, layout.affinities[i]) {
+            let message = "the column cannot hold this number";
+            let value = value_text(batch.columns().column(i), row);
+            errors.push(Reason::field(name(), "database", message, value));
+        }
+    }
+    errors
+}
+
+fn reject(batch: &Batch, row: usize, errors: Vec<Reason>) -> Reject {
+    Reject {
+        origin: Arc::clone(batch.origin()),
+        ordinal: batch.rows().ordinal(row),
+        stage: RunStage::Load,
+        errors,
+    }
+}
