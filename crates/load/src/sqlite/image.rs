@@ -5,11 +5,13 @@
 //! attached to the connection, so that SQLite reads staged rows like those of any other table, and
 //! copies them as they are where the destination allows. No other program ever sees the file.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
-use tempfile::NamedTempFile;
+use rustix::fs::{AtFlags, CWD, linkat};
+use tempfile::TempPath;
 
 use super::Encoding;
 use super::pages::{MAX_ROWS, PAGE, Pages, empty_leaf, fixed_varint};
@@ -24,8 +26,11 @@ const HEADER: usize = 100;
 const LOCK_PAGE: u32 = 0x4000_0000 / PAGE as u32 + 1;
 
 pub(crate) struct Image {
-    file: NamedTempFile,
+    /// Without a name, so that nothing is left of it when the run is killed.
+    file: File,
     encoding: Encoding,
+    /// Children of an inner node, at most; three or more.
+    fan: usize,
     /// Number of the next page.
     next: u32,
     trees: Vec<Tree>,
@@ -41,8 +46,8 @@ struct Tree {
 
 impl Image {
     pub(crate) fn new(encoding: Encoding) -> io::Result<Self> {
-        let file = tempfile::Builder::new().prefix("gristmill-").suffix(".stage").tempfile()?;
-        Ok(Self { file, encoding, next: 2, trees: Vec::new() })
+        let file = tempfile::tempfile()?;
+        Ok(Self { file, encoding, fan: FAN, next: 2, trees: Vec::new() })
     }
 
     /// Adds a table, and answers what it is called by in [`Self::append`].
@@ -97,21 +102,22 @@ impl Image {
     }
 
     fn write(&self, page: u32, bytes: &[u8]) -> io::Result<()> {
-        self.file.as_file().write_all_at(bytes, u64::from(page - 1) * PAGE as u64)
+        self.file.write_all_at(bytes, u64::from(page - 1) * PAGE as u64)
     }
 
     /// Adds a node to its level, and writes parents while there are children enough.
     fn grow(&mut self, table: usize, height: usize, node: (u32, u64)) -> io::Result<()> {
+        let fan = self.fan;
         let levels = &mut self.trees[table].levels;
         if levels.len() == height {
             levels.push(Vec::new());
         }
         levels[height].push(node);
         // Enough must stay for another parent.
-        if levels[height].len() < 2 * FAN {
+        if levels[height].len() < 2 * fan {
             return Ok(());
         }
-        let children: Vec<_> = levels[height].drain(..FAN).collect();
+        let children: Vec<_> = levels[height].drain(..fan).collect();
         let parent = self.inner(&children)?;
         self.grow(table, height + 1, parent)
     }
@@ -139,7 +145,7 @@ impl Image {
             if let (true, [(root, _)]) = (top, nodes.as_slice()) {
                 return Ok(*root);
             }
-            for children in nodes.chunks(nodes.len().div_ceil(nodes.len().div_ceil(FAN))) {
+            for children in nodes.chunks(nodes.len().div_ceil(nodes.len().div_ceil(self.fan))) {
                 let parent = self.inner(children)?;
                 if self.trees[table].levels.len() == height + 1 {
                     self.trees[table].levels.push(Vec::new());
@@ -150,8 +156,23 @@ impl Image {
         }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        self.file.path()
+    /// A name for the file, for as long as SQLite needs one to open it.
+    pub(crate) fn name(&self) -> io::Result<TempPath> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("gristmill-").suffix(".stage");
+        let link = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let linked = builder.make(|path| {
+            linkat(CWD, &link, CWD, path, AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from)
+        });
+        if let Ok(linked) = linked {
+            return Ok(linked.into_temp_path());
+        }
+        // Where a file without a name cannot get one, a copy can.
+        let mut copy = builder.tempfile()?;
+        let mut file = &self.file;
+        io::Seek::rewind(&mut file)?;
+        io::copy(&mut file, copy.as_file_mut())?;
+        Ok(copy.into_temp_path())
     }
 
     /// Completes the file. Nothing can be appended any more.
@@ -214,4 +235,126 @@ fn fill_inner(page: &mut [u8], start: usize, children: &[(u32, u64)]) {
     page[start + 3..start + 5].copy_from_slice(&(others.len() as u16).to_be_bytes());
     page[start + 5..start + 7].copy_from_slice(&(content as u16).to_be_bytes());
     page[start + 8..start + 12].copy_from_slice(&right.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rusqlite::Connection;
+    use rusqlite::types::Value;
+
+    use super::*;
+
+    fn attach(image: &mut Image, encoding: &str) -> Connection {
+        image.seal().unwrap();
+        let connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "encoding", encoding).unwrap();
+        let path = image.name().unwrap();
+        connection.execute("ATTACH ?1 AS stage", [path.to_string_lossy()]).unwrap();
+        connection
+    }
+
+    fn rows(connection: &Connection, table: &str) -> Vec<(i64, Value, Value)> {
+        let sql = format!("SELECT rowid, a, b FROM stage.{table}");
+        let mut statement = connection.prepare(&sql).unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        rows.unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    fn put(record: &mut Record, value: &Value) {
+        match value {
+            Value::Null => record.null(),
+            Value::Integer(number) => record.int(*number),
+            Value::Real(number) => record.real(*number),
+            Value::Text(text) => record.text(text.as_bytes()),
+            Value::Blob(bytes) => record.blob(bytes),
+        }
+    }
+
+    fn append(image: &mut Image, table: usize, values: &[(Value, Value)]) {
+        let mut pages = Pages::default();
+        let mut record = Record::new(image.encoding);
+        for (a, b) in values {
+            record.clear();
+            put(&mut record, a);
+            put(&mut record, b);
+            pages.push(&record);
+        }
+        image.append(table, pages).unwrap();
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let number = (any::<i64>(), 0..64u32).prop_map(|(n, shift)| Value::Integer(n >> shift));
+        let real = any::<f64>().prop_filter("SQLite has no NaN", |n| !n.is_nan());
+        // Around the lengths at which a row leaves its page, and at which a length grows.
+        let long = prop_oneof![0..300usize, 16_200..16_500usize, 30_000..70_000usize];
+        prop_oneof![
+            1 => Just(Value::Null),
+            4 => number,
+            2 => real.prop_map(|n| Value::Real(n + 0.0)),
+            4 => ".{0,30}".prop_map(Value::Text),
+            1 => long.prop_map(|length| Value::Blob(vec![7; length])),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20))]
+
+        #[test]
+        fn sqlite_reads_what_was_written(
+            chunks in prop::collection::vec(prop::collection::vec((value(), value()), 0..60), 0..6),
+            fan in 3..6usize,
+            encoding in 0..3usize,
+        ) {
+            let encodings = [
+                (Encoding::Utf8, "UTF-8"),
+                (Encoding::Utf16Le, "UTF-16le"),
+                (Encoding::Utf16Be, "UTF-16be"),
+            ];
+            let (encoding, name) = encodings[encoding];
+            let mut image = Image { fan, ..Image::new(encoding).unwrap() };
+            let one = image.add("one".to_owned(), "CREATE TABLE one(a, b)".to_owned());
+            let two = image.add("two".to_owned(), "CREATE TABLE two(a, b)".to_owned());
+            for chunk in &chunks {
+                append(&mut image, one, chunk);
+                append(&mut image, two, &chunk[..chunk.len() / 2]);
+            }
+            let connection = attach(&mut image, name);
+            let check: String =
+                connection.query_row("PRAGMA stage.integrity_check", [], |row| row.get(0)).unwrap();
+            prop_assert_eq!(check, "ok");
+            let numbered = |values: Vec<(Value, Value)>| -> Vec<(i64, Value, Value)> {
+                (1..).zip(values).map(|(n, (a, b))| (n, a, b)).collect()
+            };
+            prop_assert_eq!(rows(&connection, "one"), numbered(chunks.concat()));
+            let halves: Vec<_> = chunks.iter().flat_map(|chunk| &chunk[..chunk.len() / 2]).cloned().collect();
+            prop_assert_eq!(rows(&connection, "two"), numbered(halves));
+            // Trees are searched as well as walked.
+            let sql = "SELECT b FROM stage.one WHERE rowid = ?1";
+            for (n, (_, b)) in (1..).zip(chunks.concat()) {
+                let found: Value = connection.prepare_cached(sql).unwrap().query_row([n], |row| row.get(0)).unwrap();
+                prop_assert_eq!(found, b);
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_that_sqlite_locks_stays_empty() {
+        for before in 0..6 {
+            let mut image = Image { fan: 3, ..Image::new(Encoding::Utf8).unwrap() };
+            image.next = LOCK_PAGE - before; // the file has a hole up to there
+            let table = image.add("t".to_owned(), "CREATE TABLE t(a, b)".to_owned());
+            let value = |n: i64| (Value::Integer(n), Value::Blob(vec![n as u8; 20_000]));
+            let values: Vec<_> = (1..4).map(value).collect();
+            append(&mut image, table, &values);
+            append(&mut image, table, &values);
+            let connection = attach(&mut image, "UTF-8");
+            let expected: Vec<_> =
+                (1..).zip([&values[..], &values].concat()).map(|(n, (a, b))| (n, a, b)).collect();
+            assert_eq!(rows(&connection, "t"), expected, "{before}");
+            let mut locked = vec![1; PAGE];
+            let read = image.file.read_at(&mut locked, u64::from(LOCK_PAGE - 1) * PAGE as u64);
+            assert!(locked[..read.unwrap()].iter().all(|byte| *byte == 0), "{before}");
+        }
+    }
 }

@@ -114,13 +114,15 @@ impl Stage {
         if self.sealed {
             return Ok(());
         }
-        self.image
+        let name = self
+            .image
             .seal()
+            .and_then(|()| self.image.name())
             .map_err(|e| Error::io("cannot write a temporary file of staged records", e))?;
         let staging = |e| refused("cannot read staged records", e);
         let schema = format!("gristmill_stage_{}", self.number);
         connection
-            .execute(&format!("ATTACH ?1 AS {schema}"), [self.image.path().to_string_lossy()])
+            .execute(&format!("ATTACH ?1 AS {schema}"), [name.to_string_lossy()])
             .map_err(staging)?;
         self.sealed = true;
         connection.pragma_update(Some(schema.as_str()), "cache_size", -2048).map_err(staging)?;

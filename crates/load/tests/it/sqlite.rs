@@ -93,6 +93,60 @@ fn values_are_stored_exactly() {
 }
 
 #[test]
+fn an_existing_table_keeps_values_in_its_own_way() {
+    // The second table is the first with an index: rows go another way, and are the same.
+    let folder = tempdir().unwrap();
+    for encoding in ["UTF-8", "UTF-16le"] {
+        let _ = std::fs::remove_file(folder.path().join("test.db"));
+        execute(folder.path(), &format!(
+            "PRAGMA encoding = '{encoding}'; CREATE TABLE plain (b, r REAL, t TEXT, n NUMERIC, i INTEGER);
+             CREATE TABLE indexed (b, r REAL, t TEXT, n NUMERIC, i INTEGER); CREATE INDEX x ON indexed (t);",
+        ));
+        let same = [Some("12"), Some("1.50"), Some("1e3"), Some("ü 12"), Some(""), None];
+        let texts = || texts(same);
+        let doubles =
+            || Arc::new(Float64Array::from(vec![1.0, 0.5, -0.0, 1e300, 3.0, 2.0])) as ArrayRef;
+        let whole = || ints([1, 0, -1, i64::MAX, 5, 6]);
+        let inputs = [
+            vec![("i", texts()), ("n", texts()), ("t", texts()), ("r", texts()), ("b", texts())],
+            vec![
+                ("i", doubles()),
+                ("n", doubles()),
+                ("t", doubles()),
+                ("r", doubles()),
+                ("b", doubles()),
+            ],
+            vec![("i", whole()), ("n", whole()), ("t", whole()), ("r", whole()), ("b", whole())],
+            vec![("b", whole()), ("r", doubles()), ("t", texts()), ("n", whole()), ("i", whole())],
+        ];
+        for (i, columns) in inputs.into_iter().enumerate() {
+            for table in ["plain", "indexed"] {
+                let run = format!("{i}{table}");
+                load(
+                    &append_to(table),
+                    &[batch(1, columns.clone())],
+                    &context(folder.path(), &run),
+                )
+                .unwrap();
+            }
+        }
+        let columns = "b, r, t, n, i, typeof(b), typeof(r), typeof(t), typeof(n), typeof(i)";
+        let plain = query(folder.path(), &format!("SELECT {columns} FROM plain ORDER BY rowid"));
+        assert_eq!(plain.len(), 24);
+        assert_eq!(
+            plain,
+            query(folder.path(), &format!("SELECT {columns} FROM indexed ORDER BY rowid"))
+        );
+        assert_eq!(
+            plain[0][..5],
+            [text("12"), Cell::Real(12.0), text("12"), Cell::Integer(12), Cell::Integer(12)]
+        );
+        assert_eq!(plain[6][2], text("1.0"));
+        assert_eq!(query(folder.path(), "PRAGMA integrity_check"), [[text("ok")]]);
+    }
+}
+
+#[test]
 fn append_adds_rows_in_order() {
     let folder = tempdir().unwrap();
     let batches = [people(1, &[Some(3), Some(1)], &[Some("c"), None]), people(3, &[None], &[None])];
