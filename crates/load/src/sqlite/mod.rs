@@ -83,6 +83,10 @@ impl Sqlite {
         let shared = Shared::join(&name, &context.base.join(path), may_create, context)?;
         let mut session = shared.lock();
         let target = Target::inspect(session.connection()?, options, schema)?;
+        if !options.keys.is_empty() {
+            let cannot = |e| refused(&format!("cannot open the database `{name}`"), e);
+            session.look_up(context.memory.0).map_err(cannot)?;
+        }
         let number = session.claim(&options.table)?;
         let stage = Stage::create(number, &target, options.duplicates, context.memory.0);
         let stage = stage.inspect_err(|_| session.release(&options.table))?;

@@ -119,11 +119,11 @@ impl Session {
         connection.set_prepared_statement_cache_capacity(64);
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "temp_store", "FILE")?;
-        // Pages in memory, in KiB when negative: an eighth of the run's memory for the staging
-        // tables and as much for the database, within reason.
-        let kib = (context.memory.0 / 8 / 1024).clamp(2 << 10, 128 << 10) as i64;
+        // Pages in memory, in KiB when negative. Rows that are appended need few; where keys are
+        // looked up and indexes grow, more of them save reading the same ones again.
+        let kib = pages(context.memory.0);
         connection.pragma_update(Some("temp"), "cache_size", -kib)?;
-        connection.pragma_update(Some("main"), "cache_size", -kib)?;
+        connection.pragma_update(Some("main"), "cache_size", -kib.min(16 << 10))?;
         // The first look at the file: says whether it is a database at all.
         connection.query_row("SELECT count(*) FROM main.sqlite_schema", [], |_| Ok(()))
     }
@@ -147,6 +147,12 @@ impl Session {
         self.tables.push(table);
         self.stages += 1;
         Ok(self.stages)
+    }
+
+    /// Makes room for more pages, for a load that looks rows up.
+    pub(crate) fn look_up(&self, memory: u64) -> rusqlite::Result<()> {
+        let Some(connection) = &self.connection else { return Ok(()) };
+        connection.pragma_update(Some("main"), "cache_size", -pages(memory))
     }
 
     /// Whether one table is loaded only.
@@ -216,6 +222,11 @@ impl Session {
         self.transaction += 1;
         Ok(())
     }
+}
+
+/// KiB of pages that may stay in memory, of what the run may use.
+fn pages(memory: u64) -> i64 {
+    (memory / 16 / 1024).clamp(2 << 10, 64 << 10) as i64
 }
 
 /// The same path for every way to write it, also when the file does not exist yet.
