@@ -145,7 +145,10 @@ impl Image {
             if let (true, [(root, _)]) = (top, nodes.as_slice()) {
                 return Ok(*root);
             }
-            for children in nodes.chunks(nodes.len().div_ceil(nodes.len().div_ceil(self.fan))) {
+            // Evenly, so that no parent has a single child.
+            let parents = nodes.len().div_ceil(self.fan);
+            for i in 0..parents {
+                let children = &nodes[i * nodes.len() / parents..(i + 1) * nodes.len() / parents];
                 let parent = self.inner(children)?;
                 if self.trees[table].levels.len() == height + 1 {
                     self.trees[table].levels.push(Vec::new());
