@@ -37,6 +37,12 @@ impl SharedText {
         (fits && str::from_utf8(text).is_ok()).then_some(Self { padded, len })
     }
 
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        // SAFETY: it was found to be UTF-8 when this was made, and `Bytes` do not change.
+        unsafe { str::from_utf8_unchecked(self.bytes()) }
+    }
+
     /// The bytes of the text.
     #[inline(always)]
     pub(super) fn bytes(&self) -> &[u8] {
