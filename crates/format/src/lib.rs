@@ -35,6 +35,7 @@ use gristmill_core::{Chunk, Encoded, Encoder, ReadPlan, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod buffer;
 mod columnar;
 pub mod compression;
 pub mod csv;

@@ -57,7 +57,6 @@
 //! # Ok::<(), gristmill_core::Error>(())
 //! ```
 
-mod buffer;
 mod chunk;
 mod encoding;
 mod exact;

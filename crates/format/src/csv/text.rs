@@ -6,12 +6,12 @@ use std::sync::Arc;
 use gristmill_core::Result;
 use memchr::{memchr, memchr_iter};
 
-use super::buffer::{Buffer, Pool};
 use super::chunk::{Irregular, Layout, TextChunk};
 use super::exact::{self, Cause, Flaw, LOOKAHEAD, Line, Step};
 use super::grammar::{CR, LF};
 use super::scan::{Why, scan};
 use super::sniff;
+use crate::buffer::{Buffer, Pool};
 use crate::compression::read_error;
 
 /// The text from the first byte that is in no chunk yet.

@@ -12,16 +12,25 @@ use super::document::Document;
 use super::lines::Lines;
 use super::{Layout, ReadOptions};
 use crate::Sizes;
+use crate::buffer::{Buffer, Pool};
+use crate::simd::PAD;
 
 /// A piece of the input that ends where a record ends.
 pub(super) struct Cut {
-    /// Its bytes. Pieces tile the input, but for the tails of records that are too long.
-    pub(super) bytes: Bytes,
+    /// Its bytes, and [`PAD`] more that mean nothing.
+    pub(super) padded: Bytes,
     /// Position of the first byte in the input.
     pub(super) offset: u64,
     pub(super) records: Records,
     /// A record that is too long and of which only the beginning is here: the last one.
     pub(super) cut_short: Option<Span>,
+}
+
+impl Cut {
+    /// Its bytes. Pieces tile the input, but for the tails of records that are too long.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.padded[..self.padded.len() - PAD]
+    }
 }
 
 /// Which bytes of a cut are records.
@@ -59,13 +68,14 @@ impl Cutter {
                 None => error,
             });
         }
+        let sizes = Sizes { chunk: sizes.chunk.max(1), ..sizes };
         let source = Source {
             name: Arc::clone(name),
             input,
-            sizes: Sizes { chunk: sizes.chunk.max(1), ..sizes },
-            buffer: Vec::new(),
+            sizes,
+            // As much as is buffered before a cut is found, if records are short.
+            buffer: Buffer::new(Pool::new(sizes.chunk.saturating_add(2 * STEP))),
             offset: 0,
-            end: false,
             begun: false,
             bom: false,
         };
@@ -96,14 +106,15 @@ pub(super) struct Source {
     pub(super) name: Arc<str>,
     input: Box<dyn Read + Send>,
     pub(super) sizes: Sizes,
-    pub(super) buffer: Vec<u8>,
+    pub(super) buffer: Buffer,
     /// Position of the buffer's first byte in the input.
     pub(super) offset: u64,
-    /// Whether everything was read.
-    pub(super) end: bool,
     begun: bool,
     bom: bool,
 }
+
+/// How many bytes are read at a time where the next cut is not foreseen.
+const STEP: usize = 1 << 20;
 
 impl Source {
     /// Reads until the buffer has `len` bytes or the input ends.
@@ -111,11 +122,12 @@ impl Source {
         if !self.begun {
             self.begun = true;
             self.read_to(3)?;
-            if self.buffer.starts_with(b"\xef\xbb\xbf") {
+            let text = self.buffer.text();
+            if text.starts_with(b"\xef\xbb\xbf") {
                 self.bom = true;
                 self.offset = 3;
-                self.buffer.clear();
-            } else if self.buffer.starts_with(b"\xff\xfe") || self.buffer.starts_with(b"\xfe\xff") {
+                self.buffer.skip(3);
+            } else if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
                 let message = format!("`{}` is UTF-16, and JSON is UTF-8", self.name);
                 return Err(Error::new(ErrorKind::Corrupt, message)
                     .hint("convert it first, for example with `iconv -f UTF-16 -t UTF-8`"));
@@ -125,25 +137,33 @@ impl Source {
     }
 
     fn read_to(&mut self, len: usize) -> Result<()> {
-        if self.end || self.buffer.len() >= len {
-            return Ok(());
-        }
-        let missing = len - self.buffer.len();
-        self.buffer.reserve_exact(missing);
-        let read = (&mut *self.input)
-            .take(missing as u64)
-            .read_to_end(&mut self.buffer)
-            .map_err(|error| Error::io(format!("cannot read `{}`", self.name), error))?;
-        self.end = read < missing;
-        Ok(())
+        self.buffer
+            .fill(&mut self.input, len)
+            .map_err(|error| Error::io(format!("cannot read `{}`", self.name), error))
     }
 
-    /// Takes the first `len` bytes. The offset grows by `len` and by the bytes that were dropped.
+    /// What was read and not yet cut off.
+    pub(super) fn text(&self) -> &[u8] {
+        self.buffer.text()
+    }
+
+    /// Whether everything was read.
+    pub(super) fn end(&self) -> bool {
+        self.buffer.eof()
+    }
+
+    /// Takes the first `len` bytes, padded. The offset grows by `len` and by the bytes that were
+    /// dropped.
     pub(super) fn cut(&mut self, len: usize, dropped: u64) -> (Bytes, u64) {
         let offset = self.offset;
         self.offset += len as u64 + dropped;
-        let rest = self.buffer.split_off(len);
-        (Bytes::from(std::mem::replace(&mut self.buffer, rest)), offset)
+        (self.buffer.split(len), offset)
+    }
+
+    /// Forgets the first `len` bytes.
+    pub(super) fn skip(&mut self, len: usize) {
+        self.offset += len as u64;
+        self.buffer.skip(len);
     }
 
     /// How many bytes are kept of a record that is too long.
@@ -153,6 +173,6 @@ impl Source {
 
     /// How many bytes are read at a time where the next cut is not foreseen.
     pub(super) fn step(&self) -> usize {
-        self.sizes.chunk.min(1 << 20)
+        self.sizes.chunk.min(STEP)
     }
 }

@@ -5,18 +5,23 @@ use std::sync::Arc;
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::{Schema, SchemaRef};
 use bytes::Bytes;
-use gristmill_core::text::ColumnPlan;
+use gristmill_core::text::{ColumnPlan, SharedText};
 use gristmill_core::{
     Batch, ByteSize, Chunk, Findings, Origin, ReadPlan, Reason, Reject, Result, Rows, Span, Stage,
 };
-use memchr::memchr;
 
 use super::cut::{Cut, Records};
 use super::fault::{Checked, Fault};
 use super::keys::Keys;
+use super::lines;
 use super::nested::{FieldPath, Flaws, Node, Record};
-use super::token::{self, Inner, Token, is_blank};
+use super::token::{self, Inner, Token};
 use crate::Sizes;
+use crate::simd::{Level, PAD};
+
+/// How many values a batch has at most, if a record does not have more: where records have few of
+/// very many columns, it is the nulls that take memory.
+const BATCH: usize = 1 << 20;
 
 /// Keys that are not planned and are remembered nevertheless.
 const STRANGERS: usize = 1_000;
@@ -32,6 +37,8 @@ pub(super) struct Decoder {
     width: usize,
     /// The key that each column is read from.
     key_of: Vec<usize>,
+    /// How many rows a batch has at most.
+    most_rows: usize,
     sizes: Sizes,
 }
 
@@ -47,6 +54,7 @@ impl Decoder {
             width: keys.len(),
             keys,
             key_of,
+            most_rows: (BATCH / plan.columns.len().max(1)).max(1),
             sizes,
         }
     }
@@ -76,7 +84,7 @@ impl Text {
 
 impl Chunk for Text {
     fn size(&self) -> usize {
-        self.cut.bytes.len()
+        self.cut.text().len()
     }
 
     fn starts_source(&self) -> bool {
@@ -84,17 +92,17 @@ impl Chunk for Text {
     }
 
     fn next_batch(&mut self, findings: &mut Findings) -> Result<Option<Batch>> {
-        if self.at == self.cut.bytes.len() {
+        if self.at == self.cut.text().len() {
             return Ok(None);
         }
         let start = self.at;
-        let (end, mut spans) =
-            next_records(&self.cut, start, &mut self.next_span, self.decoder.sizes.batch);
+        let (size, most) = (self.decoder.sizes.batch, self.decoder.most_rows);
+        let (end, mut spans) = next_records(&self.cut, start, &mut self.next_span, size, most);
         self.at = end;
         for span in &mut spans {
             span.start -= start as u32;
         }
-        let text = self.cut.bytes.slice(start..end);
+        let text = self.cut.padded.slice(start..end + PAD);
         let offset = self.cut.offset + start as u64;
         let rows = match &mut self.rows {
             Some(rows) => rows,
@@ -104,17 +112,18 @@ impl Chunk for Text {
     }
 }
 
-/// The records of a cut, from `start` on, that make up a batch of about `size` bytes: where its
-/// text ends, and their spans in the cut.
+/// The records of a cut, from `start` on, that make up a batch of about `size` bytes or of `most`
+/// records: where its text ends, and their spans in the cut.
 pub(super) fn next_records(
     cut: &Cut,
     start: usize,
     next_span: &mut usize,
     size: usize,
+    most: usize,
 ) -> (usize, Vec<Span>) {
     match &cut.records {
         Records::Lines => {
-            let (end, mut spans) = lines(&cut.bytes, start, size);
+            let (end, mut spans) = lines::spans(&cut.padded, start, size, most, Level::detect());
             if let (Some(cut_short), Some(last)) = (cut.cut_short, spans.last_mut())
                 && last.start == cut_short.start
             {
@@ -128,28 +137,13 @@ pub(super) fn next_records(
                 *next_span += 1;
                 let end = span.start as usize + span.len as usize;
                 let last = *next_span == all.len();
-                if end - start >= size && !last {
+                if (end - start >= size || *next_span - first == most) && !last {
                     return (end, all[first..*next_span].to_vec());
                 }
             }
-            (cut.bytes.len(), all[first..].to_vec())
+            (cut.text().len(), all[first..].to_vec())
         }
     }
-}
-
-fn lines(text: &Bytes, start: usize, size: usize) -> (usize, Vec<Span>) {
-    let mut spans = Vec::new();
-    let mut at = start;
-    while at < text.len() && at - start < size {
-        let end = memchr(b'\n', &text[at..]).map_or(text.len(), |found| at + found);
-        let line = &text[at..end];
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if !line.iter().all(|&byte| is_blank(byte)) {
-            spans.push(Span { start: at as u32, len: line.len() as u32 });
-        }
-        at = (end + 1).min(text.len());
-    }
-    (at, spans)
 }
 
 /// The record at `span`, once what can be said before it is tokenized is checked. `whole` is the
@@ -208,14 +202,17 @@ impl RowBuilder {
         Ok(Self { decoder, keys, columns, block, flaws })
     }
 
+    /// A batch of the records at `spans` of a padded text.
     fn batch(
         &mut self,
-        text: Bytes,
+        padded: Bytes,
         offset: u64,
         spans: Vec<Span>,
         findings: &mut Findings,
     ) -> Result<Batch> {
-        let whole = str::from_utf8(&text).ok();
+        let text = padded.slice(..padded.len() - PAD);
+        let shared = SharedText::new(padded, text.len());
+        let whole = shared.as_ref().map(SharedText::as_str);
         let max_record = self.decoder.sizes.max_record;
         let block_records = (BLOCK / self.decoder.width.max(1)).clamp(1, BLOCK_RECORDS);
         let mut ordinals = Vec::new();
@@ -233,9 +230,9 @@ impl RowBuilder {
                     if !rejected.is_empty() {
                         ordinals.push(ordinal as u32);
                     }
-                    records.push(record);
+                    records.push((span.start, record));
                     if records.len() == block_records {
-                        self.push(&mut records, &mut rows);
+                        self.push(shared.as_ref(), &mut records, &mut rows);
                     }
                 }
                 Err(reason) => {
@@ -246,7 +243,7 @@ impl RowBuilder {
                 }
             }
         }
-        self.push(&mut records, &mut rows);
+        self.push(shared.as_ref(), &mut records, &mut rows);
         let rows = if rejected.is_empty() { Rows::All(rows) } else { Rows::Some(ordinals.into()) };
         let source = Arc::clone(&self.decoder.source);
         let origin = Arc::new(Origin::text(source, text, offset, spans, b'\n'));
@@ -279,21 +276,36 @@ impl RowBuilder {
         })
     }
 
-    /// Makes rows of the records of a block.
-    fn push(&mut self, records: &mut Vec<&str>, rows: &mut u32) {
+    /// Makes rows of the records of a block. `shared` is the batch's text, if that is UTF-8.
+    fn push(
+        &mut self,
+        shared: Option<&SharedText>,
+        records: &mut Vec<(u32, &str)>,
+        rows: &mut u32,
+    ) {
         let Self { decoder, columns, block, flaws, .. } = self;
         let Block { slots, inner } = block;
+        let number = records.len() as u32;
+        let record = |(start, text)| (start, Record { text, inner: &*inner });
+        let records: Vec<_> = records.drain(..).map(record).collect();
         for ((column, &key), plan) in columns.iter_mut().zip(&decoder.key_of).zip(&decoder.columns)
         {
             let path = FieldPath::Column(&plan.name);
-            for (i, text) in records.iter().enumerate() {
-                flaws.row = *rows + i as u32;
-                let record = Record { text, inner };
-                column.push(record, slots[i * decoder.width + key], &path, flaws);
+            let token = |record: usize| slots[record * decoder.width + key];
+            match (column, shared) {
+                (Node::Leaf(leaf), Some(text)) => {
+                    flaws.row = *rows;
+                    leaf.extend(text, &records, token, &path, flaws);
+                }
+                (column, _) => {
+                    for (i, (_, record)) in records.iter().enumerate() {
+                        flaws.row = *rows + i as u32;
+                        column.push(*record, token(i), &path, flaws);
+                    }
+                }
             }
         }
-        *rows += records.len() as u32;
-        records.clear();
+        *rows += number;
         slots.clear();
         inner.clear();
     }

@@ -117,7 +117,7 @@ impl Iterator for Pieces {
 impl Piece {
     /// Memory it holds, in bytes.
     pub fn size(&self) -> usize {
-        self.cut.bytes.len()
+        self.cut.text().len()
     }
 
     /// Its columns.
@@ -128,13 +128,14 @@ impl Piece {
         let cut = &self.cut;
         let mut finder = Finder::new(self.nested);
         let (mut at, mut next_span) = (0, 0);
-        while at < cut.bytes.len() {
-            let (end, spans) = next_records(cut, at, &mut next_span, self.sizes.batch);
+        let text = cut.text();
+        while at < text.len() {
+            let (end, spans) = next_records(cut, at, &mut next_span, self.sizes.batch, usize::MAX);
             at = end;
             for span in spans {
                 let (start, len) = (span.start as usize, span.len as usize);
                 if len <= self.sizes.max_record {
-                    finder.observe(&cut.bytes[start..start + len]);
+                    finder.observe(&text[start..start + len]);
                 }
             }
             finder.columns.check_number()?;

@@ -5,10 +5,12 @@
 //! found. Where brackets do not match, the next record cannot be found: that is an error.
 
 use gristmill_core::{Error, ErrorKind, Result, Span};
-use memchr::{memchr_iter, memchr2};
+use memchr::memchr_iter;
 
 use super::cut::{Cut, Records, Source, long_span};
+use super::delimit::{Delimiter, Found, Until};
 use super::token::{is_blank, trimmed_len};
+use crate::simd::Level;
 
 /// What the structure may go on with.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,17 +31,6 @@ enum Expect {
     NextMember { level: usize },
 }
 
-/// Where a value ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Until {
-    /// With the bracket or quote that closes it.
-    Closed,
-    /// Before a blank or a structural character.
-    Break,
-    /// Before the `,` or `]` of the array around it.
-    Separator,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Record,
@@ -51,17 +42,13 @@ enum Role {
 struct Open {
     start: usize,
     role: Role,
-    until: Until,
     then: Expect,
-    depth: u32,
-    /// The kinds of the innermost 128 brackets, a set bit for `[`.
-    arrays: u128,
-    in_string: bool,
-    escaped: bool,
+    delimiter: Delimiter,
 }
 
 pub(super) struct Document {
     pub(super) source: Source,
+    level: Level,
     path: Vec<String>,
     expect: Expect,
     open: Option<Open>,
@@ -81,6 +68,7 @@ impl Document {
     pub(super) fn new(source: Source, path: Vec<String>) -> Self {
         Self {
             source,
+            level: Level::detect(),
             path,
             expect: Expect::Top,
             open: None,
@@ -95,13 +83,13 @@ impl Document {
     /// A chunk of records, or of text between records.
     pub(super) fn next(&mut self) -> Result<Option<Cut>> {
         loop {
-            while self.at < self.source.buffer.len() {
+            while self.at < self.source.text().len() {
                 let record_ended = self.advance()?;
                 if record_ended && (self.at >= self.source.sizes.chunk || self.dropped.is_some()) {
                     return Ok(Some(self.cut()));
                 }
             }
-            if self.source.end {
+            if self.source.end() {
                 return self.finish();
             }
             match self.open.as_ref().map(|open| open.role) {
@@ -113,7 +101,7 @@ impl Document {
                     }
                 }
             }
-            let len = self.source.buffer.len() + self.source.step();
+            let len = self.source.text().len() + self.source.step();
             self.source.fill(len)?;
         }
     }
@@ -127,23 +115,25 @@ impl Document {
             }
             None => (0, None),
         };
-        let (bytes, offset) = self.source.cut(self.at, dropped);
-        self.lines += memchr_iter(b'\n', &bytes).count() as u64;
+        let line_ends = memchr_iter(b'\n', &self.source.text()[..self.at]).count();
+        self.lines += line_ends as u64;
+        let (padded, offset) = self.source.cut(self.at, dropped);
         self.at = 0;
         if let Some(open) = &mut self.open {
             open.start = 0; // only a skipped value is open across a cut
         }
-        Cut { bytes, offset, records: Records::Spans(std::mem::take(&mut self.spans)), cut_short }
+        Cut { padded, offset, records: Records::Spans(std::mem::take(&mut self.spans)), cut_short }
     }
 
     fn finish(&mut self) -> Result<Option<Cut>> {
-        if let Some(open) = self.open.take_if(|open| open.until == Until::Break) {
+        if let Some(open) = self.open.take_if(|open| open.delimiter.until == Until::Break) {
             self.close(open, self.at);
         }
         let complete = |open: &Open| {
-            let text = &self.source.buffer[open.start..];
+            let text = &self.source.text()[open.start..];
             let begun = !text.iter().all(|&byte| is_blank(byte));
-            open.until == Until::Separator && open.depth == 0 && !open.in_string && begun
+            let Delimiter { until, depth, in_string, .. } = open.delimiter;
+            until == Until::Separator && depth == 0 && !in_string && begun
         };
         if let Some(open) = &self.open {
             if complete(open) {
@@ -157,7 +147,7 @@ impl Document {
             ));
         }
         match self.expect {
-            Expect::Top if self.source.buffer.is_empty() => Ok(None),
+            Expect::Top if self.source.text().is_empty() => Ok(None),
             Expect::Top => Ok(Some(self.cut())),
             Expect::Element { .. } | Expect::Separator => Err(self.truncated("array")),
             _ => Err(self.truncated("object")),
@@ -175,9 +165,10 @@ impl Document {
         if self.open.is_some() {
             return self.delimit();
         }
-        let byte = self.source.buffer[self.at];
+        let byte = self.source.text()[self.at];
         if is_blank(byte) {
-            self.at += 1;
+            let rest = &self.source.text()[self.at..];
+            self.at += rest.iter().position(|&byte| !is_blank(byte)).unwrap_or(rest.len());
             return Ok(false);
         }
         match self.expect {
@@ -320,16 +311,8 @@ impl Document {
     }
 
     fn begin(&mut self, role: Role, until: Until, then: Expect) {
-        self.open = Some(Open {
-            start: self.at,
-            role,
-            until,
-            then,
-            depth: 0,
-            arrays: 0,
-            in_string: false,
-            escaped: false,
-        });
+        let delimiter = Delimiter::new(until);
+        self.open = Some(Open { start: self.at, role, then, delimiter });
     }
 
     /// Looks for the end of the open value in what is buffered.
@@ -337,74 +320,18 @@ impl Document {
         let Some(mut open) = self.open.take() else {
             return Ok(false);
         };
-        let bytes = &self.source.buffer;
-        let mut at = self.at;
-        let end = loop {
-            if open.in_string {
-                if open.escaped && at < bytes.len() {
-                    open.escaped = false;
-                    at += 1;
-                }
-                match memchr2(b'"', b'\\', &bytes[at..]) {
-                    None => break None,
-                    Some(found) if bytes[at + found] == b'\\' => {
-                        open.escaped = true;
-                        at += found + 1;
-                    }
-                    Some(found) => {
-                        open.in_string = false;
-                        at += found + 1;
-                        if open.depth == 0 && open.until == Until::Closed {
-                            break Some(at);
-                        }
-                    }
-                }
-                if at == bytes.len() {
-                    break None;
-                }
-                continue;
-            }
-            let Some(&byte) = bytes.get(at) else {
-                break None;
-            };
-            match byte {
-                b'"' => open.in_string = true,
-                b'{' | b'[' => {
-                    open.depth += 1;
-                    open.arrays = open.arrays << 1 | u128::from(byte == b'[');
-                }
-                b',' | b']' if open.depth == 0 && open.until == Until::Separator => {
-                    break Some(at);
-                }
-                b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n'
-                    if open.depth == 0 && open.until == Until::Break =>
-                {
-                    break Some(at);
-                }
-                b'}' | b']' => {
-                    let known = open.depth <= u128::BITS;
-                    let matches = !known || (open.arrays & 1 == 1) == (byte == b']');
-                    if open.depth == 0 || !matches {
-                        self.at = at;
-                        return Err(self.mismatch(&open));
-                    }
-                    open.depth -= 1;
-                    open.arrays >>= 1;
-                    if open.depth == 0 && open.until == Until::Closed {
-                        break Some(at + 1);
-                    }
-                }
-                _ => {}
-            }
-            at += 1;
-        };
-        match end {
-            None => {
-                self.at = bytes.len();
+        let (buffer, len) = (&self.source.buffer, self.source.text().len());
+        match open.delimiter.find(buffer.padded(), self.at, len, self.level) {
+            Found::More => {
+                self.at = len;
                 self.open = Some(open);
                 Ok(false)
             }
-            Some(end) => {
+            Found::Mismatch(at) => {
+                self.at = at;
+                Err(self.mismatch(&open))
+            }
+            Found::End(end) => {
                 self.at = end;
                 Ok(self.close(open, end))
             }
@@ -414,7 +341,7 @@ impl Document {
     /// Notes the value that ended at `end`. Answers whether it is a record.
     fn close(&mut self, open: Open, end: usize) -> bool {
         self.expect = open.then;
-        let text = &self.source.buffer[open.start..end];
+        let text = &self.source.text()[open.start..end];
         match open.role {
             Role::Record => {
                 let len = match self.dropped {
@@ -443,15 +370,15 @@ impl Document {
             return;
         }
         let (dropped, from) = self.dropped.unwrap_or((0, open.start + self.source.kept()));
-        let more = self.drop_text(from, self.source.buffer.len()); // all of it is looked at
-        self.at = self.source.buffer.len();
+        let more = self.drop_text(from, self.source.text().len()); // all of it is looked at
+        self.at = self.source.text().len();
         self.dropped = Some((dropped + more as u64, self.at));
     }
 
     /// Drops a part of the buffer but for its line ends. Answers how many bytes that were.
     fn drop_text(&mut self, from: usize, to: usize) -> usize {
-        let line_ends = memchr_iter(b'\n', &self.source.buffer[from..to]).count();
-        self.source.buffer.splice(from..to, std::iter::repeat_n(b'\n', line_ends));
+        let line_ends = memchr_iter(b'\n', &self.source.text()[from..to]).count();
+        self.source.buffer.shrink(from, to, b'\n', line_ends);
         to - from - line_ends
     }
 
@@ -465,7 +392,7 @@ impl Document {
     }
 
     fn line(&self, at: usize) -> u64 {
-        let before = &self.source.buffer[..at.min(self.source.buffer.len())];
+        let before = &self.source.text()[..at.min(self.source.text().len())];
         self.lines + memchr_iter(b'\n', before).count() as u64 + 1
     }
 
@@ -474,7 +401,7 @@ impl Document {
     }
 
     fn unexpected(&self, expected: &str) -> Error {
-        let rest = &self.source.buffer[self.at..];
+        let rest = &self.source.text()[self.at..];
         let head = String::from_utf8_lossy(&rest[..rest.len().min(4)]);
         let found = head.chars().next().unwrap_or_default().escape_debug();
         let line = self.line(self.at);
@@ -484,7 +411,7 @@ impl Document {
     }
 
     fn mismatch(&self, open: &Open) -> Error {
-        let byte = char::from(self.source.buffer[self.at]);
+        let byte = char::from(self.source.text()[self.at]);
         let (line, start) = (self.line(self.at), self.line(open.start));
         let message = format!(
             "is not valid JSON on line {line}: `{byte}` closes what it does not open, in the record \

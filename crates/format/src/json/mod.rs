@@ -40,6 +40,7 @@
 
 mod cut;
 mod decode;
+mod delimit;
 mod discover;
 mod document;
 mod fault;

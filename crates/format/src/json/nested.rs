@@ -2,13 +2,14 @@
 //! their parts.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, ListArray, StructArray};
 use arrow_buffer::{NullBufferBuilder, OffsetBuffer};
 use arrow_schema::{DataType, Field, FieldRef, Fields};
 use gristmill_core::batch::Flaw;
-use gristmill_core::text::{ColumnBuilder, ColumnPlan, ValueError};
+use gristmill_core::text::{ColumnBuilder, ColumnPlan, FieldSyntax, SharedText, ValueError};
 use gristmill_core::{Error, FieldType, Reason, Result, Stage};
 
 use super::keys::Keys;
@@ -63,6 +64,14 @@ pub(super) enum Node {
 
 pub(super) struct Leaf {
     builder: ColumnBuilder,
+    general: General,
+    /// Stands for a missing value among places.
+    missing: Range<u32>,
+    places: Vec<Range<u32>>,
+}
+
+/// How a leaf takes any value, with its builder.
+struct General {
     field_type: FieldType,
     formats: Vec<String>,
     scratch: Vec<u8>,
@@ -130,11 +139,13 @@ impl Node {
     }
 
     fn leaf(plan: &ColumnPlan) -> Self {
+        let (field_type, formats) = (plan.field_type, plan.formats.clone());
+        let is_null = field_type != FieldType::String && plan.clean.default.is_none();
         Node::Leaf(Box::new(Leaf {
             builder: ColumnBuilder::new(plan, 0),
-            field_type: plan.field_type,
-            formats: plan.formats.clone(),
-            scratch: Vec::new(),
+            general: General { field_type, formats, scratch: Vec::new() },
+            missing: if is_null { EMPTY } else { NOWHERE },
+            places: Vec::new(),
         }))
     }
 
@@ -152,7 +163,7 @@ impl Node {
         };
         match self {
             Node::Leaf(leaf) => {
-                if let Err(error) = leaf.push(record, token) {
+                if let Err(error) = leaf.general.push(&mut leaf.builder, record, token) {
                     flaws.add(Stage::Type, of_type(path, &error));
                 }
             }
@@ -230,18 +241,68 @@ impl Node {
     }
 }
 
+/// A place without bytes: for types other than text, a null.
+const EMPTY: Range<u32> = 0..0;
+
+/// The place of a value that a builder cannot take as it stands.
+const NOWHERE: Range<u32> = Range { start: 1, end: 0 };
+
 impl Leaf {
+    /// Appends the values that `token` tells of some records, which have their positions in the
+    /// text. The first makes the row that flaws are at.
+    pub(super) fn extend(
+        &mut self,
+        text: &SharedText,
+        records: &[(u32, Record<'_>)],
+        token: impl Fn(usize) -> Option<Token>,
+        path: &FieldPath<'_>,
+        flaws: &mut Flaws,
+    ) {
+        let Self { builder, general, missing, places } = self;
+        places.clear();
+        places.extend(records.iter().enumerate().map(|(i, (start, _))| {
+            let Some(token) = token(i) else {
+                return missing.clone();
+            };
+            match token.kind {
+                Kind::Null => missing.clone(),
+                Kind::Plain => start + token.start + 1..start + token.end - 1,
+                Kind::Bool | Kind::Int | Kind::Number => start + token.start..start + token.end,
+                Kind::Escaped | Kind::Array | Kind::Object => NOWHERE,
+            }
+        }));
+        let first = flaws.row;
+        builder.extend(text, &FieldSyntax::default(), places, |builder, row| {
+            let pushed = match token(row).filter(|token| token.kind != Kind::Null) {
+                Some(token) => general.push(builder, records[row].1, token),
+                None => builder.push_null(),
+            };
+            if let Err(error) = pushed {
+                flaws.row = first + row as u32;
+                flaws.add(Stage::Type, of_type(path, &error));
+            }
+        });
+        flaws.row = first;
+    }
+}
+
+impl General {
     /// Appends a value that is not null.
-    fn push(&mut self, record: Record<'_>, token: Token) -> Result<(), ValueError> {
+    fn push(
+        &mut self,
+        builder: &mut ColumnBuilder,
+        record: Record<'_>,
+        token: Token,
+    ) -> Result<(), ValueError> {
         let as_text = matches!(self.field_type, FieldType::String | FieldType::Json);
         match token.kind {
             Kind::Array | Kind::Object if as_text => {
                 self.scratch.clear();
                 token.compact_into(record.text, &mut self.scratch);
-                self.builder.push(&self.scratch)
+                builder.push(&self.scratch)
             }
             Kind::Array | Kind::Object => {
-                self.builder.append_null();
+                builder.append_null();
                 self.scratch.clear();
                 token.compact_into(record.text, &mut self.scratch);
                 Err(ValueError {
@@ -251,14 +312,14 @@ impl Leaf {
                 })
             }
             Kind::Plain if self.field_type != FieldType::Json => {
-                self.builder.push_str(token.content(record.text))
+                builder.push_str(token.content(record.text))
             }
             Kind::Escaped if self.field_type != FieldType::Json => {
                 self.scratch.clear();
                 token.string_into(record.text, &mut self.scratch);
-                self.builder.push(&self.scratch)
+                builder.push(&self.scratch)
             }
-            _ => self.builder.push_str(token.text(record.text)),
+            _ => builder.push_str(token.text(record.text)),
         }
     }
 }

@@ -20,7 +20,7 @@ fn scalar() -> impl Strategy<Value = Value> {
 }
 
 fn key() -> impl Strategy<Value = String> {
-    prop_oneof![4 => "[a-d]", 1 => "[\"\\\\é😀 \n]{1,2}"]
+    prop_oneof![4 => "[a-d]", 1 => "[\"\\\\é😀 \n]{1,2}", 1 => "a key of 13[ab]|a key of 16 or so[ab]{0,2}"]
 }
 
 fn object(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
@@ -89,7 +89,10 @@ impl Untidy<'_> {
             Value::Object(members) => {
                 self.out.push('{');
                 self.blank();
-                for (i, (key, item)) in members.iter().enumerate() {
+                let mut members: Vec<_> = members.iter().collect();
+                let by = usize::from(self.noise()) % members.len().max(1);
+                members.rotate_left(by);
+                for (i, (key, item)) in members.into_iter().enumerate() {
                     if i > 0 {
                         self.out.push(',');
                         self.blank();

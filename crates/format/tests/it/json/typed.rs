@@ -1,11 +1,11 @@
 //! Columns, their types, and what is made of values that a plan reads otherwise.
 
 use arrow_schema::DataType;
-use gristmill_core::FieldType;
 use gristmill_core::text::{Case, ColumnPlan};
 use gristmill_core::types::type_name;
-use gristmill_format::Sizes;
-use gristmill_format::json::{Columns, Layout, Nested, ReadOptions, discover};
+use gristmill_core::{FieldType, Findings};
+use gristmill_format::json::{Columns, Layout, Nested, ReadOptions, Reader, discover};
+use gristmill_format::{Reader as _, Sizes};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -218,4 +218,25 @@ proptest! {
         merged.merge(how.discover(second.concat().as_bytes()).unwrap()).unwrap();
         prop_assert_eq!(&merged.plan(), &whole.plan());
     }
+}
+
+#[test]
+fn few_of_very_many_columns_make_small_batches() {
+    let all: Vec<String> = (0..4_000).map(|i| format!("\"key {i}\": {i}")).collect();
+    let text = format!("{{{}}}\n{}", all.join(","), "{\"key 7\": 1}\n".repeat(500));
+    let how = How::of(Layout::Lines);
+    let columns = how.discover(text.as_bytes()).unwrap();
+    let input = trickle(text.as_bytes(), how.step);
+    let reader = Reader::open("x".into(), input, how.layout, &how.options, how.sizes).unwrap();
+    let mut reader = reader.with_columns(columns);
+    assert_eq!(reader.begin(None).unwrap().fields().len(), 4_000);
+    let (mut rows, mut largest) = (0, 0);
+    while let Some(mut chunk) = reader.next_chunk().unwrap() {
+        while let Some(batch) = chunk.next_batch(&mut Findings::default()).unwrap() {
+            rows += batch.num_rows();
+            largest = largest.max(batch.num_rows());
+        }
+    }
+    assert_eq!(rows, 501);
+    assert!(largest * 4_000 <= 1 << 20, "{largest} rows");
 }

@@ -13,7 +13,7 @@ use crate::simd::PAD;
 
 /// Buffers that wait to be used again. Only those of the usual size are kept.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(crate) struct Pool {
     size: usize,
     free: Mutex<Vec<Vec<u8>>>,
 }
@@ -23,7 +23,7 @@ const KEPT: usize = 4;
 
 impl Pool {
     /// A pool of buffers for `size` bytes of text.
-    pub(super) fn new(size: usize) -> Arc<Self> {
+    pub(crate) fn new(size: usize) -> Arc<Self> {
         Arc::new(Self { size, free: Mutex::default() })
     }
 
@@ -41,7 +41,7 @@ impl Pool {
 
 /// The text between what was handed out and what is yet to be read.
 #[derive(Debug)]
-pub(super) struct Buffer {
+pub(crate) struct Buffer {
     bytes: Vec<u8>, // all of it initialised, at least PAD longer than `len`
     len: usize,
     eof: bool,
@@ -49,27 +49,27 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    pub(super) fn new(pool: Arc<Pool>) -> Self {
+    pub(crate) fn new(pool: Arc<Pool>) -> Self {
         Self { bytes: vec![0; PAD], len: 0, eof: false, pool }
     }
 
     /// The text, and [`PAD`] more bytes behind it that mean nothing.
-    pub(super) fn padded(&self) -> &[u8] {
+    pub(crate) fn padded(&self) -> &[u8] {
         &self.bytes[..self.len + PAD]
     }
 
     /// The text.
-    pub(super) fn text(&self) -> &[u8] {
+    pub(crate) fn text(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 
     /// Whether nothing comes after the text.
-    pub(super) fn eof(&self) -> bool {
+    pub(crate) fn eof(&self) -> bool {
         self.eof
     }
 
     /// Reads until the text has `want` bytes or the input ends.
-    pub(super) fn fill(&mut self, input: &mut dyn Read, want: usize) -> io::Result<()> {
+    pub(crate) fn fill(&mut self, input: &mut dyn Read, want: usize) -> io::Result<()> {
         if self.eof || self.len >= want {
             return Ok(());
         }
@@ -103,7 +103,7 @@ impl Buffer {
     }
 
     /// Hands out the bytes before `cut`, with the padding behind them, and keeps the rest.
-    pub(super) fn split(&mut self, cut: usize) -> Bytes {
+    pub(crate) fn split(&mut self, cut: usize) -> Bytes {
         let rest = self.len - cut;
         let fresh = (rest + PAD <= self.pool.size).then(|| self.pool.take()).flatten();
         let mut fresh = fresh.unwrap_or_else(|| vec![0; rest + PAD]);
@@ -113,8 +113,15 @@ impl Buffer {
         Bytes::from_owner(Lent { bytes, len: cut + PAD, pool: Arc::clone(&self.pool) })
     }
 
+    /// Puts `n` times `byte` in place of the bytes from `from` to `to`, which are not fewer.
+    pub(crate) fn shrink(&mut self, from: usize, to: usize, byte: u8, n: usize) {
+        self.bytes[from..from + n].fill(byte);
+        self.bytes.copy_within(to..self.len, from + n);
+        self.len -= to - from - n;
+    }
+
     /// Forgets the bytes before `cut`.
-    pub(super) fn skip(&mut self, cut: usize) {
+    pub(crate) fn skip(&mut self, cut: usize) {
         self.bytes.copy_within(cut..self.len, 0);
         self.len -= cut;
     }
