@@ -47,8 +47,6 @@ impl Index {
     ) {
         let base = base as u32;
         let ends: &[u32] = &self.ends;
-        let is_last =
-            self.records.first().is_some_and(|record| field + 1 == record.fields as usize);
         let place = |record: &Entry| {
             let at = record.first as usize + field;
             let start = if field == 0 { record.start } else { ends[at - 1] + 1 };
