@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::{Array, BooleanArray, RecordBatch, UInt32Array};
+use arrow_buffer::BooleanBufferBuilder;
 use arrow_schema::SchemaRef;
 use arrow_select::{filter::filter_record_batch, take::take_record_batch};
 
@@ -40,6 +41,22 @@ impl Rows {
     /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// All but these rows, which ascend.
+    fn without(&self, dropped: &[u32]) -> Self {
+        let mut kept = Vec::with_capacity(self.len() - dropped.len());
+        let mut next = 0;
+        for end in dropped.iter().copied().chain([self.len() as u32]) {
+            match self {
+                Rows::All(_) => kept.extend(next..end),
+                Rows::Some(ordinals) => {
+                    kept.extend_from_slice(&ordinals[next as usize..end as usize]);
+                }
+            }
+            next = end + 1;
+        }
+        Rows::Some(kept.into())
     }
 
     fn select(&self, rows: impl Iterator<Item = usize>) -> Self {
@@ -196,7 +213,7 @@ impl Batch {
         }
         let mut flaws = std::mem::take(&mut self.flaws);
         flaws.sort_by_key(|flaw| flaw.row); // stable: reasons stay in the order they were found
-        let mut keep = vec![true; self.num_rows()];
+        let mut dropped = Vec::new();
         let mut flaws = flaws.into_iter().peekable();
         while let Some(first) = flaws.next() {
             let row = first.row;
@@ -205,7 +222,7 @@ impl Batch {
             while let Some(next) = flaws.next_if(|flaw| flaw.row == row) {
                 errors.push(next.reason);
             }
-            keep[row as usize] = false;
+            dropped.push(row);
             findings.reject(Reject {
                 origin: Arc::clone(&self.origin),
                 ordinal: self.rows.ordinal(row as usize),
@@ -213,6 +230,56 @@ impl Batch {
                 errors,
             });
         }
-        self.filter(&BooleanArray::from(keep))
+        let mut keep = BooleanBufferBuilder::new(self.num_rows());
+        keep.append_n(self.num_rows(), true);
+        dropped.iter().for_each(|&row| keep.set_bit(row as usize, false));
+        let columns = filter_record_batch(&self.columns, &BooleanArray::new(keep.finish(), None))?;
+        Self::new(columns, self.origin, self.rows.without(&dropped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
+    use arrow_array::{ArrayRef, Int64Array};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn settling_takes_out_the_flawed_rows(
+            ordinals in prop::collection::btree_set(0u32..20, 0..12),
+            all in any::<bool>(),
+            flaws in prop::collection::vec((0usize..12, "[ab]"), 0..10),
+        ) {
+            let ordinals: Vec<u32> = ordinals.into_iter().collect();
+            let rows = if all { Rows::All(ordinals.len() as u32) } else { Rows::Some(ordinals.into()) };
+            let values: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows.len() as i64));
+            let columns = RecordBatch::try_from_iter([("x", values)]).unwrap();
+            let origin = Arc::new(Origin::columns("x".into(), columns.clone()));
+            let mut batch = Batch::new(columns, origin, rows.clone()).unwrap();
+            let flaws: Vec<_> = flaws.into_iter().filter(|(row, _)| *row < rows.len()).collect();
+            for (row, rule) in &flaws {
+                batch.add_flaw(*row, Stage::Validate, Reason::record(rule.clone(), ""));
+            }
+            let mut findings = Findings::default();
+            let settled = batch.settle(&mut findings).unwrap();
+            let flawed = |row: usize| flaws.iter().any(|(other, _)| *other == row);
+            let kept: Vec<usize> = (0..rows.len()).filter(|&row| !flawed(row)).collect();
+            let column = settled.columns().column(0).as_primitive::<Int64Type>();
+            prop_assert_eq!(column.values().to_vec(), kept.iter().map(|&row| row as i64).collect::<Vec<_>>());
+            for (at, row) in kept.into_iter().enumerate() {
+                prop_assert_eq!(settled.rows().ordinal(at), rows.ordinal(row));
+            }
+            let rejected: Vec<_> = findings.rejects().iter()
+                .map(|reject| (reject.ordinal, reject.errors.iter().map(|e| e.rule.to_string()).collect::<Vec<_>>()))
+                .collect();
+            let expected: Vec<_> = (0..rows.len()).filter(|&row| flawed(row))
+                .map(|row| (rows.ordinal(row), flaws.iter().filter(|f| f.0 == row).map(|f| f.1.clone()).collect::<Vec<_>>()))
+                .collect();
+            prop_assert_eq!(rejected, expected);
+        }
     }
 }
