@@ -81,8 +81,7 @@ impl Buffer {
                     self.bytes = fresh;
                 }
                 None => {
-                    let size = want.max(if self.len == 0 { self.pool.size } else { 0 });
-                    let mut fresh = vec![0; size + PAD];
+                    let mut fresh = vec![0; want.max(self.pool.size) + PAD];
                     fresh[..self.len].copy_from_slice(&self.bytes[..self.len]);
                     self.bytes = fresh;
                 }

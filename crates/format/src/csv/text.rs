@@ -14,6 +14,9 @@ use super::sniff;
 use crate::buffer::{Buffer, Pool};
 use crate::compression::read_error;
 
+/// How much is read before it is scanned.
+const STRETCH: usize = 512 << 10;
+
 /// The text from the first byte that is in no chunk yet.
 pub(super) struct Text {
     input: Box<dyn Read + Send>,
@@ -62,7 +65,7 @@ impl Text {
         layout: &Arc<Layout>,
         body: usize,
     ) -> Result<Option<TextChunk>> {
-        self.fill(&layout.name, body + layout.sizes.chunk)?;
+        self.fill(&layout.name, body + layout.sizes.chunk.min(STRETCH))?;
         if self.buffer.text().len() <= body && self.buffer.eof() {
             return Ok(None);
         }
@@ -108,10 +111,14 @@ impl Text {
     ) -> Result<Cut> {
         let Layout { grammar, sizes, level, .. } = layout;
         let max = sizes.max_record;
+        let target = body + sizes.chunk;
         let mut at = body;
         loop {
+            // Read a stretch at a time, it is still in the cache when it is scanned.
+            let stretch = if grammar.is_plain() { STRETCH } else { sizes.chunk };
+            self.fill(&layout.name, target.min(self.buffer.text().len() + stretch))?;
             let len = self.buffer.text().len();
-            let window = len.min(body + sizes.chunk);
+            let window = len.min(target);
             if at >= window && at > body {
                 return Ok(Cut::At(at));
             }
@@ -122,12 +129,15 @@ impl Text {
                 lines.skip(at, found.lines);
                 let last = window == len && self.buffer.eof();
                 match found.why {
+                    Why::Outside | Why::Inside if window < target && !last => continue,
                     Why::Outside if last => return Ok(Cut::At(len)),
                     Why::Outside | Why::Inside if at > body && !last => return Ok(Cut::At(at)),
                     _ => {}
                 }
             }
-            // One record by the exact machine.
+            // One record by the exact machine, which wants to see all of the window.
+            self.fill(&layout.name, target)?;
+            let window = self.buffer.text().len().min(target);
             loop {
                 let (text, eof) = (self.buffer.text(), self.buffer.eof());
                 let step = exact::record(text, at, eof, grammar, max, |_| {});
