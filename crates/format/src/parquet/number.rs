@@ -326,7 +326,7 @@ impl Kind for Bool {
 
 /// A byte for each bit, the lowest first.
 fn spread(bits: u8) -> [u8; 8] {
-    let each = u64::from(bits) * 0x0101_0101_0101_0101 & 0x8040_2010_0804_0201;
+    let each = (u64::from(bits) * 0x0101_0101_0101_0101) & 0x8040_2010_0804_0201;
     // Any bit of a byte carries into its highest one.
     ((each + 0x7F7F_7F7F_7F7F_7F7F) >> 7 & 0x0101_0101_0101_0101).to_le_bytes()
 }
