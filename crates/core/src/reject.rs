@@ -1,11 +1,12 @@
 //! Rejects: records taken out, with every reason, and their form in the rejects file.
 
 use std::borrow::Cow;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::origin::{Locator, Origin};
+use crate::origin::{Location, Locator, Origin};
 
 /// The stage that took a record out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -110,19 +111,54 @@ pub struct RejectLine {
 /// The longest `raw` that the rejects file keeps, in bytes.
 pub const MAX_RAW: usize = 1 << 20;
 
+/// A [`RejectLine`] up to `line`: what depends on where in its source a batch stands.
+#[derive(Debug, Serialize)]
+pub struct LineHead<'a> {
+    /// As in [`RejectLine`].
+    pub run: &'a str,
+    /// As in [`RejectLine`].
+    pub pipeline: &'a str,
+    /// As in [`RejectLine`].
+    pub stage: Stage,
+    /// As in [`RejectLine`].
+    pub source: &'a str,
+    /// As in [`RejectLine`].
+    pub record: u64,
+    /// As in [`RejectLine`].
+    pub line: Option<u64>,
+}
+
+impl LineHead<'_> {
+    /// Writes the line that begins with this head and ends with a [tail](Reject::write_tail), and
+    /// a line end: a [`RejectLine`] as JSON.
+    ///
+    /// # Errors
+    /// When `out` takes no more.
+    pub fn write(&self, tail: &[u8], out: &mut impl Write) -> io::Result<()> {
+        let mut head = serde_json::to_vec(self)?;
+        head.pop(); // the brace that closes it
+        out.write_all(&head)?;
+        out.write_all(b",")?;
+        out.write_all(tail)?;
+        out.write_all(b"\n")
+    }
+}
+
+#[derive(Serialize)]
+struct LineTail<'a> {
+    offset: Option<u64>,
+    length: Option<u64>,
+    raw: &'a str,
+    truncated: bool,
+    errors: &'a [Reason],
+}
+
 impl Reject {
     /// The reject as it is written. Call it in source order, with one locator, so that lines are
     /// counted once.
     pub fn to_line(&self, run: &str, pipeline: &str, locator: &mut Locator) -> RejectLine {
-        let ordinal = self.ordinal as usize;
-        let location = locator.locate(&self.origin, ordinal);
-        let mut raw = self.origin.raw(ordinal);
-        let mut truncated = location.length.is_some_and(|length| length > raw.len() as u64);
-        if raw.len() > MAX_RAW {
-            let cut = (0..=MAX_RAW).rev().find(|&at| raw.is_char_boundary(at)).unwrap_or(0);
-            raw.truncate(cut);
-            truncated = true;
-        }
+        let location = locator.locate(&self.origin, self.ordinal as usize);
+        let (raw, truncated) = self.raw(&location);
         RejectLine {
             run: run.to_owned(),
             pipeline: pipeline.to_owned(),
@@ -135,6 +171,69 @@ impl Reject {
             raw,
             truncated,
             errors: self.errors.clone(),
+        }
+    }
+
+    /// Appends what stands behind `line` in the [`RejectLine`]: the part that is known before
+    /// anybody knows where in its source the batch stands. See [`LineHead::write`].
+    pub fn write_tail(&self, location: &Location, out: &mut Vec<u8>) {
+        let (raw, truncated) = self.raw(location);
+        let Location { offset, length, .. } = *location;
+        let tail = LineTail { offset, length, raw: &raw, truncated, errors: &self.errors };
+        let start = out.len();
+        serde_json::to_writer(&mut *out, &tail)
+            .expect("strings and numbers have a JSON form, and a vector takes all");
+        out.remove(start); // the brace that opens it
+    }
+
+    /// The record as it stood, as much of it as the rejects file keeps, and whether that is less
+    /// than all.
+    fn raw(&self, location: &Location) -> (String, bool) {
+        let mut raw = self.origin.raw(self.ordinal as usize);
+        let mut truncated = location.length.is_some_and(|length| length > raw.len() as u64);
+        if raw.len() > MAX_RAW {
+            let cut = (0..=MAX_RAW).rev().find(|&at| raw.is_char_boundary(at)).unwrap_or(0);
+            raw.truncate(cut);
+            truncated = true;
+        }
+        (raw, truncated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::origin::{Place, Span};
+
+    #[test]
+    fn a_line_of_head_and_tail_is_the_line() {
+        let text = Bytes::from_static("id,née\n1,\"a\nb\"\n".as_bytes());
+        let spans = vec![Span { start: 0, len: 7 }, Span { start: 8, len: 70 }];
+        let origin = Arc::new(Origin::text("x \"y\".csv".into(), text, 5, spans, b'\n'));
+        origin.set_place(Place { first_record: 10, first_line: 20 });
+        let errors = vec![
+            Reason::record("fields", "1 field"),
+            Reason::field("née", "type", "`\"` is not an int", Some("\"".to_owned())),
+        ];
+        for ordinal in 0..2 {
+            let origin = Arc::clone(&origin);
+            let reject = Reject { origin, ordinal, stage: Stage::Parse, errors: errors.clone() };
+            let line = reject.to_line("r", "p", &mut Locator::default());
+            let location = reject.origin.locate(ordinal as usize);
+            let (mut tail, mut out) = (b"kept".to_vec(), Vec::new());
+            reject.write_tail(&location, &mut tail);
+            let head = LineHead {
+                run: "r",
+                pipeline: "p",
+                stage: Stage::Parse,
+                source: reject.origin.source(),
+                record: location.record,
+                line: location.line,
+            };
+            head.write(&tail[4..], &mut out).unwrap();
+            assert_eq!(out, (serde_json::to_string(&line).unwrap() + "\n").into_bytes());
         }
     }
 }

@@ -41,10 +41,10 @@ impl Books {
         self.decoded.add(&work.decoded);
         self.encoded.busy += work.encoded;
         self.encoded.bytes += work.parts.iter().map(|part| part.bytes).sum::<u64>();
-        if let Some(origin) = work.origins.first() {
-            let new = self.sources.last().is_none_or(|last| last.name != *origin.source());
+        if let Some(first) = work.lines.batches().next() {
+            let new = self.sources.last().is_none_or(|last| last.name != first.source);
             if work.starts_source || new {
-                self.sources.push(SourceReport { name: Arc::clone(origin.source()), records: 0 });
+                self.sources.push(SourceReport { name: Arc::clone(&first.source), records: 0 });
             }
             if let Some(source) = self.sources.last_mut() {
                 source.records += work.decoded.read;

@@ -9,6 +9,7 @@
 
 mod books;
 mod job;
+mod lines;
 mod open;
 mod ordered;
 mod rejects;
@@ -149,14 +150,14 @@ fn execute(
     let budget = usize::try_from(job.limits.memory.0).unwrap_or(usize::MAX) / IN_FLIGHT_SHARE;
     let machine = Machine { pool, budget: budget / segments.len(), cancel: context.cancel.clone() };
     let mut findings = Findings::default();
-    let mut take = |mut work: Work| -> Result<()> {
+    let mut take = |work: Work| -> Result<()> {
         books.add(&work);
-        rejects.write(&mut work.findings)?;
+        rejects.write(&work.lines)?;
         findings.append(work.findings);
         let parts = loaders.iter_mut().zip(work.parts).zip(&mut report.destinations);
         for ((loader, part), destination) in parts {
             destination.account.read += part.records;
-            rejects.write(&mut destination.append(loader.as_mut(), part)?)?;
+            rejects.write_findings(&mut destination.append(loader.as_mut(), part)?)?;
         }
         if let Some(observer) = context.observer {
             observer.progress(&progress.so_far(books.read(), rejects.count(), clock.elapsed()));
@@ -169,10 +170,10 @@ fn execute(
         outcome = loaders.iter_mut().zip(&mut report.destinations).try_for_each(
             |(loader, destination)| {
                 while let Some(mut refused) = destination.settle(loader.as_mut())? {
-                    rejects.write(&mut refused)?;
+                    rejects.write_findings(&mut refused)?;
                     job.limits.check_rejected(rejects.count())?;
                 }
-                rejects.write(&mut destination.prepare(loader.as_mut())?)
+                rejects.write_findings(&mut destination.prepare(loader.as_mut())?)
             },
         );
     }
@@ -292,8 +293,8 @@ impl Machine {
         );
         let mut place = Place::default();
         let mut stream: Stream = Box::new(decoded.map(move |work| {
-            let work = work?;
-            place.set(&work);
+            let mut work = work?;
+            place.set(&mut work);
             Ok(work)
         }));
         for (i, segment) in segments {

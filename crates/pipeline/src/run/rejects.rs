@@ -5,11 +5,14 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use gristmill_core::origin::Locator;
-use gristmill_core::{Error, Findings, Reject, Result};
+use gristmill_core::{Error, Findings, Result};
 
 use super::Rejects;
+use super::lines::Lines;
 use crate::report::RejectTally;
+
+/// Bytes that are gathered before they go to the file.
+const OUT: usize = 64 << 10;
 
 /// Writes rejects and counts them by reason.
 pub(super) struct RejectsFile {
@@ -17,7 +20,6 @@ pub(super) struct RejectsFile {
     keep_empty: bool,
     run: String,
     pipeline: String,
-    locator: Locator,
     count: u64,
     tallies: BTreeMap<(String, String), RejectTally>,
 }
@@ -42,58 +44,28 @@ impl RejectsFile {
             keep_empty,
             run: run.to_owned(),
             pipeline: pipeline.to_owned(),
-            locator: Locator::default(),
             count: 0,
             tallies: BTreeMap::new(),
         })
     }
 
     /// Writes the rejects of the next chunk, in the order of their records.
-    pub(super) fn write(&mut self, findings: &mut Findings) -> Result<()> {
-        let mut rejects = findings.take_rejects();
-        let mut lines = Vec::with_capacity(rejects.len());
-        // Batches of a chunk follow each other; within one, stages may have found rejects in any order.
-        for group in rejects.chunk_by_mut(|a, b| std::ptr::eq(&*a.origin, &*b.origin)) {
-            group.sort_by_key(|reject| reject.ordinal);
+    pub(super) fn write(&mut self, lines: &Lines) -> Result<()> {
+        if lines.is_empty() {
+            return Ok(());
         }
-        for reject in &rejects {
-            lines.push(self.line(reject));
-        }
-        lines.sort_by_key(|line| line.record);
-        for line in lines {
-            self.count += 1;
-            self.tally(&line);
-            let Some(out) = &mut self.out else { continue };
-            serde_json::to_writer(&mut out.writer, &line)
-                .map_err(std::io::Error::from)
-                .and_then(|()| out.writer.write_all(b"\n"))
-                .map_err(|source| out.cannot_write(source))?;
-        }
-        Ok(())
+        lines.add_to(&mut self.tallies);
+        self.count += lines.len() as u64;
+        let Some(out) = &mut self.out else { return Ok(()) };
+        let Output { writer, .. } = &mut *out;
+        lines
+            .each(&self.run, &self.pipeline, |head, tail| head.write(tail, writer))
+            .map_err(|source| out.cannot_write(source))
     }
 
-    fn line(&mut self, reject: &Reject) -> gristmill_core::RejectLine {
-        reject.to_line(&self.run, &self.pipeline, &mut self.locator)
-    }
-
-    fn tally(&mut self, line: &gristmill_core::RejectLine) {
-        for reason in &line.errors {
-            let field = reason.field.as_deref().unwrap_or_default();
-            let key = (field.to_owned(), reason.rule.to_string());
-            self.tallies
-                .entry(key)
-                .or_insert_with(|| RejectTally {
-                    stage: line.stage,
-                    field: reason.field.as_deref().map(str::to_owned),
-                    rule: reason.rule.to_string(),
-                    records: 0,
-                    example: reason.message.clone(),
-                    source: line.source.clone(),
-                    record: line.record,
-                    line: line.line,
-                })
-                .records += 1;
-        }
+    /// Writes rejects of records whose place in their source is known.
+    pub(super) fn write_findings(&mut self, findings: &mut Findings) -> Result<()> {
+        self.write(&Lines::of(findings.take_rejects()))
     }
 
     /// Records rejected so far.
@@ -136,7 +108,7 @@ impl Output {
         let temporary = folder.join(format!(".{name}.gristmill-{run}.tmp"));
         let file = File::create_new(&temporary).map_err(failed)?;
         file.try_lock().map_err(|source| failed(source.into()))?;
-        Ok(Self { path: path.to_owned(), temporary, writer: BufWriter::new(file) })
+        Ok(Self { path: path.to_owned(), temporary, writer: BufWriter::with_capacity(OUT, file) })
     }
 
     fn publish(mut self) -> Result<PathBuf> {

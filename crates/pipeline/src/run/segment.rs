@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use gristmill_core::{Chunk, Encoded, Encoder, Findings, OrderedStep, Result, Step};
+use gristmill_core::{Chunk, Encoder, Findings, OrderedStep, Result, Step};
 
+use super::lines::Lines;
 use super::work::{Count, Tally, Work, apply_step, settle};
 
 /// Row-local steps, then perhaps an ordered one.
@@ -53,22 +54,24 @@ impl Local {
             work.decoded.passed += decoded.fit();
             work.decoded.rejected += (work.findings.rejects().len() - rejects) as u64;
             work.decoded.rejected += decoded.flawed;
-            work.origins.push(Arc::clone(batch.origin()));
+            work.lines.read(batch.origin());
             for ((_, step), (_, tally)) in steps.iter().zip(&mut work.steps) {
                 let mut apply = |batch, findings: &mut Findings| step.apply(batch, findings);
                 apply_step(&mut batch, &mut work.findings, tally, step.settles(), &mut apply)?;
             }
             if encoders.is_empty() {
                 work.batches.push(batch);
-                continue;
+            } else {
+                let started = Instant::now();
+                let batch = settle(batch, &mut work.findings)?;
+                for part in &mut encoding {
+                    part.push(&batch)?;
+                }
+                work.encoded += started.elapsed();
             }
-            let started = Instant::now();
-            let batch = settle(batch, &mut work.findings)?;
-            for part in &mut encoding {
-                part.push(&batch)?;
-            }
-            work.encoded += started.elapsed();
+            work.write_rejects();
         }
+        work.write_rejects();
         let started = Instant::now();
         work.parts = encoding.into_iter().map(|part| part.finish()).collect::<Result<_>>()?;
         work.encoded += started.elapsed();
@@ -84,18 +87,16 @@ impl Local {
             return Ok(work);
         }
         let started = Instant::now();
-        let mut batches = Vec::with_capacity(work.batches.len());
+        let mut encoding: Vec<_> = encoders.iter().map(|encoder| encoder.begin()).collect();
+        work.write_rejects();
         for batch in std::mem::take(&mut work.batches) {
-            batches.push(settle(batch, &mut work.findings)?);
+            let batch = settle(batch, &mut work.findings)?;
+            for part in &mut encoding {
+                part.push(&batch)?;
+            }
+            work.write_rejects();
         }
-        work.parts = encoders
-            .iter()
-            .map(|encoder| {
-                let mut part = encoder.begin();
-                batches.iter().try_for_each(|batch| part.push(batch))?;
-                part.finish()
-            })
-            .collect::<Result<Vec<Encoded>>>()?;
+        work.parts = encoding.into_iter().map(|part| part.finish()).collect::<Result<_>>()?;
         work.encoded += started.elapsed();
         Ok(work)
     }
@@ -113,15 +114,11 @@ impl Default for Place {
 }
 
 impl Place {
-    pub(super) fn set(&mut self, work: &Work) {
+    pub(super) fn set(&mut self, work: &mut Work) {
         if work.starts_source {
             *self = Self::default();
         }
-        for origin in &work.origins {
-            origin.set_place(self.next);
-            self.next.first_record += origin.len() as u64;
-            self.next.first_line += origin.line_count();
-        }
+        self.next = work.lines.place(self.next);
     }
 }
 

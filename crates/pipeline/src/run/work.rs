@@ -1,10 +1,11 @@
 //! One chunk on its way through the run.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gristmill_core::{Batch, Encoded, Error, Findings, OrderedStep, Origin, Result, Step};
+use gristmill_core::{Batch, Encoded, Error, Findings, OrderedStep, Result, Step};
 use gristmill_parallel::views::value_bytes;
+
+use super::lines::Lines;
 
 /// What one step did to one chunk.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,8 +36,8 @@ impl Tally {
 pub(super) struct Work {
     /// Whether it starts a file or the like.
     pub(super) starts_source: bool,
-    /// Provenance of all records read, in order.
-    pub(super) origins: Vec<Arc<Origin>>,
+    /// The batches read, and the rejects so far.
+    pub(super) lines: Lines,
     /// What is left, in order; empty once encoded.
     pub(super) batches: Vec<Batch>,
     pub(super) findings: Findings,
@@ -52,11 +53,16 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn size(&self) -> usize {
-        let columns: usize = self.batches.iter().map(|batch| value_bytes(batch.columns())).sum();
-        let read = self.origins.iter().map(|origin| origin.byte_size()).sum::<usize>();
-        // Of batches that were held back, the origins were read with another chunk.
-        let held = self.batches.iter().filter(|_| self.origins.is_empty());
-        columns + read + held.map(|batch| batch.origin().byte_size()).sum::<usize>()
+        let batches = self
+            .batches
+            .iter()
+            .map(|batch| value_bytes(batch.columns()) + batch.origin().byte_size());
+        batches.sum::<usize>() + self.lines.size()
+    }
+
+    /// Writes down the rejects that were found.
+    pub(super) fn write_rejects(&mut self) {
+        self.lines.add(self.findings.take_rejects());
     }
 
     /// Applies a row-local step to every batch.
