@@ -47,6 +47,12 @@ pub struct ExtractContext {
     pub workers: usize,
 }
 
+/// The longest record that fits into this much memory: while it is read, cut into fields, encoded
+/// and compressed there are up to ten copies of it, some with room to spare.
+pub fn longest_record(memory: ByteSize) -> ByteSize {
+    ByteSize(memory.0 / 14)
+}
+
 /// A step that pipelines can name: an item is `{name: options}`.
 pub struct StepKind {
     /// The key of its item, for example `clean`.

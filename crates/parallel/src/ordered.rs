@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use gristmill_core::{Error, Result};
 
 use crate::cancel::Cancel;
+use crate::memory::{Memory, Window};
 use crate::metrics::MapMetrics;
 use crate::panics::caught;
 use crate::pool::Pool;
@@ -18,6 +19,9 @@ use crate::pool::Pool;
 pub struct MapOptions {
     /// Sizes of the items in flight together, in bytes. One item always runs, however large.
     pub budget: usize,
+    /// Bounds the items in flight by the process's memory too: by what it holds, and what the
+    /// items before took. One item always runs.
+    pub memory: Option<Memory>,
     /// Stops the map: no item is started after it.
     pub cancel: Cancel,
     /// Items in flight at once; `None` for twice the workers and two more.
@@ -25,9 +29,9 @@ pub struct MapOptions {
 }
 
 impl Default for MapOptions {
-    /// No budget in bytes, nobody to cancel, the usual number in flight.
+    /// No bound in bytes, nobody to cancel, the usual number in flight.
     fn default() -> Self {
-        Self { budget: usize::MAX, cancel: Cancel::new(), max_in_flight: None }
+        Self { budget: usize::MAX, memory: None, cancel: Cancel::new(), max_in_flight: None }
     }
 }
 
@@ -82,7 +86,7 @@ where
         pool: pool.clone(),
         budget: options.budget,
         cancel: options.cancel,
-        max_items,
+        window: Window::new(options.memory, max_items),
         input: Some(input),
         size,
         work: Arc::new(work),
@@ -103,7 +107,7 @@ pub struct OrderedMap<T, R, I> {
     pool: Pool,
     budget: usize,
     cancel: Cancel,
-    max_items: usize,
+    window: Window,
     /// `None` at its end.
     input: Option<I>,
     size: fn(&T) -> usize,
@@ -140,6 +144,9 @@ where
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {
             return None;
+        }
+        if self.started.is_none() {
+            self.window.open();
         }
         let started = *self.started.get_or_insert_with(Instant::now);
         let item = self.advance();
@@ -185,12 +192,13 @@ where
             return self.cancel.check().err().map(Err);
         };
         let result = self.shared.oldest();
+        self.window.learn(self.sizes.len() + 1);
         self.bytes -= size;
         Some(result)
     }
 
     fn fill(&mut self) {
-        while self.sizes.len() < self.max_items
+        while self.window.has_room(self.sizes.len())
             && !self.shared.has_failed()
             && !self.cancel.is_cancelled()
         {
@@ -199,6 +207,7 @@ where
                 self.waiting = Some((item, size));
                 break;
             }
+            self.window.first(size);
             self.submit(item, size);
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_schema::{Schema, SchemaRef};
+use gristmill_core::registry::longest_record;
 use gristmill_core::text::ColumnPlan;
 use gristmill_core::{
     ByteSize, Chunk, Error, ErrorKind, ExtractContext, Extractor, FieldType, Findings, ReadPlan,
@@ -13,7 +14,7 @@ use gristmill_core::{
 use gristmill_format::infer::Inference;
 use gristmill_format::json::{Columns, Layout, Piece, Pieces};
 use gristmill_format::{Format, Reader, Sizes, csv, ipc, json, parquet};
-use gristmill_parallel::{MapOptions, Pool, ordered_map};
+use gristmill_parallel::{MapOptions, Memory, Pool, ordered_map};
 use indexmap::IndexSet;
 
 use super::adapt::Adaptation;
@@ -63,7 +64,7 @@ struct Current {
 
 impl FileExtractor {
     /// Finds the files and opens none.
-    pub(super) fn open(options: Options, context: &ExtractContext) -> Result<Self> {
+    pub(super) fn open(mut options: Options, context: &ExtractContext) -> Result<Self> {
         let found = paths::resolve(&options.file, &context.base)?;
         let mut sources = Vec::with_capacity(found.len());
         for found in found {
@@ -79,7 +80,11 @@ impl FileExtractor {
         }
         let format = one_format(&sources)?;
         let mut sizes = Sizes::default();
-        sizes.max_record = sizes.max_record.min(context.memory.0 as usize / 4).max(1);
+        let longest = longest_record(context.memory);
+        sizes.max_record = sizes.max_record.min(longest.0 as usize).max(1);
+        if let Some(size) = options.csv.as_mut().and_then(|csv| csv.max_record_size.as_mut()) {
+            *size = (*size).min(longest);
+        }
         Ok(Self {
             options,
             scratch: context.scratch.clone(),
@@ -167,7 +172,8 @@ impl FileExtractor {
     /// The workers of a pass over the whole input, and what they may hold.
     fn pass(&self) -> Result<(Pool, MapOptions)> {
         let budget = usize::try_from(self.memory.0 / 6).unwrap_or(usize::MAX);
-        Ok((Pool::new(self.workers)?, MapOptions { budget, ..MapOptions::default() }))
+        let memory = Some(Memory::of_process(self.memory.0));
+        Ok((Pool::new(self.workers)?, MapOptions { budget, memory, ..MapOptions::default() }))
     }
 
     /// Reads everything to find the types of undeclared text columns.

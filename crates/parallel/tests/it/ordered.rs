@@ -39,7 +39,7 @@ proptest! {
         max_in_flight in prop::option::of(0usize..9),
     ) {
         let pool = Pool::new(workers).unwrap();
-        let options = MapOptions { budget, max_in_flight, cancel: Cancel::new() };
+        let options = MapOptions { budget, max_in_flight, ..MapOptions::default() };
         let largest = items.iter().copied().max().unwrap_or(0);
         let mut map = ordered_map(&pool, options, ok(items.clone()), size, |item| Ok(grind(item)));
         let results: Vec<u64> = map.by_ref().collect::<Result<_>>().unwrap();

@@ -359,14 +359,6 @@ impl Report {
     }
 }
 
-/// The process's peak resident memory, from Linux's `/proc`.
-pub(crate) fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
-}
-
 impl Report {
     /// Takes back what destinations were about to publish and did not.
     pub(crate) fn take_back(&mut self) {

@@ -22,13 +22,14 @@ use std::time::{Duration, Instant};
 
 use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
-use gristmill_core::{Chunk, Encoder, Error, Findings, LoadContext, Loader, Result};
-use gristmill_parallel::{Cancel, MapOptions, Pool, ordered_map, retry};
+use gristmill_core::registry::longest_record;
+use gristmill_core::{ByteSize, Chunk, Encoder, Error, Findings, LoadContext, Loader, Result};
+use gristmill_parallel::{Cancel, MapOptions, Memory, Pool, memory, ordered_map, retry};
 
 pub use job::{Destination, Job, Limits, NamedStep, Rejects, Source};
 pub use open::BindError;
 
-use crate::report::{DestinationReport, Failure, Report, Status};
+use crate::report::{DestinationReport, Failure, RejectTally, Report, Status};
 use crate::scratch::Scratch;
 use books::Books;
 use open::{OpenSources, Opened};
@@ -96,7 +97,7 @@ pub fn run(job: Job, context: &RunContext<'_>) -> (Report, Option<RunError>) {
     let mut report = Report::new(context.id, &job.name, context.started);
     let outcome = execute(job, context, &mut report, clock);
     report.seconds = clock.elapsed().as_secs_f64();
-    report.peak_memory_bytes = crate::report::peak_memory();
+    report.peak_memory_bytes = memory::usage().map(|usage| usage.peak);
     report.ended = Some(context.started + clock.elapsed());
     match outcome {
         Ok(()) => {
@@ -148,7 +149,12 @@ fn execute(
     let progress = sources.progress();
     let reporters = segment::Reporters::of(&segments);
     let budget = usize::try_from(job.limits.memory.0).unwrap_or(usize::MAX) / IN_FLIGHT_SHARE;
-    let machine = Machine { pool, budget: budget / segments.len(), cancel: context.cancel.clone() };
+    let machine = Machine {
+        pool,
+        budget: budget / segments.len(),
+        memory: Memory::of_process(job.limits.memory.0),
+        cancel: context.cancel.clone(),
+    };
     let mut findings = Findings::default();
     let mut take = |work: Work| -> Result<()> {
         books.add(&work);
@@ -186,6 +192,7 @@ fn execute(
     report.warnings = crate::report::warnings(&findings);
     report.rejected = rejects.count();
     report.rejected_by = rejects.tallies();
+    report.notes.extend(short_of_memory(&report.rejected_by, job.limits.memory));
     if outcome.is_ok() {
         outcome = books
             .check(report)
@@ -253,6 +260,15 @@ fn publish(
     Ok(())
 }
 
+/// What to say where records were too long for the memory there is.
+fn short_of_memory(tallies: &[RejectTally], memory: ByteSize) -> Option<String> {
+    let room = longest_record(memory);
+    let long = tallies.iter().find(|tally| tally.rule == "record_size")?;
+    long.example.ends_with(&room.to_string()).then(|| {
+        format!("records longer than {room} were rejected, because `limits.memory` is {memory}: a record may take a fourteenth of it")
+    })
+}
+
 fn workers(job: &Job, context: &RunContext<'_>) -> usize {
     context.workers.or(job.limits.workers).unwrap_or_else(cores)
 }
@@ -265,6 +281,7 @@ pub(crate) fn cores() -> usize {
 struct Machine {
     pool: Pool,
     budget: usize,
+    memory: Memory,
     cancel: Cancel,
 }
 
@@ -316,6 +333,11 @@ impl Machine {
     }
 
     fn options(&self) -> MapOptions {
-        MapOptions { budget: self.budget, cancel: self.cancel.clone(), max_in_flight: None }
+        MapOptions {
+            budget: self.budget,
+            memory: Some(self.memory),
+            cancel: self.cancel.clone(),
+            max_in_flight: None,
+        }
     }
 }
