@@ -3,7 +3,8 @@
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{Field, Schema, SchemaRef};
 use gristmill_core::types::is_json;
 use gristmill_core::{Batch, Encoded, Encoder, Error, ErrorKind, Part, Result};
 use parquet::arrow::arrow_writer::{
@@ -141,12 +142,15 @@ struct Columns {
 }
 
 impl Columns {
-    /// Encoders for a row group, one for each column of the schema.
-    fn encoders(&self) -> Result<Vec<Column>, ParquetError> {
-        let mut columns = Vec::with_capacity(self.schema.fields().len());
+    fn tools(&self) -> Result<Tools> {
+        Compressor::new(self.compression).map(Tools::new).map_err(cannot_encode)
+    }
+
+    /// Encoders for a row group, one for each column of the schema, made when they are asked for.
+    fn encoders(&self) -> impl Iterator<Item = Result<Column>> {
         let mut writers = None;
         let mut first = 0;
-        for (index, field) in self.schema.fields().iter().enumerate() {
+        self.schema.fields().iter().enumerate().map(move |(index, field)| {
             let count = (first..self.leaves.num_columns())
                 .take_while(|&leaf| self.leaves.get_column_root_idx(leaf) == index)
                 .count();
@@ -155,23 +159,21 @@ impl Columns {
             let direct = (count == 1)
                 .then(|| kind::direct(field.data_type(), &self.leaves.column(leaves.start)));
             if let Some(direct) = direct.flatten() {
-                columns.push(Column::Direct(direct));
-                continue;
+                return Ok(Column::Direct(direct));
             }
             if writers.is_none() {
-                let all = self.factory.create_column_writers(0)?;
+                let all = self.factory.create_column_writers(0).map_err(cannot_encode)?;
                 writers = Some(all.into_iter().map(Some).collect::<Vec<_>>());
             }
             let writers = writers.iter_mut().flatten().skip(leaves.start).take(count);
-            columns.push(Column::Leaves(writers.filter_map(Option::take).collect()));
-        }
-        Ok(columns)
+            Ok(Column::Leaves(writers.filter_map(Option::take).collect()))
+        })
     }
 }
 
 impl Encoder for Groups {
     fn begin(&self) -> Box<dyn Part> {
-        Box::new(Group { layout: Arc::clone(&self.0), open: None, records: 0 })
+        Box::new(Group { layout: Arc::clone(&self.0), held: Vec::new(), open: None, records: 0 })
     }
 }
 
@@ -183,9 +185,15 @@ enum Column {
     Leaves(Vec<ArrowColumnWriter>),
 }
 
+/// From this many columns on, the columns of a row group are encoded one after the other: a
+/// dictionary for each of them at once would take many times the memory of the values.
+const WIDE: usize = 256;
+
 /// A row group being encoded.
 struct Group {
     layout: Arc<Columns>,
+    /// The batches of a wide row group, see [`WIDE`].
+    held: Vec<RecordBatch>,
     /// The columns, and what they share, once there are records.
     open: Option<(Vec<Column>, Tools)>,
     records: u64,
@@ -206,58 +214,82 @@ impl Part for Group {
         if columns.num_rows() == 0 {
             return Ok(());
         }
+        self.records += columns.num_rows() as u64;
+        if columns.num_columns() >= WIDE {
+            self.held.push(columns.clone());
+            return Ok(());
+        }
         let (encoders, tools) = match &mut self.open {
             Some(open) => open,
             none => {
-                let tools = Compressor::new(self.layout.compression).map(Tools::new);
-                let tools = tools.map_err(cannot_encode)?;
-                none.insert((self.layout.encoders().map_err(cannot_encode)?, tools))
+                none.insert((self.layout.encoders().collect::<Result<_>>()?, self.layout.tools()?))
             }
         };
         let fields = self.layout.schema.fields().iter().zip(columns.columns());
         for ((field, array), column) in fields.zip(encoders) {
-            match column {
-                Column::Direct(chunk) => chunk.append(array, tools).map_err(cannot_encode)?,
-                Column::Leaves(writers) => {
-                    let leaves = compute_leaves(field, array).map_err(cannot_encode)?;
-                    if leaves.len() != writers.len() {
-                        return Err(Error::internal("a column has other leaves than its type"));
-                    }
-                    for (writer, leaf) in writers.iter_mut().zip(&leaves) {
-                        writer.write(leaf).map_err(cannot_encode)?;
-                    }
-                }
-            }
+            column.append(field, array, tools)?;
         }
-        self.records += columns.num_rows() as u64;
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<Encoded> {
-        let mut chunks = Vec::new();
+    fn finish(mut self: Box<Self>) -> Result<Encoded> {
+        let mut group = EncodedGroup(Vec::new());
         let mut bytes = 0;
-        let Some((columns, mut tools)) = self.open else {
-            let payload = Box::new(EncodedGroup(chunks));
-            return Ok(Encoded { records: 0, bytes, payload });
-        };
-        for column in columns {
-            match column {
-                Column::Direct(chunk) => {
-                    let chunk = chunk.finish(&mut tools).map_err(cannot_encode)?;
-                    bytes += chunk.1.bytes_written;
-                    chunks.push(EncodedColumn::Direct(chunk));
+        if let Some((columns, mut tools)) = self.open.take() {
+            for column in columns {
+                bytes += column.finish(&mut tools, &mut group)?;
+            }
+        }
+        if !self.held.is_empty() {
+            let mut tools = self.layout.tools()?;
+            for (index, column) in self.layout.encoders().enumerate() {
+                let mut column = column?;
+                let field = self.layout.schema.field(index);
+                for batch in &self.held {
+                    column.append(field, batch.column(index), &mut tools)?;
                 }
-                Column::Leaves(writers) => {
-                    for writer in writers {
-                        let chunk = writer.close().map_err(cannot_encode)?;
-                        bytes += chunk.close().bytes_written;
-                        chunks.push(EncodedColumn::Leaf(chunk));
-                    }
+                bytes += column.finish(&mut tools, &mut group)?;
+            }
+        }
+        Ok(Encoded { records: self.records, bytes, payload: Box::new(group) })
+    }
+}
+
+impl Column {
+    fn append(&mut self, field: &Field, array: &ArrayRef, tools: &mut Tools) -> Result<()> {
+        match self {
+            Column::Direct(chunk) => chunk.append(array, tools).map_err(cannot_encode),
+            Column::Leaves(writers) => {
+                let leaves = compute_leaves(field, array).map_err(cannot_encode)?;
+                if leaves.len() != writers.len() {
+                    return Err(Error::internal("a column has other leaves than its type"));
+                }
+                for (writer, leaf) in writers.iter_mut().zip(&leaves) {
+                    writer.write(leaf).map_err(cannot_encode)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds the column to its row group; answers the bytes that it takes.
+    fn finish(self, tools: &mut Tools, group: &mut EncodedGroup) -> Result<u64> {
+        let mut bytes = 0;
+        match self {
+            Column::Direct(chunk) => {
+                let chunk = chunk.finish(tools).map_err(cannot_encode)?;
+                bytes += chunk.1.bytes_written;
+                group.0.push(EncodedColumn::Direct(chunk));
+            }
+            Column::Leaves(writers) => {
+                for writer in writers {
+                    let chunk = writer.close().map_err(cannot_encode)?;
+                    bytes += chunk.close().bytes_written;
+                    group.0.push(EncodedColumn::Leaf(chunk));
                 }
             }
         }
-        let payload = Box::new(EncodedGroup(chunks));
-        Ok(Encoded { records: self.records, bytes, payload })
+        Ok(bytes)
     }
 }
 
