@@ -9,6 +9,7 @@ mod dedupe;
 mod dirt;
 mod documents;
 mod examples;
+mod memory;
 mod mistakes;
 mod operations;
 mod same;

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gristmill_core::{
-    Error, ErrorKind, ExpressionCompiler, ExtractorKind, LoaderKind, Mistake, Pointer, StepKind,
-    StepPlan,
+    ByteSize, Error, ErrorKind, ExpressionCompiler, ExtractorKind, LoaderKind, Mistake, Pointer,
+    StepKind, StepPlan,
 };
 use gristmill_parallel::Retry;
 
@@ -149,6 +149,7 @@ impl Registry {
         checker.check(&source.root, &schema, &Place::root(), &mut found);
         let parts = items::check(self, &source, &mut found);
         cross::check(&source, &parts, base, &mut found);
+        found.extend(too_little_memory(&source));
         if !found.is_empty() {
             return Err(source.diagnostics(found));
         }
@@ -210,6 +211,17 @@ impl Definition {
     pub fn text(&self) -> &str {
         &self.source.text
     }
+}
+
+fn too_little_memory(source: &Source) -> Option<Diagnostic> {
+    let at = Pointer::root().key("limits").key("memory");
+    let limits = source.root.get("limits")?.value.to_json();
+    let memory = serde_json::from_value::<ByteSize>(limits.get("memory")?.clone()).ok()?;
+    let least = Limits::LEAST_MEMORY;
+    (memory < least).then(|| {
+        Diagnostic::new(source.root.locate(&at).span(), format!("no run fits into {memory}"))
+            .hint(format!("give it {least} or more"))
+    })
 }
 
 /// The text of a pipeline file and its tree.

@@ -50,7 +50,9 @@ pub(crate) struct Raw {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// The memory that a run may use: `1GiB`.
+    /// The memory that a run may use, the program itself included: at least `128MiB`. Where it is
+    /// short, fewer chunks are worked on at once; the output is the same. A record longer than a
+    /// fourteenth of it is rejected.
     pub memory: ByteSize,
     /// How many workers there are. Without it, one for each processor.
     #[schemars(range(min = 1, max = 1024))]
@@ -59,6 +61,12 @@ pub struct Limits {
     pub rejected: Option<u64>,
     /// What share of the records read may be rejected. Past it, nothing is published.
     pub rejected_ratio: Option<Ratio>,
+}
+
+impl Limits {
+    /// The least that `memory` may be: 32 MiB for the program, a chunk of 8 MiB being worked on,
+    /// with ten times its size for its columns, its encoded form and its rejects, and the next.
+    pub const LEAST_MEMORY: ByteSize = ByteSize(128 << 20);
 }
 
 impl Default for Limits {

@@ -48,7 +48,7 @@ load:
     keys: [fund_code]
   - file: out/funds.parquet
 rejects: out/rejects.ndjson
-limits: {memory: 64MiB, workers: ${WORKERS}, rejected_ratio: 0.05}
+limits: {memory: 256MiB, workers: ${WORKERS}, rejected_ratio: 0.05}
 retry: {attempts: 2, backoff: 10ms}
 "#;
 
@@ -62,7 +62,7 @@ fn a_good_pipeline_is_read_in_full() {
     assert_eq!(definition.steps[1].options, serde_json::json!({"pct": "fee * 100"}));
     assert_eq!(definition.steps[1].at.to_string(), "steps[1].derive");
     assert_eq!(definition.load[0].options["database"], "sqlite://warehouse.db");
-    assert_eq!(definition.limits.memory, ByteSize(64 << 20));
+    assert_eq!(definition.limits.memory, ByteSize(256 << 20));
     assert_eq!(definition.limits.workers, Some(4));
     assert_eq!(definition.retry.attempts, 2);
     assert_eq!(definition.rejects.as_deref(), Some(Path::new("out/rejects.ndjson")));
@@ -398,6 +398,19 @@ fn unknown_variants() {
 
     error: 9 mistakes in `p.yaml`
     ");
+}
+
+#[test]
+fn too_little_memory() {
+    assert_snapshot!(mistakes(&with("limits: {memory: 127MiB}\n")), @r"
+    error: no run fits into 127 MiB
+      --> p.yaml:4:18
+       |
+     4 | limits: {memory: 127MiB}
+       |                  ^^^^^^
+       = hint: give it 128 MiB or more
+    ");
+    assert!(parse(&with("limits: {memory: 128MiB}\n")).is_ok());
 }
 
 #[test]

@@ -1,0 +1,156 @@
+//! `limits.memory` holds, whatever the input is like: the peak of the whole process stays below it.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+
+use gristmill_tests::Sandbox;
+use serde_json::Value;
+
+const LIMIT: u64 = 128 << 20;
+
+/// Runs a pipeline from `in.EXT` to each destination of its own, in one run each, and answers the
+/// last report.
+fn run(sandbox: &Sandbox, input: &str, columns: &str, destinations: &[&str], memory: u64) -> Value {
+    let mut report = Value::Null;
+    for destination in destinations {
+        let pipeline = format!(
+            "pipeline: bounded\nextract: [{{file: {input}{columns}}}]\nload: [{destination}]\n\
+             rejects: rejects.ndjson\nreport: report.json\nlimits: {{memory: {memory}, workers: 4}}\n"
+        );
+        sandbox.write("p.yaml", &pipeline);
+        let ran = sandbox.run(&["run", "p.yaml"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        report = sandbox.json("report.json");
+        let peak = report["peak_memory_bytes"].as_u64().unwrap();
+        assert!(peak <= memory, "{input} to {destination} took {} MiB", peak >> 20);
+    }
+    report
+}
+
+fn file(sandbox: &Sandbox, name: &str, write: impl FnOnce(&mut BufWriter<File>)) {
+    let mut out = BufWriter::new(File::create(sandbox.path().join(name)).unwrap());
+    write(&mut out);
+    out.flush().unwrap();
+}
+
+const FILES: [&str; 3] = ["{file: out.parquet}", "{file: out.csv}", "{file: out.ndjson}"];
+const TABLE: &str = "{table: t, database: 'sqlite://out.db', mode: replace}";
+
+#[test]
+fn of_many_rejects() {
+    let sandbox = Sandbox::new();
+    file(&sandbox, "in.csv", |out| {
+        writeln!(out, "id,name,amount").unwrap();
+        for id in 0..600_000 {
+            let amount = if id % 2 == 0 { "1.5" } else { "oops" };
+            writeln!(out, "{id},name number {},{amount}", id % 977).unwrap();
+        }
+    });
+    let columns = ", columns: {amount: double}";
+    let report = run(&sandbox, "in.csv", columns, &["{file: out.parquet}"], LIMIT);
+    assert_eq!(report["rejected"], 300_000);
+}
+
+#[test]
+fn of_many_columns() {
+    let sandbox = Sandbox::new();
+    let row = |row: usize, key: bool| {
+        let mut text = String::new();
+        for column in 0..5_000 {
+            if column > 0 {
+                text.push(',');
+            }
+            if key {
+                let _ = write!(text, "\"c{column}\":");
+            }
+            let _ = write!(text, "{}", (row * 7_919 + column * 31) % 100_000);
+        }
+        text
+    };
+    file(&sandbox, "in.csv", |out| {
+        let names: Vec<_> = (0..5_000).map(|column| format!("c{column}")).collect();
+        writeln!(out, "{}", names.join(",")).unwrap();
+        (0..600).for_each(|at| writeln!(out, "{}", row(at, false)).unwrap());
+    });
+    file(&sandbox, "in.ndjson", |out| {
+        (0..300).for_each(|at| writeln!(out, "{{{}}}", row(at, true)).unwrap());
+    });
+    for input in ["in.csv", "in.ndjson"] {
+        run(&sandbox, input, "", &FILES, LIMIT + (LIMIT >> 1));
+    }
+}
+
+#[test]
+fn of_long_records_and_those_that_are_too_long() {
+    let sandbox = Sandbox::new();
+    let long = "lorem ipsum dolor ".repeat(450_000); // 8 MB
+    for (name, open, close) in [("in.csv", ",\"", "\""), ("in.ndjson", ",\"text\":\"", "\"}")] {
+        file(&sandbox, name, |out| {
+            let json = name.ends_with("ndjson");
+            if !json {
+                writeln!(out, "id,text").unwrap();
+            }
+            for id in 0..8 {
+                let id = if json { format!("{{\"id\":{id}") } else { id.to_string() };
+                write!(out, "{id}{open}{long}").unwrap();
+                // One has 40 MB.
+                (0..4).for_each(|_| {
+                    if id.ends_with('5') {
+                        out.write_all(long.as_bytes()).unwrap()
+                    }
+                });
+                writeln!(out, "{close}").unwrap();
+            }
+        });
+        let mut destinations = FILES.to_vec();
+        destinations.push(TABLE);
+        let report = run(&sandbox, name, "", &destinations, LIMIT);
+        assert_eq!(report["read"], 8);
+        assert_eq!(report["rejected"], 1);
+        let note = report["notes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find_map(|note| note.as_str().filter(|note| note.contains("`limits.memory`")));
+        let note = note.unwrap();
+        assert!(note.starts_with("records longer than 9.1 MiB were rejected"), "{note}");
+    }
+}
+
+#[test]
+fn of_a_document_in_one_line_and_the_same_bytes_with_more_memory() {
+    let sandbox = Sandbox::new();
+    file(&sandbox, "in.json", |out| {
+        write!(out, "[").unwrap();
+        for id in 0..300_000 {
+            let comma = if id > 0 { "," } else { "" };
+            let tag = id % 5;
+            let name = id % 977;
+            write!(out, "{comma}{{\"id\":{id},\"name\":\"name {name}\",\"tags\":[\"a\",\"b{tag}\"],\"sub\":{{\"x\":{id},\"y\":null}}}}").unwrap();
+        }
+        write!(out, "]").unwrap();
+    });
+    let load = ["{file: out.parquet}, {file: out.ndjson}"];
+    run(&sandbox, "in.json", "", &load, LIMIT);
+    let read = |name| sandbox.bytes(name);
+    let few = [read("out.parquet"), read("out.ndjson")];
+    run(&sandbox, "in.json", "", &load, 1 << 30);
+    assert!(few == [read("out.parquet"), read("out.ndjson")], "memory changed the output");
+}
+
+#[test]
+fn too_little_is_a_mistake() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in.csv", "a\n1\n");
+    for command in ["check", "run"] {
+        sandbox.write(
+            "p.yaml",
+            "pipeline: p\nextract: [{file: in.csv}]\nload: [{file: out.csv}]\nlimits: {memory: 1B}\n",
+        );
+        let ran = sandbox.run(&[command, "p.yaml"]);
+        assert_eq!(ran.code, Some(2));
+        assert!(ran.stderr.contains("no run fits into 1 B"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("give it 128 MiB or more"), "{}", ran.stderr);
+    }
+}
