@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
@@ -44,6 +44,28 @@ pub enum State {
     None,
 }
 
+/// The run that a process has entered in a ledger, seen from outside of it.
+#[derive(Debug, Clone, Default)]
+pub struct Entered(Arc<Mutex<Option<(PathBuf, String)>>>);
+
+impl Entered {
+    fn set(&self, entered: Option<(PathBuf, String)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = entered;
+    }
+
+    /// Enters the end of a run that is interrupted and cannot say so: it waits for input that does
+    /// not come, and its process is about to end.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn interrupted(&self) -> Result<()> {
+        let entered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((folder, id)) = &*entered else { return Ok(()) };
+        let code = Status::Interrupted.exit_code().into();
+        Ledger::open(folder)?.finish(id, &ledger::Outcome::new(ledger::Status::Interrupted, code))
+    }
+}
+
 /// How a definition is run.
 #[derive(Clone, Default)]
 pub struct RunOptions<'a> {
@@ -55,6 +77,8 @@ pub struct RunOptions<'a> {
     pub cancel: Cancel,
     /// Watches the run.
     pub observer: Option<&'a dyn Observer>,
+    /// Told what the ledger calls the run.
+    pub entered: Entered,
 }
 
 /// How a run ended.
@@ -99,6 +123,7 @@ pub(crate) fn run_then(
             path: Some(definition.path.clone()),
             started,
         })?;
+        options.entered.set(folder.clone().map(|folder| (folder, id.clone())));
     }
     tracing::info!(run = %id, pipeline = %definition.name, "started");
     let mut outcome = attempt(definition, options, &id, started, folder.as_deref());
@@ -112,6 +137,7 @@ pub(crate) fn run_then(
         }
     }
     if let Some(ledger) = &ledger {
+        options.entered.set(None); // waits for who ends the process
         ledger.finish(&id, &entry(&outcome))?;
     }
     let report = &outcome.report;

@@ -1,7 +1,7 @@
 //! `gristmill convert`.
 
 use gristmill_pipeline::convert::{Conversion, convert};
-use gristmill_pipeline::execute::{RunOptions, State};
+use gristmill_pipeline::execute::{Entered, RunOptions, State};
 
 use super::run::cancel_on_signal;
 use super::{Done, json_has_room, show};
@@ -19,11 +19,13 @@ pub(crate) fn run(arguments: &Convert, globals: &Globals) -> Done {
         rejects: arguments.rejects.clone(),
     };
     let shown = Shown::new(globals);
+    let entered = Entered::default();
     let options = RunOptions {
         workers: arguments.workers.map(usize::from),
         state: State::None,
-        cancel: cancel_on_signal(globals)?,
+        cancel: cancel_on_signal(globals, &entered)?,
         observer: Some(&shown),
+        entered,
     };
     let outcome = convert(&conversion, &options);
     shown.clear();

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use gristmill_pipeline::execute::{RunOptions, registry};
+use gristmill_pipeline::execute::{Entered, RunOptions, registry};
 use gristmill_pipeline::rejects::{replay, summarise};
 
 use super::run::cancel_on_signal;
@@ -34,11 +34,13 @@ fn run_again(arguments: &Replay, globals: &Globals) -> Done {
         None => json_has_room(globals, &files(&definition))?,
     }
     let shown = Shown::new(globals);
+    let entered = Entered::default();
     let options = RunOptions {
         workers: None,
         state: arguments.state.clone().into(),
-        cancel: cancel_on_signal(globals)?,
+        cancel: cancel_on_signal(globals, &entered)?,
         observer: Some(&shown),
+        entered,
     };
     let outcome = replay(&arguments.file, definition, arguments.into.as_deref(), &options);
     shown.clear();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gristmill_core::Error;
 use gristmill_parallel::Cancel;
-use gristmill_pipeline::execute::{RunOptions, run_definition};
+use gristmill_pipeline::execute::{Entered, RunOptions, run_definition};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -17,43 +17,53 @@ pub(crate) fn run(arguments: &Run, globals: &Globals) -> Done {
     let definition = load(&arguments.pipeline)?;
     json_has_room(globals, &files(&definition))?;
     let shown = Shown::new(globals);
+    let entered = Entered::default();
     let options = RunOptions {
         workers: arguments.workers.map(usize::from),
         state: arguments.state.clone().into(),
-        cancel: cancel_on_signal(globals)?,
+        cancel: cancel_on_signal(globals, &entered)?,
         observer: Some(&shown),
+        entered,
     };
     let outcome = run_definition(&definition, &options);
     shown.clear();
     Ok(show(&outcome?, globals))
 }
 
-/// How long a run that was interrupted may take to clean up. What it leaves behind then, the next
-/// run removes.
-const GRACE: Duration = Duration::from_secs(3);
+/// How long a run that was interrupted may take to clean up, where it is not waiting for input.
+/// What it leaves behind then, the next run removes.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Ctrl-C and SIGTERM stop the run in good order; a second one, or a run that waits for its input,
 /// ends it at once. Either way nothing is published. Once publishing has begun, it is finished.
-pub(crate) fn cancel_on_signal(globals: &Globals) -> Result<Cancel, Failure> {
+pub(crate) fn cancel_on_signal(globals: &Globals, entered: &Entered) -> Result<Cancel, Failure> {
     let cancel = Cancel::new();
     let mut signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|source| Error::io("cannot listen for signals", source))?;
-    let (seen, globals) = (cancel.clone(), globals.clone());
+    let (seen, globals, entered) = (cancel.clone(), globals.clone(), entered.clone());
     std::thread::spawn(move || {
         for _ in signals.forever() {
             if seen.is_cancelled() {
-                std::process::exit(130);
+                end(&entered);
             }
             if !seen.cancel() {
                 output::say(&globals, "\nalready publishing; this is finished first\n");
                 continue;
             }
             output::say(&globals, "\nstopping; nothing will be published\n");
-            std::thread::spawn(|| {
+            let entered = entered.clone();
+            std::thread::spawn(move || {
                 std::thread::sleep(GRACE);
-                std::process::exit(130);
+                end(&entered);
             });
         }
     });
     Ok(cancel)
+}
+
+fn end(entered: &Entered) -> ! {
+    if let Err(error) = entered.interrupted() {
+        tracing::warn!("the ledger does not know that the run was interrupted: {error}");
+    }
+    std::process::exit(130)
 }
