@@ -6,11 +6,11 @@ use std::fmt::Write;
 
 use gristmill_tests::Sandbox;
 
-/// About 20 MB in several chunks: of three records, one has the key of a later or earlier one.
+/// About 46 MB in several chunks, more than `dedupe` may hold of the smallest limit: of three records, one has the key of a later or earlier one.
 fn input() -> (String, Vec<(String, bool)>) {
     let mut text = String::from("key,day,amount,note\n");
     let mut records = Vec::new();
-    let note = "x".repeat(400);
+    let note = "x".repeat(1_000);
     for n in 0..45_000u64 {
         let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
         let key = if n % 3 == 0 { mixed % 5_000 } else { 10_000 + n };
@@ -66,7 +66,7 @@ fn workers_and_memory_make_no_difference() {
         sandbox.write("in.csv", &text);
         sandbox.write("dedupe.yaml", pipeline(keep));
         let mut before = None;
-        for (workers, memory) in [("1", "1GiB"), ("7", "24MiB"), ("2", "1GiB")] {
+        for (workers, memory) in [("1", "1GiB"), ("7", "128MiB"), ("2", "1GiB")] {
             let memory = format!("MEMORY={memory}");
             let command =
                 ["run", "dedupe.yaml", "--quiet", "--workers", workers, "--param", &memory];

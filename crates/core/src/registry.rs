@@ -48,9 +48,9 @@ pub struct ExtractContext {
 }
 
 /// The longest record that fits into this much memory: while it is read, cut into fields, encoded
-/// and compressed there are up to ten copies of it, some with room to spare.
+/// and compressed there are up to twelve copies of it, and the program takes room of its own.
 pub fn longest_record(memory: ByteSize) -> ByteSize {
-    ByteSize(memory.0 / 14)
+    ByteSize(memory.0 / 20)
 }
 
 /// A step that pipelines can name: an item is `{name: options}`.

@@ -108,7 +108,7 @@ impl Window {
 
 /// What items may fill of a limit: the next one may take more than those before it.
 fn within(limit: u64) -> u64 {
-    limit / 8 * 7
+    limit / 4 * 3
 }
 
 #[cfg(test)]
@@ -143,25 +143,25 @@ mod tests {
 
     #[test]
     fn as_many_items_are_in_flight_as_fit() {
-        // Room for 700 bytes; an item of 10 is expected to take 100 of them.
-        let mut wide = window(800, 0);
+        // Room for 702 bytes; an item of 10 is expected to take 100 of them.
+        let mut wide = window(936, 0);
         wide.first(10);
         assert_eq!(wide.allowed, Some(4));
-        let mut narrow = window(800, 500);
+        let mut narrow = window(936, 500);
         narrow.first(10);
         assert_eq!(narrow.allowed, Some(2));
-        let mut none = window(800, 790);
+        let mut none = window(936, 790);
         none.first(10);
         assert_eq!(none.allowed, Some(1));
 
         // They turn out to take 40: more fit, while what is free is enough for another.
-        let mut narrow = window(800, 500);
+        let mut narrow = window(936, 500);
         narrow.first(10);
         assert_eq!(done(&mut narrow, 580, 2), Some(3));
         assert_eq!(done(&mut narrow, 620, 3), Some(4));
         assert_eq!(done(&mut narrow, 620, 4), Some(4));
         // Something else grew.
-        assert_eq!(done(&mut narrow, 701, 4), Some(3));
+        assert_eq!(done(&mut narrow, 703, 4), Some(3));
         assert_eq!(done(&mut narrow, 750, 3), Some(2));
         assert_eq!(done(&mut narrow, 750, 2), Some(1));
         assert_eq!(done(&mut narrow, 750, 1), Some(1));

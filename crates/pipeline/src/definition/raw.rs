@@ -52,7 +52,7 @@ pub(crate) struct Raw {
 pub struct Limits {
     /// The memory that a run may use, the program itself included: at least `128MiB`. Where it is
     /// short, fewer chunks are worked on at once; the output is the same. A record longer than a
-    /// fourteenth of it is rejected.
+    /// twentieth of it is rejected.
     pub memory: ByteSize,
     /// How many workers there are. Without it, one for each processor.
     #[schemars(range(min = 1, max = 1024))]

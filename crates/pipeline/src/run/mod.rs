@@ -265,7 +265,7 @@ fn short_of_memory(tallies: &[RejectTally], memory: ByteSize) -> Option<String> 
     let room = longest_record(memory);
     let long = tallies.iter().find(|tally| tally.rule == "record_size")?;
     long.example.ends_with(&room.to_string()).then(|| {
-        format!("records longer than {room} were rejected, because `limits.memory` is {memory}: a record may take a fourteenth of it")
+        format!("records longer than {room} were rejected, because `limits.memory` is {memory}: a record may take a twentieth of it")
     })
 }
 

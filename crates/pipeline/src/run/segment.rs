@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use gristmill_core::{Chunk, Encoder, Findings, OrderedStep, Result, Step};
 
-use super::lines::Lines;
 use super::work::{Count, Tally, Work, apply_step, settle};
 
 /// Row-local steps, then perhaps an ordered one.
