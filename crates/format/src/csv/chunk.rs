@@ -18,6 +18,9 @@ use super::index::{Entry, Index};
 use crate::Sizes;
 use crate::simd::{Level, PAD};
 
+/// How many rows are decoded column by column before the next ones.
+const ROWS: usize = 1024;
+
 /// What all chunks of a file share.
 pub(super) struct Layout {
     pub name: Arc<str>,
@@ -333,26 +336,31 @@ impl TextChunk {
         }
         let record = |row: usize| &index.records[rows.ordinal(row) as usize];
         let mut flaws = Vec::new();
-        let mut arrays = Vec::with_capacity(builders.len());
         let (mut scratch, mut places) = (Vec::new(), Vec::new());
-        for (builder, (plan, field)) in builders.iter_mut().zip(&layout.columns) {
-            let mut column = Column { plan, layout, scratch: &mut scratch, flaws: &mut flaws };
-            match (field, shared) {
-                (None, _) => (0..rows.len()).for_each(|row| column.missing(builder, row)),
-                (Some(field), Some(text)) => {
-                    index.places(&rows, (*field, layout.labels.len()), start, &mut places);
-                    builder.extend(text, &layout.syntax, &places, |builder, row| {
-                        column.push(builder, row, index.field(padded, record(row), *field));
-                    });
-                }
-                (Some(field), None) => {
-                    for row in 0..rows.len() {
-                        column.push(builder, row, index.field(padded, record(row), *field));
+        // Some rows at a time, so that their text is still in the nearest cache for the next column.
+        for from in (0..rows.len()).step_by(ROWS) {
+            let some = from..rows.len().min(from + ROWS);
+            for (builder, (plan, field)) in builders.iter_mut().zip(&layout.columns) {
+                let mut column = Column { plan, layout, scratch: &mut scratch, flaws: &mut flaws };
+                match (field, shared) {
+                    (None, _) => some.clone().for_each(|row| column.missing(builder, row)),
+                    (Some(field), Some(text)) => {
+                        let width = layout.labels.len();
+                        index.places(&rows, some.clone(), (*field, width), start, &mut places);
+                        builder.extend(text, &layout.syntax, &places, |builder, row| {
+                            let row = from + row;
+                            column.push(builder, row, index.field(padded, record(row), *field));
+                        });
+                    }
+                    (Some(field), None) => {
+                        for row in some.clone() {
+                            column.push(builder, row, index.field(padded, record(row), *field));
+                        }
                     }
                 }
             }
-            arrays.push(builder.finish());
         }
+        let arrays = builders.iter_mut().map(ColumnBuilder::finish).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         let schema = Arc::clone(&layout.schema);
         let columns = RecordBatch::try_new_with_options(schema, arrays, &options)?;

@@ -36,11 +36,12 @@ impl Index {
         self.ends.clear();
     }
 
-    /// Where a field stands in each of these records, all of `width` fields, from `base` on, quotes
+    /// Where a field stands in some of these records, all of `width` fields, from `base` on, quotes
     /// included.
     pub(super) fn places(
         &self,
         rows: &Rows,
+        some: Range<usize>,
         (field, width): (usize, usize),
         base: usize,
         places: &mut Vec<Range<u32>>,
@@ -55,9 +56,9 @@ impl Index {
         };
         places.clear();
         match rows {
-            Rows::All(_) => places.extend(self.records.iter().map(place)),
+            Rows::All(_) => places.extend(self.records[some].iter().map(place)),
             Rows::Some(ordinals) => {
-                places.extend(ordinals.iter().map(|&at| place(&self.records[at as usize])));
+                places.extend(ordinals[some].iter().map(|&at| place(&self.records[at as usize])));
             }
         }
     }

@@ -401,12 +401,15 @@ impl Document {
     }
 
     fn unexpected(&self, expected: &str) -> Error {
-        let rest = &self.source.text()[self.at..];
-        let head = String::from_utf8_lossy(&rest[..rest.len().min(4)]);
-        let found = head.chars().next().unwrap_or_default().escape_debug();
+        // Of a character beyond ASCII, the rest may not have been read yet.
+        let found = match self.source.text().get(self.at) {
+            Some(byte) if byte.is_ascii() => format!("`{}`", char::from(*byte).escape_debug()),
+            Some(byte) => format!("byte 0x{byte:02X}"),
+            None => "its end".to_owned(),
+        };
         let line = self.line(self.at);
         let message =
-            format!("is not valid JSON on line {line}: expected {expected} but found `{found}`");
+            format!("is not valid JSON on line {line}: expected {expected} but found {found}");
         self.error(ErrorKind::Corrupt, message)
     }
 
