@@ -256,8 +256,8 @@ mod tests {
             5e-324,
             f64::INFINITY,
             0.00005,
-            0.00014999999999999999,
-            99_999_999_999.9999,
+            f64::from_bits(0.00015f64.to_bits() - 1),
+            99_999_999_999.999_9,
         ]);
         for exponent in -330..310 {
             values.push(format!("1e{exponent}").parse().unwrap());
