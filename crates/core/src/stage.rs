@@ -294,6 +294,9 @@ pub struct Loaded {
     pub closed: u64,
     /// Records already there, equal.
     pub unchanged: u64,
+    /// Rows that ended because no record had their key.
+    #[serde(default)]
+    pub retired: u64,
     /// Records dropped as duplicates of another one in this load.
     pub deduplicated: u64,
     /// Bytes written.

@@ -38,6 +38,7 @@
 pub mod file;
 mod hidden;
 mod reading;
+pub mod scd2;
 pub mod sqlite;
 pub mod table;
 

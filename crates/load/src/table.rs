@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 use gristmill_core::{LoadContext, Loader, LoaderKind, Mistake, Pointer, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::reading::{self, listed};
+use crate::scd2::{Missing, Scope, UnknownMember, VersionColumns};
 use crate::sqlite;
 
 /// The registry entry.
@@ -33,6 +34,9 @@ pub enum Mode {
     Replace,
     /// A record whose key is there changes that row where it differs; others become new rows.
     Upsert,
+    /// A slowly changing dimension of type 2: a record that differs from the current row of its
+    /// key ends that row and begins a new one. See `keys`, `track`, `effective` and `missing`.
+    Scd2,
 }
 
 impl Mode {
@@ -41,6 +45,7 @@ impl Mode {
             Mode::Append => "append",
             Mode::Replace => "replace",
             Mode::Upsert => "upsert",
+            Mode::Scd2 => "scd2",
         }
     }
 }
@@ -81,20 +86,49 @@ pub struct Options {
     /// Whether rows are added, replaced, or matched by their key.
     #[serde(default)]
     pub mode: Mode,
-    /// The columns that tell rows apart, for `upsert`. The table needs a unique index on them; a
-    /// table that is created has one.
+    /// The columns that tell rows apart, for `upsert`, or dimension members, for `scd2`. The table
+    /// needs a unique index on them (for `scd2`, on those of the current rows); a table that is
+    /// created has one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
-    /// Which of several records with the same key is loaded, for `upsert`.
+    /// Which of several records with the same key (for `scd2`, the same key and time) is loaded.
     #[serde(default, skip_serializing_if = "is_default")]
     pub duplicates: Duplicates,
+    /// For `scd2`: the columns whose change makes a new version. The others are written when a
+    /// version begins, and left alone after that. All but the keys and `effective` when left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub track: Vec<String>,
+    /// For `scd2`: the column with a number for each version, that facts refer to. The table's name
+    /// with `_key` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surrogate_key: Option<String>,
+    /// For `scd2`: the column of dates or timestamps from when on a record holds; the run's start
+    /// when left out. Records may come late, and in any order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective: Option<String>,
+    /// For `scd2`: what becomes of the current row of a key that no record has. It ends at the
+    /// run's start, or at the latest time in the `effective` column. A rejected record does not
+    /// count as there, and an empty input ends everything in scope: guard it with `limits`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub missing: Missing,
+    /// For `scd2`: which keys the input is complete for: `full`, or `{partition: [columns]}`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub scope: Scope,
+    /// For `scd2`: the names of the columns that the load keeps, for a table that calls them
+    /// otherwise.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub version_columns: VersionColumns,
+    /// For `scd2`: a row that facts refer to when they know no key, as in
+    /// `{fund_key: -1, fund_name: unknown}`. It is added when it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_member: Option<UnknownMember>,
     /// Whether a missing table is created.
     #[serde(default)]
     pub create: Create,
 }
 
-fn is_default(duplicates: &Duplicates) -> bool {
-    *duplicates == Duplicates::default()
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Options {
@@ -106,7 +140,44 @@ impl Options {
             mode: Mode::default(),
             keys: Vec::new(),
             duplicates: Duplicates::default(),
+            track: Vec::new(),
+            surrogate_key: None,
+            effective: None,
+            missing: Missing::default(),
+            scope: Scope::default(),
+            version_columns: VersionColumns::default(),
+            unknown_member: None,
             create: Create::default(),
+        }
+    }
+
+    /// The name of the column with surrogate keys.
+    pub(crate) fn surrogate(&self) -> String {
+        self.surrogate_key.clone().unwrap_or_else(|| format!("{}_key", self.table))
+    }
+
+    /// The columns that the load keeps in mode `scd2`.
+    pub(crate) fn kept(&self) -> Vec<String> {
+        let VersionColumns { effective_date, end_date, is_current, is_deleted } =
+            self.version_columns.clone();
+        let mut kept = vec![self.surrogate(), effective_date, end_date, is_current];
+        kept.extend((self.missing == Missing::Mark).then_some(is_deleted));
+        kept
+    }
+
+    /// Whether a column of the records is the time from when on they hold, and kept as such only.
+    pub(crate) fn is_time(&self, column: &str) -> bool {
+        self.effective.as_deref() == Some(column)
+            && column.eq_ignore_ascii_case(&self.version_columns.effective_date)
+    }
+
+    /// Whether the change of a column makes a new version.
+    pub(crate) fn tracks(&self, column: &str) -> bool {
+        let is = |other: &String| other.as_str() == column;
+        if self.track.is_empty() {
+            !self.keys.iter().chain(&self.effective).any(is)
+        } else {
+            self.track.iter().any(is)
         }
     }
 
@@ -153,32 +224,147 @@ impl Options {
             );
         }
         mistakes.extend(self.path().err());
-        if self.mode == Mode::Upsert && self.keys.is_empty() {
+        if matches!(self.mode, Mode::Upsert | Mode::Scd2) && self.keys.is_empty() {
             mistakes.push(
-                Mistake::new(at("mode"), "upsert needs keys")
+                Mistake::new(at("mode"), format!("{} needs keys", self.mode.name()))
                     .hint("add `keys:` with the columns that tell rows apart"),
             );
         }
-        if self.mode != Mode::Upsert {
-            let unused = [
-                ("keys", !self.keys.is_empty()),
-                ("duplicates", self.duplicates != Duplicates::default()),
-            ];
-            for (key, _) in unused.into_iter().filter(|(_, set)| *set) {
-                mistakes.push(
-                    Mistake::new(
-                        at(key),
-                        format!("`{key}` has no meaning in mode `{}`", self.mode.name()),
-                    )
-                    .on_key()
-                    .hint("add `mode: upsert`, or leave it out"),
-                );
-            }
+        let keyed = ["upsert", "scd2"];
+        let unused = [
+            ("keys", !self.keys.is_empty(), &keyed[..]),
+            ("duplicates", !is_default(&self.duplicates), &keyed[..]),
+            ("track", !self.track.is_empty(), &keyed[1..]),
+            ("surrogate_key", self.surrogate_key.is_some(), &keyed[1..]),
+            ("effective", self.effective.is_some(), &keyed[1..]),
+            ("missing", !is_default(&self.missing), &keyed[1..]),
+            ("scope", !is_default(&self.scope), &keyed[1..]),
+            ("version_columns", !is_default(&self.version_columns), &keyed[1..]),
+            ("unknown_member", self.unknown_member.is_some(), &keyed[1..]),
+        ];
+        for (key, _, modes) in
+            unused.into_iter().filter(|(_, set, modes)| *set && !modes.contains(&self.mode.name()))
+        {
+            mistakes.push(
+                Mistake::new(
+                    at(key),
+                    format!("`{key}` has no meaning in mode `{}`", self.mode.name()),
+                )
+                .on_key()
+                .hint(format!("add `mode: {}`, or leave it out", modes[0])),
+            );
+        }
+        if self.mode == Mode::Scd2 {
+            mistakes.extend(self.check_versions());
         }
         for (i, key) in self.keys.iter().enumerate() {
             if self.keys[..i].iter().any(|other| other.eq_ignore_ascii_case(key)) {
                 let at = at("keys").index(i);
                 mistakes.push(Mistake::new(at, format!("`{key}` is named twice")));
+            }
+        }
+        mistakes
+    }
+
+    /// Mistakes in what only `scd2` understands.
+    fn check_versions(&self) -> Vec<Mistake> {
+        let at = |key: &str| Pointer::root().key(key);
+        let mut mistakes = Vec::new();
+        for (i, column) in self.track.iter().enumerate() {
+            if self.keys.contains(column) {
+                let message = format!("`{column}` is a key: a record with another one is another");
+                mistakes.push(Mistake::new(at("track").index(i), message).hint("leave it out"));
+            }
+        }
+        if let Scope::Partition(columns) = &self.scope {
+            if self.missing == Missing::Keep {
+                mistakes.push(
+                    Mistake::new(at("scope"), "nothing is missing with `missing: keep`")
+                        .on_key()
+                        .hint("add `missing: close` or `missing: mark`, or leave it out"),
+                );
+            }
+            if columns.is_empty() {
+                mistakes.push(
+                    Mistake::new(at("scope").key("partition"), "a partition needs columns")
+                        .hint("write `scope: full` when the input is complete"),
+                );
+            }
+        }
+        let kept = self.kept();
+        for (i, column) in kept.iter().enumerate() {
+            if kept[..i].iter().any(|other| other.eq_ignore_ascii_case(column)) {
+                let message = format!("`{column}` is the name of two columns that the load keeps");
+                mistakes.push(Mistake::new(at("version_columns"), message));
+            }
+        }
+        if let Some(member) = &self.unknown_member {
+            let surrogate = self.surrogate();
+            if member.get(&surrogate).and_then(Value::as_i64).is_none() {
+                mistakes.push(
+                    Mistake::new(
+                        at("unknown_member"),
+                        format!("the unknown member needs a number for `{surrogate}`"),
+                    )
+                    .hint(format!("add `{surrogate}: -1`")),
+                );
+            }
+            for (column, value) in member {
+                let at = at("unknown_member").key(column);
+                if kept[1..].iter().any(|kept| kept.eq_ignore_ascii_case(column)) {
+                    mistakes.push(Mistake::new(at, format!("`{column}` is kept by the load")));
+                } else if value.is_array() || value.is_object() {
+                    mistakes.push(Mistake::new(at, "a column takes one value"));
+                }
+            }
+        }
+        mistakes
+    }
+
+    /// Mistakes in what only `scd2` understands, that are seen with the columns.
+    fn bind_versions(&self, schema: &SchemaRef) -> Vec<Mistake> {
+        let at = |key: &str| Pointer::root().key(key);
+        let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
+        let mut named: Vec<(Pointer, &String)> = Vec::new();
+        let partition = match &self.scope {
+            Scope::Partition(columns) => &columns[..],
+            Scope::Full => &[],
+        };
+        let track = at("track");
+        named.extend(self.track.iter().enumerate().map(|(i, c)| (track.clone().index(i), c)));
+        let scope = at("scope").key("partition");
+        named.extend(partition.iter().enumerate().map(|(i, c)| (scope.clone().index(i), c)));
+        named.extend(self.effective.iter().map(|column| (at("effective"), column)));
+        let mut mistakes: Vec<Mistake> = named
+            .into_iter()
+            .filter(|(_, column)| !names.contains(column))
+            .map(|(at, column)| {
+                Mistake::new(at, format!("there is no column `{column}`"))
+                    .hint(format!("the columns are {}", listed(&names)))
+            })
+            .collect();
+        for field in schema.fields() {
+            let is_kept = self.kept().iter().any(|kept| kept.eq_ignore_ascii_case(field.name()));
+            if is_kept && !self.is_time(field.name()) {
+                mistakes.push(
+                    Mistake::new(
+                        at("mode"),
+                        format!("`{}` is a column that the load keeps itself", field.name()),
+                    )
+                    .hint("rename it with `map`, or give the kept one another name"),
+                );
+            }
+            let is_time = self.effective.as_ref() == Some(field.name());
+            let may_be_time =
+                matches!(field.data_type(), DataType::Date32 | DataType::Timestamp(..));
+            if is_time && !may_be_time {
+                mistakes.push(
+                    Mistake::new(
+                        at("effective"),
+                        format!("`{}` holds neither dates nor timestamps", field.name()),
+                    )
+                    .hint("declare its type, or `cast` it"),
+                );
             }
         }
         mistakes
@@ -196,6 +382,9 @@ impl Options {
                         .hint(format!("the columns are {}", listed(&names))),
                 );
             }
+        }
+        if self.mode == Mode::Scd2 {
+            mistakes.extend(self.bind_versions(schema));
         }
         let at = Pointer::root().key("table");
         for (i, name) in names.iter().enumerate() {
@@ -276,6 +465,27 @@ impl Table {
     #[must_use]
     pub fn duplicates(mut self, duplicates: Duplicates) -> Self {
         self.options.duplicates = duplicates;
+        self
+    }
+
+    /// The columns whose change makes a new version, with [`Mode::Scd2`].
+    #[must_use]
+    pub fn track<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
+        self.options.track = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The column with the time from when on a record holds, with [`Mode::Scd2`].
+    #[must_use]
+    pub fn effective(mut self, column: impl Into<String>) -> Self {
+        self.options.effective = Some(column.into());
+        self
+    }
+
+    /// What becomes of keys that no record has, with [`Mode::Scd2`].
+    #[must_use]
+    pub fn missing(mut self, missing: Missing) -> Self {
+        self.options.missing = missing;
         self
     }
 

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use chrono::{DateTime, Utc};
 use gristmill_core::{LoadContext, Loaded, Result};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
@@ -61,11 +62,17 @@ pub(crate) struct Context {
     pub(crate) run: String,
     pub(crate) pipeline: String,
     pub(crate) mode: Mode,
+    pub(crate) started: DateTime<Utc>,
 }
 
 impl Context {
     pub(crate) fn new(context: &LoadContext<'_>, mode: Mode) -> Self {
-        Self { run: context.run.to_owned(), pipeline: context.pipeline.to_owned(), mode }
+        Self {
+            run: context.run.to_owned(),
+            pipeline: context.pipeline.to_owned(),
+            mode,
+            started: context.started,
+        }
     }
 }
 
@@ -91,6 +98,8 @@ pub fn committed(database: &Path, run: &str, table: &str) -> Result<Option<Loade
     Ok(outcome.map(|outcome| Loaded {
         inserted: outcome.inserted,
         updated: outcome.updated,
+        closed: outcome.closed,
+        retired: outcome.retired,
         unchanged: outcome.unchanged,
         ..Loaded::default()
     }))

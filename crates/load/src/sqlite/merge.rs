@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::stage::Stage;
 use super::target::Target;
+use super::versions::Versions;
 use super::{quoted, refused};
-use crate::table::Mode;
+use crate::table::{Mode, Options};
 
 /// Records in one attempt.
 const RANGE: i64 = 8192;
@@ -21,7 +22,12 @@ const RANGE: i64 = 8192;
 pub(crate) struct Outcome {
     pub(crate) inserted: u64,
     pub(crate) updated: u64,
+    #[serde(default)]
+    pub(crate) closed: u64,
     pub(crate) unchanged: u64,
+    /// Rows that ended because no record had their key.
+    #[serde(default)]
+    pub(crate) retired: u64,
     /// Records that the database refused, by their number, with its message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) refused: Vec<(i64, String)>,
@@ -37,6 +43,8 @@ pub(crate) struct Merge<'a> {
     /// Inserts all staged records, each a copy of its staged row.
     copy: Option<String>,
     count: String,
+    /// Loads versions instead.
+    versions: Option<Versions>,
     outcome: Outcome,
     /// Memory that refused records may take until they are written down.
     room: u64,
@@ -47,7 +55,8 @@ impl<'a> Merge<'a> {
         connection: &'a Connection,
         target: &'a Target,
         stage: &Stage,
-        mode: Mode,
+        options: &Options,
+        versions: Option<Versions>,
         room: u64,
     ) -> rusqlite::Result<Self> {
         let table = format!("main.{}", quoted(&target.name));
@@ -75,14 +84,15 @@ impl<'a> Merge<'a> {
             .map(|&i| format!("t.{} IS NOT s.c{i} COLLATE BINARY", names[i]))
             .collect();
         let some = format!("SELECT EXISTS (SELECT 1 FROM {table})");
-        let upsert = mode == Mode::Upsert && connection.query_row(&some, [], |row| row.get(0))?;
+        let upsert =
+            options.mode == Mode::Upsert && connection.query_row(&some, [], |row| row.get(0))?;
         let is_new = if upsert {
             format!(" AND NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same_key})")
         } else {
             String::new()
         };
         let copy = format!("INSERT INTO {table} SELECT * FROM {staged}");
-        let copies = target.order.is_some() && !upsert && !stage.has_losers;
+        let copies = target.order.is_some() && !upsert && !stage.has_losers && versions.is_none();
         Ok(Self {
             connection,
             table: &target.name,
@@ -100,6 +110,7 @@ impl<'a> Merge<'a> {
             ),
             copy: (copies && copies_rows(connection, &copy)?).then_some(copy),
             count: format!("SELECT count(*) FROM {staged} AS s WHERE {range}"),
+            versions,
             outcome: Outcome::default(),
             room,
         })
@@ -116,6 +127,11 @@ impl<'a> Merge<'a> {
             let end = (first + RANGE - 1).min(last);
             self.load(first, end, stage, findings)?;
             first = end + 1;
+        }
+        if let Some(versions) = &mut self.versions {
+            self.outcome.retired = versions
+                .finish(self.connection)
+                .map_err(|e| refused(&format!("cannot load table `{}`", self.table), e))?;
         }
         Ok(self.outcome)
     }
@@ -165,7 +181,20 @@ impl<'a> Merge<'a> {
             return self.load(middle + 1, last, stage, findings);
         }
         let message = message(&error);
-        self.take_out(first, message, stage, findings)
+        let members = match &self.versions {
+            Some(versions) => versions
+                .members(self.connection, first)
+                .map_err(|e| refused("cannot read staged records", e))?,
+            None => vec![(first, true)],
+        };
+        for (seq, changes) in members {
+            if changes {
+                self.take_out(seq, message.clone(), stage, findings)?;
+            } else {
+                self.outcome.unchanged += 1;
+            }
+        }
+        Ok(())
     }
 
     fn attempt(&mut self, first: i64, last: i64) -> rusqlite::Result<()> {
@@ -173,6 +202,16 @@ impl<'a> Merge<'a> {
             Ok(self.connection.prepare_cached(sql)?.execute([first, last])? as u64)
         };
         self.connection.execute_batch("SAVEPOINT gristmill")?;
+        if let Some(versions) = &mut self.versions {
+            let counts = versions.attempt(self.connection, first, last)?;
+            self.connection.execute_batch("RELEASE gristmill")?;
+            versions.done(counts);
+            self.outcome.inserted += counts.inserted;
+            self.outcome.updated += counts.updated;
+            self.outcome.closed += counts.closed;
+            self.outcome.unchanged += counts.unchanged;
+            return Ok(());
+        }
         let records: i64 = self
             .connection
             .prepare_cached(&self.count)?
@@ -302,7 +341,7 @@ mod tests {
             let mut stage = Stage::create(1, &target, options.duplicates, 0).unwrap();
             stage.seal(&connection).unwrap();
             connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
-            let merge = Merge::new(&connection, &target, &stage, options.mode, 0).unwrap();
+            let merge = Merge::new(&connection, &target, &stage, &options, None, 0).unwrap();
             for sql in [merge.update.as_ref().unwrap(), &merge.insert] {
                 let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
                 let lines: Vec<String> = plan

@@ -21,6 +21,7 @@ mod session;
 mod spool;
 mod stage;
 mod target;
+mod versions;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use part::{Layout, Staged, TableEncoder};
 use session::Shared;
 use stage::Stage;
 use target::Target;
+use versions::Versions;
 
 use crate::table::{Create, Mode, Options};
 
@@ -127,7 +129,7 @@ impl Sqlite {
         }
         let writing = |e| refused(&format!("cannot write table `{}`", self.options.table), e);
         let broken = if alone { broken_references(connection).map_err(writing)? } else { None };
-        let (table, key) = self.target.create_statements(&self.options.keys);
+        let (table, key) = self.target.create_statements(&self.options);
         if !self.target.exists {
             connection.execute_batch(&table).map_err(writing)?;
         }
@@ -135,8 +137,15 @@ impl Sqlite {
             let sql = format!("DELETE FROM main.{}", quoted(&self.target.name));
             connection.execute_batch(&sql).map_err(writing)?;
         }
-        let merge = Merge::new(connection, &self.target, &self.stage, self.options.mode, self.room)
-            .map_err(writing)?;
+        let versions = (self.options.mode == Mode::Scd2)
+            .then(|| {
+                let started = self.context.started;
+                Versions::begin(connection, &self.target, &self.options, &self.stage, started)
+            })
+            .transpose()?;
+        let merge =
+            Merge::new(connection, &self.target, &self.stage, &self.options, versions, self.room)
+                .map_err(writing)?;
         let outcome = merge.run(&mut self.stage, findings)?;
         // An index over all rows is made faster than one that grows with them.
         if let (false, Some(key)) = (self.target.exists, key) {
@@ -229,6 +238,8 @@ impl Sqlite {
         Loaded {
             inserted: outcome.inserted,
             updated: outcome.updated,
+            closed: outcome.closed,
+            retired: outcome.retired,
             unchanged: outcome.unchanged,
             bytes: self.stage.bytes,
             ..Loaded::default()

@@ -3,8 +3,9 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-use arrow_schema::SchemaRef;
-use gristmill_core::text::value_text;
+use arrow_array::Array;
+use arrow_schema::{DataType, SchemaRef, TimeUnit};
+use gristmill_core::text::{value_text, write_value};
 use gristmill_core::{
     Batch, Encoded, Encoder, Origin, Part, Reason, Reject, Result, Rows, Stage as RunStage,
 };
@@ -23,6 +24,9 @@ pub(crate) struct Layout {
     pub(crate) order: Vec<usize>,
     pub(crate) affinities: Vec<&'static str>,
     pub(crate) keys: Vec<usize>,
+    /// The column with the time from when on a record holds. The staging table has it once more,
+    /// at the end, as text that sorts.
+    pub(crate) time: Option<usize>,
 }
 
 impl Layout {
@@ -33,6 +37,7 @@ impl Layout {
             order: target.order.clone().unwrap_or_else(|| (0..target.columns.len()).collect()),
             affinities: target.columns.iter().map(|column| column.affinity).collect(),
             keys: target.keys().collect(),
+            time: target.time,
         }
     }
 }
@@ -59,6 +64,7 @@ impl Encoder for TableEncoder {
             record: Record::new(self.0.encoding),
             key: Record::new(self.0.encoding),
             scratch: Vec::new(),
+            time: Vec::new(),
             records: 0,
             staged: Staged {
                 pages: Pages::default(),
@@ -76,6 +82,7 @@ struct TablePart {
     record: Record,
     key: Record,
     scratch: Vec<u8>,
+    time: Vec<u8>,
     records: u64,
     staged: Staged,
 }
@@ -106,12 +113,18 @@ impl Part for TablePart {
                 cells[i].write(row, &mut self.record, &mut self.scratch);
             }
             self.staged.bytes += self.record.body_len() as u64;
+            self.time.clear();
+            if let Some(i) = layout.time {
+                write_time(&mut self.time, batch.columns().column(i).as_ref(), row);
+                self.record.text(&self.time);
+            }
             self.staged.pages.push(&self.record);
             if !layout.keys.is_empty() {
                 self.key.clear();
                 for &i in &layout.keys {
                     cells[i].write(row, &mut self.key, &mut self.scratch);
                 }
+                self.key.text(&self.time);
                 let mut hasher = DefaultHasher::new();
                 self.key.bytes(&mut self.scratch).iter().for_each(|part| hasher.write(part));
                 self.staged.hashes.push(hasher.finish());
@@ -153,6 +166,9 @@ fn unloadable(
         if layout.keys.contains(&i) && cells[i].is_null(row) {
             errors.push(Reason::field(name(), "key", "a key has no value", None));
         }
+        if layout.time == Some(i) && cells[i].is_null(row) {
+            errors.push(Reason::field(name(), "effective", "the effective date is missing", None));
+        }
         if cells[i].would_be_lost(row, layout.affinities[i]) {
             let message = "the column cannot hold this number";
             let value = value_text(batch.columns().column(i), row);
@@ -162,11 +178,65 @@ fn unloadable(
     errors
 }
 
+/// Writes a date or a timestamp so that earlier ones sort before later ones: with all digits of
+/// its unit.
+fn write_time(out: &mut Vec<u8>, array: &dyn Array, row: usize) {
+    write_value(out, array, row);
+    let DataType::Timestamp(unit, _) = array.data_type() else { return };
+    let digits = match unit {
+        TimeUnit::Second => 0,
+        TimeUnit::Millisecond => 3,
+        TimeUnit::Microsecond => 6,
+        TimeUnit::Nanosecond => 9,
+    };
+    let utc = out.pop_if(|last| *last == b'Z').is_some();
+    let point = out.iter().rposition(|byte| *byte == b'.').unwrap_or_else(|| {
+        out.extend((digits > 0).then_some(b'.'));
+        out.len() - usize::from(digits > 0)
+    });
+    out.resize(point + usize::from(digits > 0) + digits, b'0');
+    out.extend(utc.then_some(b'Z'));
+}
+
 fn reject(batch: &Batch, row: usize, errors: Vec<Reason>) -> Reject {
     Reject {
         origin: Arc::clone(batch.origin()),
         ordinal: batch.rows().ordinal(row),
         stage: RunStage::Load,
         errors,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{
+        ArrayRef, Date32Array, TimestampMicrosecondArray, TimestampMillisecondArray,
+        TimestampSecondArray,
+    };
+
+    use super::*;
+
+    #[test]
+    fn times_sort_as_they_follow() {
+        let micros = vec![0, 1, 10, 500_000, 999_999, 1_000_000, 86_400_000_000];
+        let zoned = TimestampMicrosecondArray::from(micros.clone()).with_timezone("UTC");
+        let arrays: Vec<ArrayRef> = vec![
+            Arc::new(zoned),
+            Arc::new(TimestampMicrosecondArray::from(micros)),
+            Arc::new(TimestampMillisecondArray::from(vec![0, 1, 20, 300, 1000])),
+            Arc::new(TimestampSecondArray::from(vec![0, 1, 100_000])),
+            Arc::new(Date32Array::from(vec![-1, 0, 20_000])),
+        ];
+        for array in arrays {
+            let texts: Vec<String> = (0..array.len())
+                .map(|row| {
+                    let mut text = Vec::new();
+                    write_time(&mut text, array.as_ref(), row);
+                    String::from_utf8(text).unwrap()
+                })
+                .collect();
+            assert!(texts.is_sorted(), "{texts:?}");
+            assert!(texts.iter().all(|text| text.len() == texts[0].len()), "{texts:?}");
+        }
     }
 }

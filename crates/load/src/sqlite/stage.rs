@@ -52,6 +52,7 @@ impl Stage {
         let staging = |e| Error::io("cannot create a temporary file for staged records", e);
         let mut image = Image::new(target.encoding).map_err(staging)?;
         let tree = image.add("rows".to_owned(), target.stage_statement());
+        let time = target.time.map(|_| ("at".to_owned(), "TEXT", "BINARY".to_owned()));
         let keys = target
             .keys()
             .map(|i| {
@@ -59,6 +60,7 @@ impl Stage {
                 let collation = column.key.clone().unwrap_or_else(|| "BINARY".to_owned());
                 (format!("c{i}"), column.affinity, collation)
             })
+            .chain(time)
             .collect();
         let is_exact = |i: usize| {
             let column = &target.columns[i];
@@ -190,6 +192,11 @@ impl Stage {
         let Some(mut hashes) = self.hashes.take() else { return true };
         hashes.sort_unstable();
         hashes.windows(2).any(|pair| pair[0] == pair[1])
+    }
+
+    /// Its number among those of the connection.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// The table of records that are not loaded.

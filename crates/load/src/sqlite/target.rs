@@ -5,7 +5,7 @@ use gristmill_core::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::cells::{declared_type, is_kept};
-use super::{Encoding, quoted, refused};
+use super::{Encoding, quoted, refused, versions};
 use crate::reading::listed;
 use crate::table::{Create, Mode, Options};
 
@@ -20,14 +20,20 @@ pub(crate) struct Target {
     pub(crate) order: Option<Vec<usize>>,
     /// How the database keeps text.
     pub(crate) encoding: Encoding,
+    /// The column with the time from when on a record holds.
+    pub(crate) time: Option<usize>,
+    /// All columns of a dimension but those that the load keeps, in the order of the table.
+    pub(crate) attributes: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Column {
     /// The column's name as the table has it.
     pub(crate) name: String,
+    /// Its name as the records have it.
+    pub(crate) field: String,
     /// The type it is declared with.
-    declared: String,
+    pub(crate) declared: String,
     /// The affinity that follows: what SQLite makes of the values that it is given.
     pub(crate) affinity: &'static str,
     /// Whether SQLite keeps the values as they are given.
@@ -84,6 +90,7 @@ impl Target {
                 }
                 Some(column) => columns.push(Column {
                     name: column.name.clone(),
+                    field: field.name().clone(),
                     affinity: affinity(&column.declared, strict),
                     kept: is_kept(field, affinity(&column.declared, strict)),
                     declared: column.declared.clone(),
@@ -114,7 +121,11 @@ impl Target {
             )
             .hint(format!("drop them from the records, or run: {}", statements.join(" "))));
         }
-        let given = |column: &Existing| columns.iter().any(|given| given.name == column.name);
+        let kept = if options.mode == Mode::Scd2 { options.kept() } else { Vec::new() };
+        let is_kept_by_load = |name: &str| kept.iter().any(|kept| kept.eq_ignore_ascii_case(name));
+        let given = |column: &Existing| {
+            columns.iter().any(|given| given.name == column.name) || is_kept_by_load(&column.name)
+        };
         let lacking: Vec<&str> = existing
             .iter()
             .filter(|column| column.required && !given(column))
@@ -130,14 +141,31 @@ impl Target {
             )
             .hint("derive them, or give them a default in the table"));
         }
-        if options.mode == Mode::Upsert {
-            let indexes = unique_indexes(connection, &name, &existing).map_err(reading)?;
-            mark_keys(&mut columns, options, &name, &indexes)?;
+        match options.mode {
+            Mode::Upsert => {
+                let indexes = unique_indexes(connection, &name, &existing).map_err(reading)?;
+                mark_keys(&mut columns, options, &name, &indexes)?;
+            }
+            Mode::Scd2 => {
+                let there: Vec<&str> = existing.iter().map(|c| c.name.as_str()).collect();
+                versions::check_columns(&name, &there, options)?;
+                let indexes = current_indexes(connection, &name, options).map_err(reading)?;
+                mark_keys(&mut columns, options, &name, &indexes)?;
+                versions::check_keys(&columns, &name)?;
+                versions::check_times(connection, &name, options, schema)?;
+            }
+            Mode::Append | Mode::Replace => {}
         }
         let place = |table: &Existing| columns.iter().position(|given| given.name == table.name);
         let order: Option<Vec<usize>> = existing.iter().map(place).collect();
         let encoding = encoding(connection).map_err(reading)?;
-        Ok(Self { exists: true, name, columns, order, encoding })
+        let attributes = existing
+            .iter()
+            .filter(|column| !column.generated && !is_kept_by_load(&column.name))
+            .map(|column| column.name.clone())
+            .collect();
+        let time = time(options, schema);
+        Ok(Self { exists: true, name, columns, order, encoding, time, attributes })
     }
 
     /// The table that will be created.
@@ -146,21 +174,26 @@ impl Target {
             exists: false,
             name: options.table.clone(),
             columns: Vec::new(),
-            order: Some((0..schema.fields().len()).collect()),
+            order: (options.mode != Mode::Scd2).then(|| (0..schema.fields().len()).collect()),
             encoding,
+            time: time(options, schema),
+            attributes: Vec::new(),
         };
         for field in schema.fields() {
             let declared = declared_type(field);
             target.columns.push(Column {
                 name: field.name().clone(),
+                field: field.name().clone(),
                 affinity: affinity(&declared, false),
                 kept: is_kept(field, affinity(&declared, false)),
                 declared,
                 key: options.keys.contains(field.name()).then(|| "BINARY".to_owned()),
             });
         }
+        let attributes = target.columns.iter().filter(|column| !options.is_time(&column.name));
+        target.attributes = attributes.map(|column| column.name.clone()).collect();
         if options.create == Create::Never {
-            let (table, key) = target.create_statements(&options.keys);
+            let (table, key) = target.create_statements(options);
             return Err(Error::new(
                 ErrorKind::NotFound,
                 format!("there is no table `{}`", options.table),
@@ -174,7 +207,11 @@ impl Target {
     }
 
     /// The statement that creates it, and the one that adds its key once rows are there.
-    pub(crate) fn create_statements(&self, keys: &[String]) -> (String, Option<String>) {
+    pub(crate) fn create_statements(&self, options: &Options) -> (String, Option<String>) {
+        if options.mode == Mode::Scd2 {
+            return versions::create_statements(self, options);
+        }
+        let keys = &options.keys;
         let mut parts: Vec<String> = self
             .columns
             .iter()
@@ -209,13 +246,15 @@ impl Target {
                 // A value that the table keeps in another form must not be copied as it is.
                 let affinity = if column.kept { column.affinity } else { "BLOB" };
                 let key = column.key.as_ref().map_or_else(String::new, |collation| {
+                    // As in a table that is created.
                     let not_null = if self.exists { "" } else { " NOT NULL" };
                     format!("{not_null} COLLATE {}", quoted(collation))
                 });
                 format!("c{i} {affinity}{key}")
             })
             .collect();
-        format!("CREATE TABLE rows({})", columns.join(","))
+        let time = if self.time.is_some() { ",at TEXT" } else { "" };
+        format!("CREATE TABLE rows({}{time})", columns.join(","))
     }
 
     /// Indices of the key columns.
@@ -256,6 +295,11 @@ fn existing_columns(connection: &Connection, table: &str) -> rusqlite::Result<Ve
     rows.collect()
 }
 
+fn time(options: &Options, schema: &Schema) -> Option<usize> {
+    let time = options.effective.as_ref()?;
+    schema.fields().iter().position(|field| field.name() == time)
+}
+
 /// The columns of each unique index, with their collations.
 type Index = Vec<(String, String)>;
 
@@ -269,6 +313,38 @@ fn unique_indexes(
     )?;
     let names: Vec<String> =
         statement.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let mut indexes = parts_of(connection, names)?;
+    // The row id's alias has no index of its own.
+    let primary: Index = columns
+        .iter()
+        .filter(|column| column.in_primary_key)
+        .map(|column| (column.name.clone(), "BINARY".to_owned()))
+        .collect();
+    if primary.len() == 1 {
+        indexes.push(primary);
+    }
+    Ok(indexes)
+}
+
+/// The columns of each unique index on the current rows of a dimension.
+fn current_indexes(
+    connection: &Connection,
+    table: &str,
+    options: &Options,
+) -> rusqlite::Result<Vec<Index>> {
+    let mut statement = connection.prepare(
+        "SELECT l.name FROM pragma_index_list(?1, 'main') AS l JOIN main.sqlite_schema AS s \
+         ON s.name = l.name AND s.type = 'index' WHERE l.\"unique\" AND l.partial \
+         AND instr(lower(s.sql), lower(?2)) > 0",
+    )?;
+    let current = options.version_columns.is_current.as_str();
+    let names: Vec<String> = statement
+        .query_map([table, current], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    parts_of(connection, names)
+}
+
+fn parts_of(connection: &Connection, names: Vec<String>) -> rusqlite::Result<Vec<Index>> {
     let mut indexes = Vec::new();
     for name in names {
         let mut statement = connection
@@ -280,15 +356,6 @@ fn unique_indexes(
         indexes.extend(
             parts.into_iter().map(|(name, coll)| Some((name?, coll))).collect::<Option<Index>>(),
         );
-    }
-    // The row id's alias has no index of its own.
-    let primary: Index = columns
-        .iter()
-        .filter(|column| column.in_primary_key)
-        .map(|column| (column.name.clone(), "BINARY".to_owned()))
-        .collect();
-    if primary.len() == 1 {
-        indexes.push(primary);
     }
     Ok(indexes)
 }
@@ -304,17 +371,19 @@ fn mark_keys(
         index.len() == options.keys.len() && index.iter().all(|(name, _)| is_key(name))
     });
     let Some(index) = found else {
-        let keys: Vec<String> = options.keys.iter().map(|key| quoted(key)).collect();
+        let (what, statement) = if options.mode == Mode::Scd2 {
+            (": the current rows have", versions::current_index(table, options))
+        } else {
+            let keys: Vec<String> = options.keys.iter().map(|key| quoted(key)).collect();
+            let index = quoted(&format!("{table}_key"));
+            let on = format!("{} ({})", quoted(table), keys.join(", "));
+            (" has", format!("CREATE UNIQUE INDEX {index} ON {on};"))
+        };
         return Err(Error::new(
             ErrorKind::Schema,
-            format!("table `{table}` has no unique index on {}", listed(&options.keys)),
+            format!("table `{table}`{what} no unique index on {}", listed(&options.keys)),
         )
-        .hint(format!(
-            "run: CREATE UNIQUE INDEX {} ON {} ({});",
-            quoted(&format!("{table}_key")),
-            quoted(table),
-            keys.join(", ")
-        )));
+        .hint(format!("run: {statement}")));
     };
     for column in columns {
         let part = index.iter().find(|(name, _)| name.eq_ignore_ascii_case(&column.name));

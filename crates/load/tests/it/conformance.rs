@@ -24,12 +24,15 @@ fn cases() -> Vec<Case> {
     let table = |mode: &str| json!({"table": "t", "database": "sqlite://out.db", "mode": mode});
     let mut upsert = table("upsert");
     upsert["keys"] = json!(["id"]);
+    let mut scd2 = table("scd2");
+    scd2["keys"] = json!(["id"]);
     vec![
         Case { name: "single", item: json!({"file": "out.ndjson"}), read: lines },
         Case { name: "folder", item: folder("replace"), read: lines },
         Case { name: "append", item: table("append"), read: rows },
         Case { name: "replace", item: table("replace"), read: rows },
         Case { name: "upsert", item: upsert, read: rows },
+        Case { name: "scd2", item: scd2, read: rows },
     ]
 }
 
@@ -71,6 +74,7 @@ fn after(case: &Case) -> Vec<i64> {
     match case.name {
         "append" => [OLD, NEW].concat(),
         "upsert" => vec![1, 2, 3, 8, 9],
+        "scd2" => vec![3, 1, 2, 9, 8],
         _ => NEW.to_vec(),
     }
 }

@@ -3,5 +3,6 @@
 
 mod conformance;
 mod file;
+mod scd2;
 mod sqlite;
 mod support;

@@ -171,11 +171,18 @@ pub struct DestinationReport {
     pub published: bool,
     /// Its account: what it was given, and what became of it.
     pub account: Account,
+    /// Rows that ended because no record had their key.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub retired: u64,
     /// Bytes written.
     pub bytes: u64,
     /// Files published.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PublishedFile>,
+}
+
+fn is_none(rows: &u64) -> bool {
+    *rows == 0
 }
 
 impl DestinationReport {
@@ -184,6 +191,7 @@ impl DestinationReport {
             name: name.to_owned(),
             published: false,
             account: Account::default(),
+            retired: 0,
             bytes: 0,
             files: Vec::new(),
         }
@@ -196,6 +204,7 @@ impl DestinationReport {
         self.account.closed = loaded.closed;
         self.account.unchanged = loaded.unchanged;
         self.account.deduplicated = loaded.deduplicated;
+        self.retired = loaded.retired;
         self.bytes = loaded.bytes;
         self.files = loaded.files;
     }

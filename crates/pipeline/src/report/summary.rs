@@ -102,6 +102,9 @@ fn destinations(out: &mut String, report: &Report) {
         if account.unchanged > 0 {
             parts.push(format!("{} unchanged", thousands(account.unchanged)));
         }
+        if destination.retired > 0 {
+            parts.push(format!("{} retired", thousands(destination.retired)));
+        }
         if account.rejected > 0 {
             parts.push(format!("{} refused", thousands(account.rejected)));
         }

@@ -1,0 +1,392 @@
+//! Slowly changing dimensions of type 2: a row for each version of a key, with the time in which
+//! it held.
+//!
+//! A key's versions are half-open intervals `[effective_date, end_date)`; the current one has no
+//! end. A record says what held from its time on:
+//!
+//! - it equals the version that held until then, in all tracked columns: nothing happens;
+//! - it differs: that version ends, and a new one begins at the same instant. When the version was
+//!   not the current one (the record comes late), the new one ends where the old one ended;
+//! - it differs from a version that began at the very same instant: that version is corrected;
+//! - no version held then (a new key, one that was gone, or a time before all versions): a new one
+//!   begins, and ends where the next one begins.
+//!
+//! Several records of a key are applied in the order of their times. Unless records come late, the
+//! result is the same whether they come in one load or in several.
+//!
+//! This module holds the options and makes the statements; what a database is asked in which order
+//! is the business of its loader. The statements are made of joins and window functions that
+//! PostgreSQL and MariaDB have too; where the databases differ, they ask [`Names`].
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What becomes of the current version of a key that no record of the load has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Missing {
+    /// It stays current: the input holds changes only.
+    #[default]
+    Keep,
+    /// It ends.
+    Close,
+    /// It ends, and a copy of it begins that is marked as deleted.
+    Mark,
+}
+
+/// Which keys the input is complete for, so that others count as missing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// All keys of the table.
+    #[default]
+    Full,
+    /// The keys whose current version has the same values in these columns as some record.
+    Partition(Vec<String>),
+}
+
+/// What the columns are called that the load keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct VersionColumns {
+    /// When a version began to hold.
+    pub effective_date: String,
+    /// When it ceased to hold; empty for the current one.
+    pub end_date: String,
+    /// Whether it is the current one.
+    pub is_current: String,
+    /// Whether the key was missing at the time, with `missing: mark`.
+    pub is_deleted: String,
+}
+
+impl Default for VersionColumns {
+    fn default() -> Self {
+        Self {
+            effective_date: "effective_date".to_owned(),
+            end_date: "end_date".to_owned(),
+            is_current: "is_current".to_owned(),
+            is_deleted: "is_deleted".to_owned(),
+        }
+    }
+}
+
+/// The row that facts refer to when they know no key: its surrogate key and other columns.
+pub type UnknownMember = IndexMap<String, Value>;
+
+/// The names that statements are made of, each in the form in which SQL writes it.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    /// The dimension.
+    pub(crate) table: String,
+    /// The staged records, numbered by `rowid`.
+    pub(crate) staged: String,
+    /// What prefixes the tables that last for the load.
+    pub(crate) work: String,
+    pub(crate) surrogate: String,
+    pub(crate) effective: String,
+    pub(crate) end: String,
+    pub(crate) current: String,
+    /// Only where missing keys are marked.
+    pub(crate) deleted: Option<String>,
+    /// Columns that records give, with their name in the staging table; keys included.
+    pub(crate) columns: Vec<(String, String)>,
+    /// All columns of the table but those that the load keeps.
+    pub(crate) attributes: Vec<String>,
+    /// The columns of the key, as in `columns`, with a collation.
+    pub(crate) keys: Vec<(String, String, String)>,
+    /// The columns that are compared.
+    pub(crate) tracked: Vec<(String, String)>,
+    /// A record's time: a column of the staging table `s`, or a literal.
+    pub(crate) time: String,
+    /// Whether `time` is a column, so that a key may have several records.
+    pub(crate) timed: bool,
+    /// Records that are not loaded for their key's sake, if there are any.
+    pub(crate) losers: Option<String>,
+}
+
+/// What is done with a record.
+pub(crate) mod verdict {
+    /// It lost against a record with the same key and time.
+    pub(crate) const LOST: i64 = -1;
+    pub(crate) const UNCHANGED: i64 = 0;
+    /// The version that began at the same instant is corrected.
+    pub(crate) const CORRECTION: i64 = 1;
+    /// A version ends, another begins.
+    pub(crate) const CHANGE: i64 = 2;
+    /// A version begins where none held.
+    pub(crate) const NEW: i64 = 3;
+    /// The key's history has to be looked at.
+    pub(crate) const HISTORY: i64 = 4;
+}
+
+impl Names {
+    /// Judges every record. The parameters of the statements that follow are the first and the
+    /// last group; a group is what has to stand or fall together, all records of a key.
+    pub(crate) fn judge(&self) -> String {
+        let Self { table, staged, work, surrogate, effective, current, time, .. } = self;
+        let key = self.same_key("t", "s");
+        let same = self.same_as_row("t", "s");
+        let known =
+            format!("EXISTS (SELECT 1 FROM {table} AS h WHERE {})", self.same_key("h", "s"));
+        let judged = format!(
+            "CASE WHEN t.{surrogate} IS NULL THEN CASE WHEN {known} THEN 4 ELSE 3 END \
+             WHEN t.{effective} <= {time} AND {same} THEN 0 \
+             WHEN t.{effective} < {time} THEN 2 ELSE 4 END"
+        );
+        let wins = self.losers.as_ref().map_or_else(
+            || "1 = 1".to_owned(),
+            |losers| format!("s.rowid NOT IN (SELECT seq FROM {losers})"),
+        );
+        let found = format!("LEFT JOIN {table} AS t ON {key} AND t.{current} = 1");
+        let mut sql = format!(
+            "CREATE TABLE {work}work (grp INTEGER, seq INTEGER, at TEXT, verdict INTEGER, sk INTEGER, \
+             till TEXT, cur INTEGER, PRIMARY KEY (grp, seq)) WITHOUT ROWID;"
+        );
+        if self.timed {
+            let keys: Vec<String> =
+                self.keys.iter().map(|(_, staged, _)| format!("s.{staged}")).collect();
+            sql += &format!(
+                "INSERT INTO {work}work SELECT g.grp, g.seq, {time}, \
+                 CASE WHEN g.n > 1 THEN 4 ELSE {judged} END, t.{surrogate}, NULL, t.{surrogate} \
+                 FROM (SELECT s.rowid AS seq, min(s.rowid) OVER k AS grp, count(*) OVER k AS n \
+                 FROM {staged} AS s WHERE {wins} WINDOW k AS (PARTITION BY {})) AS g \
+                 CROSS JOIN {staged} AS s ON s.rowid = g.seq {found};",
+                keys.join(", ")
+            );
+        } else {
+            sql += &format!(
+                "INSERT INTO {work}work SELECT s.rowid, s.rowid, {time}, {judged}, \
+                 t.{surrogate}, NULL, t.{surrogate} FROM {staged} AS s {found} WHERE {wins};"
+            );
+        }
+        if let Some(losers) = &self.losers {
+            // Their key is in the input, whatever becomes of them.
+            sql += &format!(
+                "INSERT INTO {work}work SELECT -s.rowid, s.rowid, '', {}, NULL, NULL, t.{surrogate} \
+                 FROM {losers} AS l CROSS JOIN {staged} AS s ON s.rowid = l.seq \
+                 JOIN {table} AS t ON {key} AND t.{current} = 1;",
+                verdict::LOST
+            );
+        }
+        sql
+    }
+
+    /// Whether some history has to be looked at.
+    pub(crate) fn asks_history(&self) -> String {
+        format!(
+            "SELECT EXISTS (SELECT 1 FROM {}work WHERE verdict = {})",
+            self.work,
+            verdict::HISTORY
+        )
+    }
+
+    /// Judges the records whose key has history, or several records.
+    pub(crate) fn judge_history(&self) -> String {
+        let Self { table, staged, work, surrogate, effective, end, current, .. } = self;
+        // The versions that are there (kind 0) and the records (kind 1), in one line of time.
+        let points = format!(
+            "CREATE TABLE {work}points (grp INTEGER, at TEXT, kind INTEGER, id INTEGER, till TEXT, \
+             PRIMARY KEY (grp, at, kind, id)) WITHOUT ROWID;\
+             INSERT INTO {work}points SELECT w.grp, ifnull(t.{effective}, ''), 0, t.{surrogate}, \
+             CASE WHEN t.{current} = 1 THEN NULL ELSE t.{end} END \
+             FROM (SELECT DISTINCT grp FROM {work}work WHERE verdict = 4) AS w \
+             CROSS JOIN {staged} AS s ON s.rowid = w.grp CROSS JOIN {table} AS t ON {};\
+             INSERT INTO {work}points SELECT grp, at, 1, seq, NULL FROM {work}work WHERE verdict = 4;",
+            self.same_key("t", "s")
+        );
+        // `ends` is where the last version ends that began by then; an end after all times is `~`.
+        // What held just before a record is what the point before it says, unless that has ended.
+        let judged = format!(
+            "CREATE TABLE {work}judged (grp INTEGER, seq INTEGER, at TEXT, verdict INTEGER, \
+             sk INTEGER, ends TEXT, PRIMARY KEY (grp, seq)) WITHOUT ROWID;\
+             INSERT INTO {work}judged SELECT p.grp, p.id, p.at, \
+             CASE WHEN p.pid IS NULL THEN 3 \
+             WHEN p.ends <= p.at AND (p.pkind = 0 OR p.ends > p.pat) THEN 3 \
+             WHEN CASE p.pkind WHEN 0 THEN {} ELSE {} END THEN 0 \
+             WHEN p.pkind = 0 AND p.pat = p.at THEN 1 ELSE 2 END, p.pid, p.ends \
+             FROM (SELECT grp, at, kind, id, lag(kind) OVER k AS pkind, lag(id) OVER k AS pid, \
+             lag(at) OVER k AS pat, max(CASE WHEN kind = 0 THEN ifnull(till, '~') END) OVER k AS ends \
+             FROM {work}points WINDOW k AS (PARTITION BY grp ORDER BY at, kind)) AS p \
+             CROSS JOIN {staged} AS s ON s.rowid = p.id \
+             LEFT JOIN {table} AS t ON t.{surrogate} = p.pid AND p.pkind = 0 \
+             LEFT JOIN {staged} AS u ON u.rowid = p.pid AND p.pkind = 1 WHERE p.kind = 1;",
+            self.same_as_row("t", "s"),
+            self.same_as_record("u", "s"),
+        );
+        // A new version ends where the next one begins, or where the one ended that it splits.
+        let placed = format!(
+            "INSERT OR REPLACE INTO {work}work \
+             SELECT n.grp, n.id, n.at, n.verdict, \
+             CASE WHEN n.verdict = 2 AND n.pkind = 0 THEN n.pid END, \
+             CASE WHEN n.ends > n.at AND n.ends <> '~' AND (n.next IS NULL OR n.ends < n.next) \
+             THEN n.ends ELSE n.next END, w.cur \
+             FROM (SELECT grp, at, kind, id, verdict, ends, lag(kind) OVER k AS pkind, \
+             lag(id) OVER k AS pid, lead(at) OVER k AS next \
+             FROM (SELECT grp, at, kind, id, NULL AS verdict, NULL AS ends FROM {work}points WHERE kind = 0 \
+             UNION ALL SELECT grp, at, 1, seq, verdict, ends FROM {work}judged WHERE verdict >= 2) \
+             WINDOW k AS (PARTITION BY grp ORDER BY at, kind)) AS n \
+             CROSS JOIN {work}work AS w ON w.grp = n.grp AND w.seq = n.id WHERE n.kind = 1;\
+             INSERT OR REPLACE INTO {work}work SELECT j.grp, j.seq, j.at, j.verdict, \
+             CASE WHEN j.verdict = 1 THEN j.sk END, NULL, w.cur FROM {work}judged AS j \
+             CROSS JOIN {work}work AS w ON w.grp = j.grp AND w.seq = j.seq WHERE j.verdict < 2;\
+             DROP TABLE {work}points; DROP TABLE {work}judged;"
+        );
+        points + &judged + &placed
+    }
+
+    /// Ends the versions that do not hold any longer.
+    pub(crate) fn end(&self) -> String {
+        let Self { table, work, surrogate, end, current, .. } = self;
+        format!(
+            "UPDATE {table} AS t SET {end} = w.at, {current} = 0 FROM {work}work AS w \
+             WHERE w.grp BETWEEN ?1 AND ?2 AND w.verdict = 2 AND t.{surrogate} = w.sk"
+        )
+    }
+
+    /// Corrects versions that began at the instant of a record.
+    pub(crate) fn correct(&self) -> String {
+        let Self { table, staged, work, surrogate, .. } = self;
+        let mut set: Vec<String> =
+            self.columns.iter().map(|(name, staged)| format!("{name} = s.{staged}")).collect();
+        set.extend(self.deleted.as_ref().map(|deleted| format!("{deleted} = 0")));
+        format!(
+            "UPDATE {table} AS t SET {} FROM {work}work AS w, {staged} AS s \
+             WHERE w.grp BETWEEN ?1 AND ?2 AND w.verdict = 1 AND s.rowid = w.seq AND t.{surrogate} = w.sk",
+            set.join(", ")
+        )
+    }
+
+    /// Adds the new versions, with surrogate keys from the one after the third parameter.
+    pub(crate) fn insert(&self) -> String {
+        let Self { staged, work, .. } = self;
+        let values: Vec<String> =
+            self.columns.iter().map(|(_, staged)| format!("s.{staged}")).collect();
+        let names: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
+        format!(
+            "INSERT INTO {} SELECT ?3 + row_number() OVER (ORDER BY w.at, w.seq), {}, w.at, w.till, \
+             w.till IS NULL{} FROM {work}work AS w CROSS JOIN {staged} AS s ON s.rowid = w.seq \
+             WHERE w.grp BETWEEN ?1 AND ?2 AND w.verdict IN (2, 3) ORDER BY w.at, w.seq",
+            self.target(&names),
+            values.join(", "),
+            if self.deleted.is_some() { ", 0" } else { "" }
+        )
+    }
+
+    /// How many records there are of each verdict.
+    pub(crate) fn count(&self) -> String {
+        format!(
+            "SELECT verdict, count(*) FROM {}work WHERE grp BETWEEN ?1 AND ?2 GROUP BY verdict",
+            self.work
+        )
+    }
+
+    /// The records of a group, and whether the database is to be changed for them.
+    pub(crate) fn members(&self) -> String {
+        format!("SELECT seq, verdict > 0 FROM {}work WHERE grp = ?1 ORDER BY seq", self.work)
+    }
+
+    /// Ends, and perhaps marks, the versions of keys that are missing. The first parameter is the
+    /// highest surrogate key before the load, the second that of the unknown member, the third the
+    /// highest now.
+    pub(crate) fn retire(&self, missing: Missing, partition: &[(String, String)]) -> Vec<String> {
+        let Self { table, staged, work, surrogate, effective, end, current, .. } = self;
+        let when = if self.timed {
+            format!("(SELECT max({}) FROM {staged} AS s)", self.time)
+        } else {
+            self.time.clone()
+        };
+        let mut gone = format!(
+            "INSERT INTO {work}gone SELECT t.{surrogate} FROM {table} AS t WHERE t.{current} = 1 \
+             AND t.{surrogate} <= ?1 AND t.{surrogate} IS NOT ?2 AND t.{effective} < {when} \
+             AND t.{surrogate} NOT IN (SELECT cur FROM {work}work WHERE cur IS NOT NULL)"
+        );
+        if let Some(deleted) = &self.deleted {
+            gone += &format!(" AND t.{deleted} = 0");
+        }
+        if !partition.is_empty() {
+            let staged_values: Vec<String> =
+                partition.iter().map(|(_, staged)| staged.clone()).collect();
+            let same: Vec<String> = partition
+                .iter()
+                .map(|(name, staged)| same(&format!("t.{name}"), &format!("p.{staged}")))
+                .collect();
+            gone += &format!(
+                " AND EXISTS (SELECT 1 FROM (SELECT DISTINCT {} FROM {staged}) AS p WHERE {})",
+                staged_values.join(", "),
+                same.join(" AND ")
+            );
+        }
+        let mut statements = vec![
+            gone,
+            format!(
+                "UPDATE {table} SET {end} = {when}, {current} = 0 \
+                 WHERE {surrogate} IN (SELECT sk FROM {work}gone)"
+            ),
+        ];
+        if missing == Missing::Mark {
+            let values: Vec<String> =
+                self.attributes.iter().map(|name| format!("t.{name}")).collect();
+            statements.push(format!(
+                "INSERT INTO {} SELECT ?3 + row_number() OVER (ORDER BY t.{surrogate}), {}, {when}, \
+                 NULL, 1, 1 FROM {table} AS t WHERE t.{surrogate} IN (SELECT sk FROM {work}gone) \
+                 ORDER BY t.{surrogate}",
+                self.target(&self.attributes),
+                values.join(", ")
+            ));
+        }
+        statements
+    }
+
+    /// The table with the columns of a new version.
+    fn target(&self, columns: &[String]) -> String {
+        let Self { table, surrogate, effective, end, current, .. } = self;
+        let deleted =
+            self.deleted.as_ref().map_or_else(String::new, |deleted| format!(", {deleted}"));
+        format!(
+            "{table} ({surrogate}, {}, {effective}, {end}, {current}{deleted})",
+            columns.join(", ")
+        )
+    }
+
+    fn same_key(&self, row: &str, record: &str) -> String {
+        // The unary plus keeps the planner from walking the table to look up staged records.
+        let parts: Vec<String> = self
+            .keys
+            .iter()
+            .map(|(name, staged, collation)| {
+                format!("{row}.{name} = +{record}.{staged} COLLATE {collation}")
+            })
+            .collect();
+        parts.join(" AND ")
+    }
+
+    fn same_as_row(&self, row: &str, record: &str) -> String {
+        let mut parts: Vec<String> = self
+            .tracked
+            .iter()
+            .map(|(name, staged)| same(&format!("{row}.{name}"), &format!("{record}.{staged}")))
+            .collect();
+        parts.extend(self.deleted.as_ref().map(|deleted| format!("{row}.{deleted} = 0")));
+        all(&parts)
+    }
+
+    fn same_as_record(&self, one: &str, other: &str) -> String {
+        let parts: Vec<String> = self
+            .tracked
+            .iter()
+            .map(|(_, staged)| same(&format!("{one}.{staged}"), &format!("{other}.{staged}")))
+            .collect();
+        all(&parts)
+    }
+}
+
+/// Equal, or both null.
+fn same(one: &str, other: &str) -> String {
+    format!("{one} IS {other} COLLATE BINARY")
+}
+
+fn all(parts: &[String]) -> String {
+    if parts.is_empty() { "1 = 1".to_owned() } else { format!("({})", parts.join(" AND ")) }
+}

@@ -1,0 +1,502 @@
+//! Dimensions of type 2, judged by a slow model of one key at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Date32Array};
+use chrono::{DateTime, Days, NaiveDate};
+use gristmill_core::{Batch, ErrorKind, Findings, LoadContext, Loaded};
+use proptest::prelude::*;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::support::{batch, context, ints, load, open, rejects, texts};
+
+/// A record: key, value, day from when on it holds.
+type Record = (Option<i64>, Option<i64>, Option<i32>);
+
+/// Key, value, first day, last day, whether it is current, whether it is deleted.
+type Row = (i64, Option<i64>, String, Option<String>, bool, bool);
+
+fn item(timed: bool, missing: &str) -> Value {
+    let mut item = json!({
+        "table": "dim", "database": "sqlite://test.db", "mode": "scd2", "keys": ["k"],
+        "track": ["v"], "missing": missing,
+    });
+    if timed {
+        item["effective"] = "day".into();
+    }
+    item
+}
+
+fn batches(records: &[Record], size: usize) -> Vec<Batch> {
+    let chunks: Vec<&[Record]> =
+        if records.is_empty() { vec![records] } else { records.chunks(size).collect() };
+    let make = |(n, chunk): (usize, &&[Record])| {
+        let days: ArrayRef = Arc::new(chunk.iter().map(|r| r.2).collect::<Date32Array>());
+        let columns = vec![
+            ("k", ints(chunk.iter().map(|r| r.0))),
+            ("v", ints(chunk.iter().map(|r| r.1))),
+            ("part", ints(chunk.iter().map(|r| r.0.map(|k| k % 2)))),
+            ("day", days),
+        ];
+        batch((n * size) as u64 + 1, columns)
+    };
+    chunks.iter().enumerate().map(make).collect()
+}
+
+fn day(number: i32) -> String {
+    let epoch = NaiveDate::default();
+    epoch.checked_add_days(Days::new(number as u64)).unwrap().to_string()
+}
+
+/// The start of a run.
+fn start(run: usize) -> String {
+    format!("{}T00:00:00.000000Z", day(run as i32))
+}
+
+fn load_on(
+    folder: &Path,
+    run: usize,
+    item: &Value,
+    batches: &[Batch],
+) -> gristmill_core::Result<(Loaded, Findings)> {
+    let name = run.to_string();
+    let started = DateTime::from_timestamp(86_400 * run as i64, 0).unwrap();
+    load(item, batches, &LoadContext { started, ..context(folder, &name) })
+}
+
+fn connection(folder: &Path) -> Connection {
+    Connection::open(folder.join("test.db")).unwrap()
+}
+
+fn rows(folder: &Path, marked: bool) -> Vec<Row> {
+    let deleted = if marked { "is_deleted" } else { "0" };
+    let sql = format!(
+        "SELECT k, v, effective_date, end_date, is_current, {deleted} FROM dim \
+         WHERE dim_key > 0 ORDER BY k, effective_date"
+    );
+    let connection = connection(folder);
+    let mut statement = connection.prepare(&sql).unwrap();
+    let rows = statement.query_map([], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+    });
+    rows.unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+#[derive(Debug, Clone)]
+struct Version {
+    from: String,
+    to: Option<String>,
+    value: Option<i64>,
+    deleted: bool,
+}
+
+/// What one record at a time makes of one key at a time.
+#[derive(Debug, Default)]
+struct Model {
+    keys: BTreeMap<i64, Vec<Version>>,
+}
+
+impl Model {
+    fn apply(&mut self, key: i64, at: String, value: Option<i64>, loaded: &mut Loaded) {
+        let versions = self.keys.entry(key).or_default();
+        let next = versions.partition_point(|version| version.from <= at);
+        let mut new = Version { from: at.clone(), to: None, value, deleted: false };
+        let follows = versions.get(next).map(|version| version.from.clone());
+        let before = next.checked_sub(1).map(|i| &mut versions[i]);
+        match before {
+            Some(version) if version.to.as_ref().is_none_or(|to| *to > at) => {
+                if version.value == value && !version.deleted {
+                    loaded.unchanged += 1;
+                } else if version.from == at {
+                    (version.value, version.deleted) = (value, false);
+                    loaded.updated += 1;
+                } else {
+                    new.to = version.to.replace(at);
+                    versions.insert(next, new);
+                    loaded.closed += 1;
+                }
+            }
+            _ => {
+                new.to = follows;
+                versions.insert(next, new);
+                loaded.inserted += 1;
+            }
+        }
+    }
+
+    fn retire(&mut self, at: &str, missing: &str, there: impl Fn(i64) -> bool, loaded: &mut Loaded) {
+        for (&key, versions) in &mut self.keys {
+            let Some(last) = versions.last_mut() else { continue };
+            let gone = last.to.is_none() && last.from.as_str() < at && !there(key);
+            if missing == "keep" || !gone || last.deleted {
+                continue;
+            }
+            last.to = Some(at.to_owned());
+            let copy = Version { from: at.to_owned(), to: None, deleted: true, ..last.clone() };
+            if missing == "mark" {
+                versions.push(copy);
+            }
+            loaded.retired += 1;
+        }
+    }
+
+    /// One load; answers what it amounts to, and which records are rejected.
+    fn load(
+        &mut self,
+        records: &[Record],
+        run: usize,
+        timed: bool,
+        missing: &str,
+        partition: bool,
+    ) -> (Loaded, Vec<u64>) {
+        let mut loaded = Loaded::default();
+        let mut winners = BTreeMap::new();
+        let mut rejected = Vec::new();
+        let mut there = BTreeSet::new();
+        for (n, (key, value, number)) in (1..).zip(records) {
+            let at = if timed { number.map(day) } else { Some(start(run)) };
+            let (Some(key), Some(at)) = (key, at) else {
+                rejected.push(n);
+                continue;
+            };
+            there.insert(*key);
+            rejected.extend(winners.insert((at, *key), (n, *value)).map(|(n, _)| n));
+        }
+        rejected.sort_unstable();
+        let last = winners.keys().last().map(|(at, _)| at.clone());
+        for ((at, key), (_, value)) in winners {
+            self.apply(key, at, value, &mut loaded);
+        }
+        if let Some(at) = if timed { last } else { Some(start(run)) } {
+            let parts: BTreeSet<i64> = there.iter().map(|key| key % 2).collect();
+            let is_there =
+                |key| there.contains(&key) || (partition && !parts.contains(&(key % 2)));
+            self.retire(&at, missing, is_there, &mut loaded);
+        }
+        (loaded, rejected)
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let versions =
+            self.keys.iter().flat_map(|(key, versions)| versions.iter().map(move |v| (*key, v)));
+        versions
+            .map(|(key, v)| {
+                (key, v.value, v.from.clone(), v.to.clone(), v.to.is_none(), v.deleted)
+            })
+            .collect()
+    }
+}
+
+/// Every key has one current version at most, versions do not overlap, and leave no gap unless
+/// keys may end.
+fn check(rows: &[Row], may_end: bool) {
+    for pair in rows.windows(2) {
+        let [one, next] = pair else { continue };
+        if one.0 == next.0 {
+            let end = one.3.as_ref().unwrap_or_else(|| panic!("{one:?} does not end"));
+            assert!(if may_end { end <= &next.2 } else { end == &next.2 }, "{one:?} {next:?}");
+        }
+    }
+    for row in rows {
+        assert!(row.3.as_ref().is_none_or(|end| *end > row.2), "{row:?} ends before it begins");
+        assert_eq!(row.4, row.3.is_none(), "{row:?}");
+    }
+}
+
+fn records() -> impl Strategy<Value = Vec<Record>> {
+    let key = prop::option::weighted(0.97, 0..6i64);
+    let day = prop::option::weighted(0.97, 0..12i32);
+    prop::collection::vec((key, prop::option::weighted(0.8, 0..3i64), day), 0..30)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_sequence_of_loads_gives_what_the_model_gives(
+        runs in prop::collection::vec((records(), 1..9usize), 1..5),
+        timed: bool,
+        missing in prop::sample::select(vec!["keep", "close", "mark"]),
+        partition: bool,
+    ) {
+        let folder = tempdir().unwrap();
+        let mut item = item(timed, missing);
+        let partition = partition && missing != "keep";
+        if partition {
+            item["scope"] = json!({"partition": ["part"]});
+        }
+        let mut model = Model::default();
+        for (run, (records, size)) in (1..).zip(&runs) {
+            let (mut loaded, findings) =
+                load_on(folder.path(), run, &item, &batches(records, *size)).unwrap();
+            loaded.bytes = 0;
+            let mut rejected: Vec<u64> = rejects(&findings).iter().map(|r| r.0).collect();
+            rejected.sort_unstable();
+            prop_assert_eq!((loaded, rejected), model.load(records, run, timed, missing, partition));
+            let rows = rows(folder.path(), missing == "mark");
+            check(&rows, missing == "close");
+            prop_assert_eq!(rows, model.rows());
+        }
+        // Loading the last input again changes nothing: it says nothing new.
+        if let Some((records, size)) = runs.last() {
+            let (again, _) = load_on(folder.path(), runs.len() + 1, &item, &batches(records, *size)).unwrap();
+            if timed {
+                prop_assert_eq!((again.inserted, again.closed), (0, 0));
+            }
+        }
+    }
+
+    /// It does not matter in how many loads records come, as long as none comes late.
+    #[test]
+    fn one_load_is_as_good_as_many(records in records(), size in 1..9usize) {
+        let (one, many) = (tempdir().unwrap(), tempdir().unwrap());
+        let item = item(true, "keep");
+        let last: BTreeMap<_, _> =
+            records.iter().filter(|r| r.2.is_some()).map(|r| ((r.2, r.0), r.1)).collect();
+        let records: Vec<Record> = last.into_iter().map(|((day, k), v)| (k, v, day)).collect();
+        let batches = batches(&records, size);
+        load_on(one.path(), 1, &item, &batches).unwrap();
+        for (run, chunk) in batches.into_iter().enumerate() {
+            load_on(many.path(), run, &item, &[chunk]).unwrap();
+        }
+        prop_assert_eq!(rows(one.path(), false), rows(many.path(), false));
+    }
+}
+
+/// Loads one after the other, each a list of `key value` with the run's day, and the rows after.
+struct Scenario {
+    name: &'static str,
+    missing: &'static str,
+    loads: &'static [&'static [(i64, i64)]],
+    /// Key, value, day from, day to, deleted.
+    rows: &'static [(i64, i64, i32, Option<i32>, bool)],
+}
+
+/// What dbt's snapshots (`check` strategy, `hard_deletes` ignored, invalidated and new record) and
+/// dlt's scd2 strategy promise.
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "a changed row ends and begins again",
+        missing: "keep",
+        loads: &[&[(1, 10), (2, 20)], &[(1, 11), (2, 20)]],
+        rows: &[(1, 10, 1, Some(2), false), (1, 11, 2, None, false), (2, 20, 1, None, false)],
+    },
+    Scenario {
+        name: "a value that comes back is a version of its own",
+        missing: "keep",
+        loads: &[&[(1, 10)], &[(1, 11)], &[(1, 10)]],
+        rows: &[
+            (1, 10, 1, Some(2), false),
+            (1, 11, 2, Some(3), false),
+            (1, 10, 3, None, false),
+        ],
+    },
+    Scenario {
+        name: "hard deletes are ignored",
+        missing: "keep",
+        loads: &[&[(1, 10), (2, 20)], &[(1, 10)]],
+        rows: &[(1, 10, 1, None, false), (2, 20, 1, None, false)],
+    },
+    Scenario {
+        name: "hard deletes are invalidated, and a restored row is a new version",
+        missing: "close",
+        loads: &[&[(1, 10), (2, 20)], &[(1, 10)], &[(1, 10)], &[(1, 10), (2, 20)]],
+        rows: &[(1, 10, 1, None, false), (2, 20, 1, Some(2), false), (2, 20, 4, None, false)],
+    },
+    Scenario {
+        name: "hard deletes are marked once, and a restored row ends the mark",
+        missing: "mark",
+        loads: &[&[(1, 10), (2, 20)], &[(1, 10)], &[(1, 10)], &[(1, 10), (2, 20)]],
+        rows: &[
+            (1, 10, 1, None, false),
+            (2, 20, 1, Some(2), false),
+            (2, 20, 2, Some(4), true),
+            (2, 20, 4, None, false),
+        ],
+    },
+    Scenario {
+        name: "retired and inserted again with another value",
+        missing: "close",
+        loads: &[&[(1, 10)], &[(2, 20)], &[(1, 11), (2, 20)]],
+        rows: &[(1, 10, 1, Some(2), false), (1, 11, 3, None, false), (2, 20, 2, None, false)],
+    },
+];
+
+#[test]
+fn scenarios_of_others_come_out_as_they_promise() {
+    for scenario in SCENARIOS {
+        let folder = tempdir().unwrap();
+        let item = item(false, scenario.missing);
+        for (run, records) in (1..).zip(scenario.loads) {
+            let records: Vec<Record> =
+                records.iter().map(|(k, v)| (Some(*k), Some(*v), None)).collect();
+            load_on(folder.path(), run, &item, &batches(&records, 2)).unwrap();
+        }
+        let time = |day: i32| start(day as usize);
+        let expected: Vec<Row> = scenario
+            .rows
+            .iter()
+            .map(|&(k, v, from, to, deleted)| {
+                (k, Some(v), time(from), to.map(time), to.is_none(), deleted)
+            })
+            .collect();
+        let marked = scenario.missing == "mark";
+        assert_eq!(rows(folder.path(), marked), expected, "{}", scenario.name);
+    }
+}
+
+#[test]
+fn keys_whose_concatenations_collide_stay_apart() {
+    let folder = tempdir().unwrap();
+    let mut item = item(false, "keep");
+    item["keys"] = json!(["a", "b"]);
+    let input = |values: [i64; 2]| {
+        batch(1, vec![("a", texts(["x", "xy"])), ("b", texts(["yz", "z"])), ("v", ints(values))])
+    };
+    load_on(folder.path(), 1, &item, &[input([1, 2])]).unwrap();
+    let (loaded, _) = load_on(folder.path(), 2, &item, &[input([1, 3])]).unwrap();
+    assert_eq!((loaded.closed, loaded.unchanged), (1, 1));
+}
+
+#[test]
+fn a_hand_made_table_keeps_its_names_and_its_other_columns() {
+    let folder = tempdir().unwrap();
+    connection(folder.path())
+        .execute_batch(
+            "CREATE TABLE dim (
+                id INTEGER PRIMARY KEY, K INTEGER, v INTEGER, part INTEGER, day TEXT, note TEXT,
+                valid_from TEXT, valid_to TEXT, latest INTEGER);
+             CREATE UNIQUE INDEX one ON dim (k) WHERE latest = 1;
+             INSERT INTO dim VALUES
+                (40, 1, 10, 1, NULL, 'mine', '1970-01-01T00:00:00.000000Z', NULL, 1),
+                (41, 2, 20, 0, NULL, 'yours', '1970-01-01T00:00:00.000000Z', NULL, 1);",
+        )
+        .unwrap();
+    let mut item = item(false, "mark");
+    item["surrogate_key"] = "id".into();
+    item["version_columns"] =
+        json!({"effective_date": "valid_from", "end_date": "valid_to", "is_current": "latest"});
+    let input = batches(&[(Some(1), Some(11), None)], 1);
+    let error = load_on(folder.path(), 3, &item, &input).err().unwrap();
+    assert!(error.to_string().contains("has no `is_deleted`"), "{error}");
+    item["missing"] = "close".into();
+    let (loaded, _) = load_on(folder.path(), 3, &item, &input).unwrap();
+    assert_eq!((loaded.closed, loaded.retired), (1, 1));
+    let connection = connection(folder.path());
+    let rows: Vec<String> = connection
+        .prepare("SELECT id || ' ' || v || ' ' || ifnull(note, '-') || ' ' || substr(valid_from, 1, 10) || ' ' || ifnull(substr(valid_to, 1, 10), '-') || ' ' || latest FROM dim ORDER BY id")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(
+        rows,
+        [
+            "40 10 mine 1970-01-01 1970-01-04 0",
+            "41 20 yours 1970-01-01 1970-01-04 0",
+            "42 11 - 1970-01-04 - 1",
+        ]
+    );
+}
+
+#[test]
+fn errors_say_the_statement_that_helps() {
+    let folder = tempdir().unwrap();
+    let input = batches(&[(Some(1), Some(10), None)], 1);
+    let mut never = item(false, "keep");
+    never["create"] = "never".into();
+    let refused = |item: &Value| {
+        open(item, &input[0].schema(), &context(folder.path(), "1")).err().unwrap()
+    };
+    connection(folder.path()).execute_batch("CREATE TABLE other (x)").unwrap();
+    let run = |error: &gristmill_core::Error| {
+        let (_, statement) = error.hint_text().unwrap().split_once("run: ").unwrap();
+        connection(folder.path()).execute_batch(statement).unwrap();
+    };
+    run(&refused(&never));
+    connection(folder.path()).execute_batch("DROP INDEX dim_current").unwrap();
+    let error = refused(&never);
+    assert_eq!(error.kind(), ErrorKind::Schema);
+    run(&error);
+    let (loaded, _) = load_on(folder.path(), 1, &never, &input).unwrap();
+    assert_eq!(loaded.inserted, 1);
+
+    // Days do not sort among instants.
+    let error = refused(&item(true, "keep"));
+    assert!(error.to_string().contains("does not sort"), "{error}");
+}
+
+#[test]
+fn what_the_table_refuses_of_a_key_is_rejected_and_other_keys_are_loaded() {
+    let folder = tempdir().unwrap();
+    let item = item(true, "keep");
+    let records = |v: i64| -> Vec<Record> {
+        (0..20).flat_map(|k| [(Some(k), Some(1), Some(1)), (Some(k), Some(k % v), Some(5))]).collect()
+    };
+    load_on(folder.path(), 1, &item, &batches(&records(1), 7)).unwrap();
+    connection(folder.path())
+        .execute_batch(
+            "CREATE TRIGGER no BEFORE INSERT ON dim WHEN NEW.v = 3 BEGIN SELECT RAISE(ABORT, 'no threes'); END",
+        )
+        .unwrap();
+    let (loaded, findings) = load_on(folder.path(), 2, &item, &batches(&records(4), 7)).unwrap();
+    let found = rejects(&findings);
+    assert!(found.is_empty(), "corrections are no inserts: {found:?}");
+    assert_eq!(loaded.updated, 15);
+    let late: Vec<Record> = (0..20).map(|k| (Some(k), Some(k % 4), Some(9))).collect();
+    let late: Vec<Record> = late.into_iter().map(|(k, v, d)| (k, v.map(|v| (v + 1) % 4), d)).collect();
+    let (loaded, findings) = load_on(folder.path(), 3, &item, &batches(&late, 7)).unwrap();
+    let found = rejects(&findings);
+    let numbers: Vec<u64> = found.iter().map(|reject| reject.0).collect();
+    assert_eq!(numbers, [3, 7, 11, 15, 19]);
+    assert!(found.iter().all(|reject| reject.3 == "no threes"));
+    assert_eq!(loaded.closed, 15);
+    check(&rows(folder.path(), false), false);
+}
+
+#[test]
+fn the_unknown_member_is_there_once_and_never_missing() {
+    let folder = tempdir().unwrap();
+    let mut item = item(true, "close");
+    item["unknown_member"] = json!({"dim_key": -1, "k": -1, "v": null});
+    for run in 1..3 {
+        let records = [(Some(run as i64), Some(1), Some(run))];
+        load_on(folder.path(), run as usize, &item, &batches(&records, 1)).unwrap();
+    }
+    let connection = connection(folder.path());
+    let sql = "SELECT count(*) FROM dim WHERE dim_key = -1 AND is_current AND end_date IS NULL \
+               AND effective_date = '0001-01-01'";
+    assert_eq!(connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    let keys = "SELECT group_concat(dim_key) FROM (SELECT dim_key FROM dim ORDER BY 1)";
+    assert_eq!(connection.query_row(keys, [], |row| row.get::<_, String>(0)).unwrap(), "-1,1,2");
+}
+
+#[test]
+fn mistakes_are_said_before_anything_is_read() {
+    let kind = gristmill_load::table::KIND;
+    let schema = batches(&[], 1)[0].schema();
+    for (key, value, what) in [
+        ("keys", json!([]), "scd2 needs keys"),
+        ("track", json!(["k"]), "`k` is a key"),
+        ("track", json!(["x"]), "no column `x`"),
+        ("effective", json!("v"), "neither dates nor timestamps"),
+        ("scope", json!({"partition": ["part"]}), "nothing is missing"),
+        ("surrogate_key", json!("v"), "`v` is a column that the load keeps"),
+        ("surrogate_key", json!("End_Date"), "two columns"),
+        ("unknown_member", json!({"v": 1}), "needs a number for `dim_key`"),
+        ("mode", json!("append"), "`keys` has no meaning in mode `append`"),
+    ] {
+        let mut item = item(false, "keep");
+        item.as_object_mut().unwrap().remove("missing");
+        item[key] = value;
+        let mut mistakes = (kind.check)(&item);
+        mistakes.extend((kind.bind)(&item, &schema));
+        let found = mistakes.iter().any(|mistake| mistake.message.contains(what));
+        assert!(found, "{key}: {mistakes:?}");
+    }
+}
