@@ -92,6 +92,34 @@ fn events() {
 }
 
 #[test]
+fn dim_fund() {
+    let sandbox = Sandbox::copy("examples/dim_fund");
+    // Inserted, closed and opened again, unchanged, rejected, retired.
+    let expected = [[5, 0, 0, 1, 0], [1, 2, 2, 0, 1], [1, 1, 4, 0, 0]];
+    for (month, expected) in ["2024-01", "2024-02", "2024-03"].into_iter().zip(expected) {
+        let ran = sandbox.run(&["run", "pipeline.yaml", "--param", &format!("MONTH={month}")]);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let report = sandbox.json("out/report.json");
+        let number = |value: &serde_json::Value| value.as_u64().unwrap_or_default();
+        let account = &report["account"];
+        let counts = ["inserted", "closed", "unchanged", "rejected"].map(|n| number(&account[n]));
+        assert_eq!(counts, expected[..4], "{month}");
+        assert_eq!(number(&report["destinations"][0]["retired"]), expected[4], "{month}");
+    }
+    let database = Connection::open(sandbox.path().join("out/warehouse.db")).unwrap();
+    let sql = "select group_concat(fund_key || ' ' || effective_date || ' ' || ifnull(end_date, 'now'), ', ') \
+               from (select * from dim_fund where fund_code = ?1 and share_class is ?2 order by effective_date)";
+    let history = |code: &str, class: Option<&str>| {
+        database.query_row(sql, (code, class), |row| row.get::<_, String>(0)).unwrap()
+    };
+    assert_eq!(history("FND000001", Some("A")), "1 2024-01-31 2024-02-29, 6 2024-02-29 now");
+    assert_eq!(history("FND000001", Some("B")), "2 2024-01-31 now");
+    assert_eq!(history("FND000002", Some("A")), "3 2024-01-31 2024-03-31, 9 2024-03-31 now");
+    assert_eq!(history("FND000004", Some("A")), "5 2024-01-31 2024-02-29, 10 2024-03-31 now");
+    assert_eq!(history("UNKNOWN", None), "-1 0001-01-01 now");
+}
+
+#[test]
 fn stdin_to_stdout() {
     let sandbox = Sandbox::copy("examples/stdin");
     let people = "name,age\nAda, 36\nBob,17\nEve,old\n\"Z, Zoe\",18\n";
