@@ -1,5 +1,6 @@
 //! Tables of databases. This build knows SQLite: see [`crate::sqlite`].
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use arrow_schema::{DataType, SchemaRef};
@@ -121,6 +122,7 @@ pub struct Options {
     /// For `scd2`: a row that facts refer to when they know no key, as in
     /// `{fund_key: -1, fund_name: unknown}`. It is added when it is not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<BTreeMap<String, Value>>")]
     pub unknown_member: Option<UnknownMember>,
     /// Whether a missing table is created.
     #[serde(default)]

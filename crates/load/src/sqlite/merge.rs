@@ -273,10 +273,7 @@ pub(crate) fn reject_refused(
     stage: &mut Stage,
     findings: &mut Findings,
 ) -> Result<u64> {
-    let origin = stage
-        .spool
-        .origin(seq as u64)
-        .map_err(|e| Error::io("cannot read a temporary file of staged records", e))?;
+    let origin = stage.origin(seq)?;
     let size = (origin.byte_size() + message.len() + 512) as u64;
     let reason = Reason::record("database", message);
     findings.reject(Reject { origin, ordinal: 0, stage: RunStage::Load, errors: vec![reason] });

@@ -1,6 +1,8 @@
 //! The staging table: what has arrived, numbered in the order in which it came.
 
-use gristmill_core::{Error, Findings, Reason, Reject, Result, Stage as RunStage};
+use std::sync::Arc;
+
+use gristmill_core::{Error, Findings, Origin, Reason, Reject, Result, Stage as RunStage};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
@@ -22,7 +24,8 @@ pub(crate) struct Stage {
     image: Image,
     tree: usize,
     sealed: bool,
-    pub(crate) spool: Spool,
+    /// None where no record can be refused: in a new table without a key.
+    spool: Option<Spool>,
     /// The key's columns: name in the staging table, affinity, collation.
     keys: Vec<(String, &'static str, String)>,
     /// Whether keys are staged in the form in which the destination keeps them.
@@ -50,6 +53,7 @@ impl Stage {
         memory: u64,
     ) -> Result<Self> {
         let staging = |e| Error::io("cannot create a temporary file for staged records", e);
+        let may_refuse = target.exists || target.keys().next().is_some();
         let mut image = Image::new(target.encoding).map_err(staging)?;
         let tree = image.add("rows".to_owned(), target.stage_statement());
         let time = target.time.map(|_| ("at".to_owned(), "TEXT", "BINARY".to_owned()));
@@ -72,7 +76,7 @@ impl Stage {
             image,
             tree,
             sealed: false,
-            spool: Spool::new().map_err(staging)?,
+            spool: may_refuse.then(Spool::new).transpose().map_err(staging)?,
             keys,
             exact_keys: target.keys().all(|i| target.columns[i].kept),
             duplicates,
@@ -94,7 +98,9 @@ impl Stage {
         staged.rejects.into_iter().for_each(|reject| findings.reject(reject));
         let mut next = self.last + 1;
         for (origin, rows) in &staged.origins {
-            self.spool.keep(next, origin, rows).map_err(writing)?;
+            if let Some(spool) = &mut self.spool {
+                spool.keep(next, origin, rows).map_err(writing)?;
+            }
             next += rows.len() as u64;
         }
         self.last += staged.pages.rows();
@@ -240,16 +246,18 @@ impl Stage {
                 "the key `{}` occurs more than once in this load; {which}",
                 values.join("`, `")
             );
-            let origin = self
-                .spool
-                .origin(seq as u64)
-                .map_err(|e| Error::io("cannot read a temporary file of staged records", e))?;
+            let origin = origin(&mut self.spool, seq)?;
             let errors = vec![Reason::record("duplicate_key", message)];
             findings.reject(Reject { origin, ordinal: 0, stage: RunStage::Load, errors });
             self.rejected = seq as u64;
             count += 1;
         }
         Ok(count == PIECE)
+    }
+
+    /// The record of a staged row, with the ordinal 0.
+    pub(crate) fn origin(&mut self, seq: i64) -> Result<Arc<Origin>> {
+        origin(&mut self.spool, seq)
     }
 
     /// Takes it out of the connection's sight.
@@ -265,6 +273,15 @@ impl Stage {
             self.number
         ));
     }
+}
+
+fn origin(spool: &mut Option<Spool>, seq: i64) -> Result<Arc<Origin>> {
+    let spool = spool
+        .as_mut()
+        .ok_or_else(|| Error::internal("a record was refused by a table that cannot refuse any"))?;
+    spool
+        .origin(seq as u64)
+        .map_err(|e| Error::io("cannot read a temporary file of staged records", e))
 }
 
 /// A value as a message shows it.

@@ -128,7 +128,13 @@ impl Model {
         }
     }
 
-    fn retire(&mut self, at: &str, missing: &str, there: impl Fn(i64) -> bool, loaded: &mut Loaded) {
+    fn retire(
+        &mut self,
+        at: &str,
+        missing: &str,
+        there: impl Fn(i64) -> bool,
+        loaded: &mut Loaded,
+    ) {
         for (&key, versions) in &mut self.keys {
             let Some(last) = versions.last_mut() else { continue };
             let gone = last.to.is_none() && last.from.as_str() < at && !there(key);
@@ -173,8 +179,7 @@ impl Model {
         }
         if let Some(at) = if timed { last } else { Some(start(run)) } {
             let parts: BTreeSet<i64> = there.iter().map(|key| key % 2).collect();
-            let is_there =
-                |key| there.contains(&key) || (partition && !parts.contains(&(key % 2)));
+            let is_there = |key| there.contains(&key) || (partition && !parts.contains(&(key % 2)));
             self.retire(&at, missing, is_there, &mut loaded);
         }
         (loaded, rejected)
@@ -184,9 +189,7 @@ impl Model {
         let versions =
             self.keys.iter().flat_map(|(key, versions)| versions.iter().map(move |v| (*key, v)));
         versions
-            .map(|(key, v)| {
-                (key, v.value, v.from.clone(), v.to.clone(), v.to.is_none(), v.deleted)
-            })
+            .map(|(key, v)| (key, v.value, v.from.clone(), v.to.clone(), v.to.is_none(), v.deleted))
             .collect()
     }
 }
@@ -289,11 +292,7 @@ const SCENARIOS: &[Scenario] = &[
         name: "a value that comes back is a version of its own",
         missing: "keep",
         loads: &[&[(1, 10)], &[(1, 11)], &[(1, 10)]],
-        rows: &[
-            (1, 10, 1, Some(2), false),
-            (1, 11, 2, Some(3), false),
-            (1, 10, 3, None, false),
-        ],
+        rows: &[(1, 10, 1, Some(2), false), (1, 11, 2, Some(3), false), (1, 10, 3, None, false)],
     },
     Scenario {
         name: "hard deletes are ignored",
@@ -410,9 +409,8 @@ fn errors_say_the_statement_that_helps() {
     let input = batches(&[(Some(1), Some(10), None)], 1);
     let mut never = item(false, "keep");
     never["create"] = "never".into();
-    let refused = |item: &Value| {
-        open(item, &input[0].schema(), &context(folder.path(), "1")).err().unwrap()
-    };
+    let refused =
+        |item: &Value| open(item, &input[0].schema(), &context(folder.path(), "1")).err().unwrap();
     connection(folder.path()).execute_batch("CREATE TABLE other (x)").unwrap();
     let run = |error: &gristmill_core::Error| {
         let (_, statement) = error.hint_text().unwrap().split_once("run: ").unwrap();
@@ -436,7 +434,9 @@ fn what_the_table_refuses_of_a_key_is_rejected_and_other_keys_are_loaded() {
     let folder = tempdir().unwrap();
     let item = item(true, "keep");
     let records = |v: i64| -> Vec<Record> {
-        (0..20).flat_map(|k| [(Some(k), Some(1), Some(1)), (Some(k), Some(k % v), Some(5))]).collect()
+        (0..20)
+            .flat_map(|k| [(Some(k), Some(1), Some(1)), (Some(k), Some(k % v), Some(5))])
+            .collect()
     };
     load_on(folder.path(), 1, &item, &batches(&records(1), 7)).unwrap();
     connection(folder.path())
@@ -449,7 +449,8 @@ fn what_the_table_refuses_of_a_key_is_rejected_and_other_keys_are_loaded() {
     assert!(found.is_empty(), "corrections are no inserts: {found:?}");
     assert_eq!(loaded.updated, 15);
     let late: Vec<Record> = (0..20).map(|k| (Some(k), Some(k % 4), Some(9))).collect();
-    let late: Vec<Record> = late.into_iter().map(|(k, v, d)| (k, v.map(|v| (v + 1) % 4), d)).collect();
+    let late: Vec<Record> =
+        late.into_iter().map(|(k, v, d)| (k, v.map(|v| (v + 1) % 4), d)).collect();
     let (loaded, findings) = load_on(folder.path(), 3, &item, &batches(&late, 7)).unwrap();
     let found = rejects(&findings);
     let numbers: Vec<u64> = found.iter().map(|reject| reject.0).collect();
