@@ -16,6 +16,9 @@ use super::pages::Pages;
 use super::record::Record;
 use super::target::Target;
 
+/// Bytes of a row, beyond which SQLite says what a reject says then; less what a row's types take.
+const MAX_ROW: usize = 999_900_000;
+
 /// How records become rows of the staging table.
 pub(crate) struct Layout {
     pub(crate) schema: SchemaRef,
@@ -111,6 +114,12 @@ impl Part for TablePart {
             self.record.clear();
             for &i in &layout.order {
                 cells[i].write(row, &mut self.record, &mut self.scratch);
+            }
+            if self.record.body_len() > MAX_ROW {
+                let errors = vec![Reason::record("database", "string or blob too big")];
+                self.staged.rejects.push(reject(batch, row, errors));
+                rejected.push(row);
+                continue;
             }
             self.staged.bytes += self.record.body_len() as u64;
             self.time.clear();
