@@ -101,6 +101,7 @@ impl Part for TablePart {
             .filter(|&i| {
                 matches!(cells[i], Cells::Double(_) | Cells::Unsigned(_))
                     || layout.keys.contains(&i)
+                    || layout.time == Some(i)
             })
             .collect();
         let mut rejected = Vec::new();

@@ -115,7 +115,8 @@ impl Versions {
                     verdict::UNCHANGED => counts.unchanged = records,
                     verdict::CORRECTION => counts.updated = records,
                     verdict::CHANGE => counts.closed = records,
-                    _ => counts.inserted = records,
+                    verdict::NEW => counts.inserted = records,
+                    _ => {}
                 }
             }
         }
@@ -136,14 +137,14 @@ impl Versions {
         self.highest += (counts.inserted + counts.closed) as i64;
     }
 
-    /// The records of a group that the database refused.
+    /// The records of a group, and whether the database was to be changed for them.
     pub(crate) fn members(
         &self,
         connection: &Connection,
         group: i64,
-    ) -> rusqlite::Result<Vec<i64>> {
+    ) -> rusqlite::Result<Vec<(i64, bool)>> {
         let mut statement = connection.prepare_cached(&self.members)?;
-        statement.query_map([group], |row| row.get(0))?.collect()
+        statement.query_map([group], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
     }
 
     /// Ends the versions of missing keys, and answers how many.
