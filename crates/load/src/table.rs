@@ -1,9 +1,11 @@
 //! Tables of databases. This build knows SQLite: see [`crate::sqlite`].
 
+mod versions;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::SchemaRef;
 use gristmill_core::{LoadContext, Loader, LoaderKind, Mistake, Pointer, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -109,7 +111,7 @@ pub struct Options {
     pub effective: Option<String>,
     /// For `scd2`: what becomes of the current row of a key that no record has. It ends at the
     /// run's start, or at the latest time in the `effective` column. A rejected record does not
-    /// count as there, and an empty input ends everything in scope: guard it with `limits`.
+    /// count as there, and an empty input ends everything that is in scope.
     #[serde(default, skip_serializing_if = "is_default")]
     pub missing: Missing,
     /// For `scd2`: which keys the input is complete for: `full`, or `{partition: [columns]}`.
@@ -150,36 +152,6 @@ impl Options {
             version_columns: VersionColumns::default(),
             unknown_member: None,
             create: Create::default(),
-        }
-    }
-
-    /// The name of the column with surrogate keys.
-    pub(crate) fn surrogate(&self) -> String {
-        self.surrogate_key.clone().unwrap_or_else(|| format!("{}_key", self.table))
-    }
-
-    /// The columns that the load keeps in mode `scd2`.
-    pub(crate) fn kept(&self) -> Vec<String> {
-        let VersionColumns { effective_date, end_date, is_current, is_deleted } =
-            self.version_columns.clone();
-        let mut kept = vec![self.surrogate(), effective_date, end_date, is_current];
-        kept.extend((self.missing == Missing::Mark).then_some(is_deleted));
-        kept
-    }
-
-    /// Whether a column of the records is the time from when on they hold, and kept as such only.
-    pub(crate) fn is_time(&self, column: &str) -> bool {
-        self.effective.as_deref() == Some(column)
-            && column.eq_ignore_ascii_case(&self.version_columns.effective_date)
-    }
-
-    /// Whether the change of a column makes a new version.
-    pub(crate) fn tracks(&self, column: &str) -> bool {
-        let is = |other: &String| other.as_str() == column;
-        if self.track.is_empty() {
-            !self.keys.iter().chain(&self.effective).any(is)
-        } else {
-            self.track.iter().any(is)
         }
     }
 
@@ -263,110 +235,6 @@ impl Options {
             if self.keys[..i].iter().any(|other| other.eq_ignore_ascii_case(key)) {
                 let at = at("keys").index(i);
                 mistakes.push(Mistake::new(at, format!("`{key}` is named twice")));
-            }
-        }
-        mistakes
-    }
-
-    /// Mistakes in what only `scd2` understands.
-    fn check_versions(&self) -> Vec<Mistake> {
-        let at = |key: &str| Pointer::root().key(key);
-        let mut mistakes = Vec::new();
-        for (i, column) in self.track.iter().enumerate() {
-            if self.keys.contains(column) {
-                let message = format!("`{column}` is a key: a record with another one is another");
-                mistakes.push(Mistake::new(at("track").index(i), message).hint("leave it out"));
-            }
-        }
-        if let Scope::Partition(columns) = &self.scope {
-            if self.missing == Missing::Keep {
-                mistakes.push(
-                    Mistake::new(at("scope"), "nothing is missing with `missing: keep`")
-                        .on_key()
-                        .hint("add `missing: close` or `missing: mark`, or leave it out"),
-                );
-            }
-            if columns.is_empty() {
-                mistakes.push(
-                    Mistake::new(at("scope").key("partition"), "a partition needs columns")
-                        .hint("write `scope: full` when the input is complete"),
-                );
-            }
-        }
-        let kept = self.kept();
-        for (i, column) in kept.iter().enumerate() {
-            if kept[..i].iter().any(|other| other.eq_ignore_ascii_case(column)) {
-                let message = format!("`{column}` is the name of two columns that the load keeps");
-                mistakes.push(Mistake::new(at("version_columns"), message));
-            }
-        }
-        if let Some(member) = &self.unknown_member {
-            let surrogate = self.surrogate();
-            if member.get(&surrogate).and_then(Value::as_i64).is_none() {
-                mistakes.push(
-                    Mistake::new(
-                        at("unknown_member"),
-                        format!("the unknown member needs a number for `{surrogate}`"),
-                    )
-                    .hint(format!("add `{surrogate}: -1`")),
-                );
-            }
-            for (column, value) in member {
-                let at = at("unknown_member").key(column);
-                if kept[1..].iter().any(|kept| kept.eq_ignore_ascii_case(column)) {
-                    mistakes.push(Mistake::new(at, format!("`{column}` is kept by the load")));
-                } else if value.is_array() || value.is_object() {
-                    mistakes.push(Mistake::new(at, "a column takes one value"));
-                }
-            }
-        }
-        mistakes
-    }
-
-    /// Mistakes in what only `scd2` understands, that are seen with the columns.
-    fn bind_versions(&self, schema: &SchemaRef) -> Vec<Mistake> {
-        let at = |key: &str| Pointer::root().key(key);
-        let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
-        let mut named: Vec<(Pointer, &String)> = Vec::new();
-        let partition = match &self.scope {
-            Scope::Partition(columns) => &columns[..],
-            Scope::Full => &[],
-        };
-        let track = at("track");
-        named.extend(self.track.iter().enumerate().map(|(i, c)| (track.clone().index(i), c)));
-        let scope = at("scope").key("partition");
-        named.extend(partition.iter().enumerate().map(|(i, c)| (scope.clone().index(i), c)));
-        named.extend(self.effective.iter().map(|column| (at("effective"), column)));
-        let mut mistakes: Vec<Mistake> = named
-            .into_iter()
-            .filter(|(_, column)| !names.contains(column))
-            .map(|(at, column)| {
-                Mistake::new(at, format!("there is no column `{column}`"))
-                    .hint(format!("the columns are {}", listed(&names)))
-            })
-            .collect();
-        for field in schema.fields() {
-            let is_kept = self.kept().iter().any(|kept| kept.eq_ignore_ascii_case(field.name()));
-            if is_kept && !self.is_time(field.name()) {
-                mistakes.push(
-                    Mistake::new(
-                        at("mode"),
-                        format!("`{}` is a column that the load keeps itself", field.name()),
-                    )
-                    .hint("rename it with `map`, or give the kept one another name"),
-                );
-            }
-            let is_time = self.effective.as_ref() == Some(field.name());
-            let may_be_time =
-                matches!(field.data_type(), DataType::Date32 | DataType::Timestamp(..));
-            if is_time && !may_be_time {
-                mistakes.push(
-                    Mistake::new(
-                        at("effective"),
-                        format!("`{}` holds neither dates nor timestamps", field.name()),
-                    )
-                    .hint("declare its type, or `cast` it"),
-                );
             }
         }
         mistakes
