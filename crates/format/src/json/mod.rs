@@ -43,6 +43,7 @@ mod decode;
 mod delimit;
 mod discover;
 mod document;
+mod escape;
 mod fault;
 mod keys;
 mod lanes;
