@@ -16,7 +16,7 @@
 //!
 //! This module holds the options and makes the statements; what a database is asked in which order
 //! is the business of its loader. The statements are made of joins and window functions that
-//! PostgreSQL and MariaDB have too; where the databases differ, they ask [`Names`].
+//! PostgreSQL and MariaDB have too; where the databases differ, they ask `Names`.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
