@@ -1,7 +1,7 @@
 //! One file, published by a rename.
 
-use std::fs::{self, File};
-use std::io::BufWriter;
+use std::fs;
+use std::io::{self, BufWriter};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use gristmill_core::{
 use gristmill_format::{Sink, Writer};
 
 use super::failed;
+use super::flush::Flusher;
 use crate::hidden::{Beside, Hidden};
 
 pub(crate) struct Single {
@@ -18,7 +19,7 @@ pub(crate) struct Single {
     path: PathBuf,
     writer: Arc<dyn Writer>,
     sink: Option<Box<dyn Sink>>,
-    file: File,
+    flusher: Flusher,
     hidden: Hidden,
     records: u64,
     bytes: u64,
@@ -41,7 +42,7 @@ impl Single {
             path,
             writer,
             sink: Some(sink),
-            file,
+            flusher: Flusher::new(file),
             hidden,
             records: 0,
             bytes: 0,
@@ -74,16 +75,16 @@ impl Loader for Single {
 
     fn append(&mut self, part: Encoded, _: &mut Findings) -> Result<()> {
         let sink = self.sink.as_mut().ok_or_else(after_the_end)?;
+        let bytes = part.bytes;
         self.records += part.records;
-        sink.append(part).map_err(|e| failed(&self.name, e))
+        sink.append(part).map_err(|e| failed(&self.name, e))?;
+        self.flusher.wrote(bytes).map_err(|e| failed(&self.name, unflushed(e)))
     }
 
     fn prepare(&mut self, _: &mut Findings) -> Result<Loaded> {
         let sink = self.sink.take().ok_or_else(after_the_end)?;
         self.bytes = sink.finish().map_err(|e| failed(&self.name, e))?;
-        self.file
-            .sync_all()
-            .map_err(|e| failed(&self.name, Error::io("cannot flush it to the disk", e)))?;
+        self.flusher.finish().map_err(|e| failed(&self.name, unflushed(e)))?;
         Ok(self.loaded())
     }
 
@@ -104,6 +105,10 @@ impl Single {
         let files = vec![PublishedFile { path, records, bytes }];
         Loaded { inserted: records, bytes, files, ..Loaded::default() }
     }
+}
+
+fn unflushed(error: io::Error) -> Error {
+    Error::io("cannot flush it to the disk", error)
 }
 
 pub(crate) fn after_the_end() -> Error {
