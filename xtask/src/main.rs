@@ -5,6 +5,7 @@ mod cargo;
 mod data;
 mod fuzz;
 mod generate;
+mod provide;
 mod scaffold;
 mod test;
 mod tidy;
@@ -19,7 +20,7 @@ const USAGE: &str = "\
 cargo xtask <command>
 
   ci                       what must pass before a change lands: test, format, clippy, docs, tidy, fuzz
-  test [FILTER…]           all tests; installs cargo-nextest where it is missing
+  test [FILTER…]           all tests, or those whose names contain a filter; installs what they need
   fuzz [TARGET] [--seconds N]
                            fuzzes one target of `fuzz/`, or all one after the other
   tidy                     layers, module docs, file length, registry examples, versions that agree

@@ -21,6 +21,7 @@ use anyhow::{Context, Result};
 
 use crate::cargo;
 use crate::data::{self, Shape};
+use crate::provide;
 use options::{Options, Shapes};
 use peer::Peer;
 use side::{Bench, Folder, Measured};
@@ -37,9 +38,12 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     }
     let cache = std::env::temp_dir().join("gristmill-bench");
     fs::create_dir_all(&cache)?;
-    let python = (!options.alone).then(|| peer::environment(&cache)).transpose()?;
+    let python = (!options.alone)
+        .then(provide::python)
+        .transpose()
+        .context("the peers are missing; `--alone` measures without them")?;
     if !options.alone && options.workloads.contains(&Workload::Sqlite) {
-        peer::sqlite_shell()?;
+        provide::sqlite_shell()?;
     }
     let bench = Bench {
         binary: options.binary.clone().map_or_else(side::release_binary, Ok)?,

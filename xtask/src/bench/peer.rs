@@ -1,10 +1,8 @@
-//! The other side: Polars and DuckDB in a virtual environment, SQLite's shell, an older build.
+//! The other side: Polars and DuckDB, SQLite's shell, an older build.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-
-use anyhow::{Context, Result, bail};
 
 /// What is measured against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,75 +23,6 @@ impl Peer {
             Self::Build => "other build",
         }
     }
-}
-
-/// The interpreter of a virtual environment that has the peers, made where it is missing.
-pub(crate) fn environment(cache: &Path) -> Result<PathBuf> {
-    let requirements = Path::new("xtask/peers/requirements.txt");
-    let wanted = fs::read_to_string(requirements)?;
-    let folder = cache.join("venv");
-    let python = folder.join("bin/python");
-    let marker = folder.join("requirements.txt");
-    if python.exists() && fs::read_to_string(&marker).is_ok_and(|there| there == wanted) {
-        return Ok(python);
-    }
-    eprintln!("making the peers' virtual environment in {} (once)", folder.display());
-    let venv = |folder: &Path| {
-        let mut command = Command::new("python3");
-        command.args(["-m", "venv", "--clear"]).arg(folder);
-        command
-    };
-    if !succeeds(&mut venv(&folder))? {
-        apt_install("python3-venv")
-            .context("python3 cannot make virtual environments; install python3-venv")?;
-        if !succeeds(&mut venv(&folder))? {
-            bail!("python3 cannot make a virtual environment in {}", folder.display());
-        }
-    }
-    let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]);
-    if !succeeds(pip.arg(requirements))? {
-        bail!(
-            "the peers could not be installed (is there a network?); `--alone` measures without them"
-        );
-    }
-    fs::write(marker, wanted)?;
-    Ok(python)
-}
-
-/// Whether SQLite's shell is there; as root on Debian it is installed.
-pub(crate) fn sqlite_shell() -> Result<()> {
-    if Command::new("sqlite3").arg("--version").output().is_ok() {
-        return Ok(());
-    }
-    apt_install("sqlite3").context("SQLite's shell is not there; install sqlite3")
-}
-
-fn apt_install(package: &str) -> Result<()> {
-    let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
-    if !root || Command::new("apt-get").arg("--version").output().is_err() {
-        bail!("only root on Debian can install it from here");
-    }
-    eprintln!("installing {package}");
-    let apt = |arguments: &[&str]| {
-        let mut apt = Command::new("apt-get");
-        succeeds(apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
-    };
-    if !apt(&["update", "--quiet"])? || !apt(&["install", "--yes", "--quiet", package])? {
-        bail!("apt-get could not install {package}");
-    }
-    Ok(())
-}
-
-/// Runs a command whose output is of interest only when it fails.
-fn succeeds(command: &mut Command) -> Result<bool> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))?;
-    if !output.status.success() {
-        eprint!("{}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(output.status.success())
 }
 
 /// Names and versions of everything that took part, and the machine.

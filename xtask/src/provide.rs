@@ -1,0 +1,87 @@
+//! What tests and benches need from the machine beside Rust: found, or installed where it is missing.
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// The folder for what is installed once for all clones, outside of them.
+fn cache() -> PathBuf {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
+    folder.unwrap_or_else(env::temp_dir).join("gristmill")
+}
+
+/// The interpreter of a virtual environment with Polars, DuckDB and pyarrow in the versions of
+/// `xtask/peers/requirements.txt`, made where it is missing.
+pub(crate) fn python() -> Result<PathBuf> {
+    let requirements = Path::new("xtask/peers/requirements.txt");
+    let wanted = fs::read_to_string(requirements)?;
+    let (cache, folder) = (cache(), cache().join("python"));
+    fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
+    // Only one of several commands that find it missing makes it.
+    let lock = File::create(cache.join("python.lock")).context("cannot lock the cache folder")?;
+    lock.lock().context("cannot lock the cache folder")?;
+    let python = folder.join("bin/python");
+    let marker = folder.join("requirements.txt");
+    if python.exists() && fs::read_to_string(&marker).is_ok_and(|there| there == wanted) {
+        return Ok(python);
+    }
+    let packages = wanted.split_whitespace().collect::<Vec<_>>().join(", ");
+    eprintln!("installing {packages} in {} (once)", folder.display());
+    let venv = || {
+        let mut command = Command::new("python3");
+        succeeds(command.args(["-m", "venv", "--clear"]).arg(&folder))
+    };
+    if !venv()? {
+        apt_install("python3-venv")
+            .context("python3 cannot make virtual environments; install python3-venv")?;
+        if !venv()? {
+            bail!("python3 cannot make a virtual environment in {}", folder.display());
+        }
+    }
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]);
+    if !succeeds(pip.arg(requirements))? {
+        bail!("pip could not install {packages}; is there a network?");
+    }
+    fs::write(marker, wanted)?;
+    Ok(python)
+}
+
+/// SQLite's shell; as root on Debian it is installed.
+pub(crate) fn sqlite_shell() -> Result<()> {
+    if Command::new("sqlite3").arg("--version").output().is_ok() {
+        return Ok(());
+    }
+    apt_install("sqlite3").context("SQLite's shell is not there; install sqlite3")
+}
+
+fn apt_install(package: &str) -> Result<()> {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+    if !root || Command::new("apt-get").arg("--version").output().is_err() {
+        bail!("only root on Debian can install it from here");
+    }
+    eprintln!("installing {package}");
+    let apt = |arguments: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        succeeds(apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    if !apt(&["update", "--quiet"])? || !apt(&["install", "--yes", "--quiet", package])? {
+        bail!("apt-get could not install {package}");
+    }
+    Ok(())
+}
+
+/// Runs a command whose output is of interest only when it fails.
+fn succeeds(command: &mut Command) -> Result<bool> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))?;
+    if !output.status.success() {
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(output.status.success())
+}
