@@ -13,11 +13,12 @@ use crate::cargo;
 const LAYERS: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("format", &["core"]),
+    ("database", &["core"]),
     ("parallel", &["core"]),
-    ("extract", &["core", "format", "parallel"]),
+    ("extract", &["core", "format", "database", "parallel"]),
     ("validate", &["core", "parallel"]),
     ("transform", &["core", "parallel"]),
-    ("load", &["core", "format", "parallel"]),
+    ("load", &["core", "format", "database", "parallel"]),
     ("pipeline", &["core", "format", "parallel", "extract", "validate", "transform", "load"]),
     ("cli", &["core", "parallel", "pipeline"]),
 ];
@@ -26,6 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const KEPT_OUT: &[(&str, &[&str])] = &[
     ("core", &["datafusion", "rusqlite", "parquet", "tokio"]),
     ("format", &["datafusion", "rusqlite"]),
+    ("database", &["datafusion", "rusqlite", "parquet"]),
     ("parallel", &["datafusion", "rusqlite", "parquet"]),
     ("extract", &["datafusion"]),
     ("validate", &["datafusion", "rusqlite", "parquet"]),

@@ -1,0 +1,165 @@
+//! A connection that is used as if it were sync.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::SinkExt;
+use gristmill_core::{Error, ErrorKind, Result};
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error as DatabaseError, Row, SimpleQueryMessage};
+
+use crate::address::Address;
+use crate::errors::error_of;
+use crate::tls;
+
+/// How long TCP, encryption and login may take together, beyond the timeout of TCP itself.
+const LOGIN: Duration = Duration::from_secs(30);
+
+/// A connection to a PostgreSQL database. Times are UTC in it, and it is never idle for too long.
+pub struct Client {
+    client: tokio_postgres::Client,
+    /// A thread that moves bytes while the caller does something else.
+    runtime: Runtime,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or does not let the user in.
+    pub fn connect(address: &Address) -> Result<Self> {
+        let config = address.with_password()?;
+        let connector = tls::connector(address)?;
+        let what = || format!("cannot connect to `{}`", address.name());
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("gristmill-database")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::io("cannot start a thread", e))?;
+        let limit = LOGIN + config.get_connect_timeout().copied().unwrap_or_default();
+        let connected = runtime
+            .block_on(async { tokio::time::timeout(limit, config.connect(connector)).await });
+        let (client, connection) = match connected {
+            Ok(connected) => connected.map_err(|e| error_of(&what(), e))?,
+            Err(_) => {
+                return Err(Error::new(ErrorKind::Transient, what())
+                    .caused_by("the server does not answer")
+                    .hint("look at host and port, and at the network"));
+            }
+        };
+        runtime.spawn(connection);
+        let client = Self { client, runtime };
+        client
+            .batch(
+                "SET TIME ZONE 'UTC'; SET datestyle TO 'ISO'; SET intervalstyle TO 'iso_8601'; \
+                 SET extra_float_digits TO 3; SET standard_conforming_strings TO on; \
+                 SET idle_in_transaction_session_timeout TO 0",
+            )
+            .map_err(|e| error_of(&what(), e))?;
+        Ok(client)
+    }
+
+    fn block<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Runs statements without parameters and without results.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn batch(&self, sql: &str) -> Result<(), DatabaseError> {
+        self.block(self.client.batch_execute(sql))
+    }
+
+    /// Runs a statement without a result, and answers the number of rows it touched.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn execute(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, DatabaseError> {
+        self.block(self.client.execute(sql, parameters))
+    }
+
+    /// The rows of a query.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn query(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        self.block(self.client.query(sql, parameters))
+    }
+
+    /// The only row of a query.
+    ///
+    /// # Errors
+    /// What the database says; that there is not one row.
+    pub fn row(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Row, DatabaseError> {
+        self.block(self.client.query_one(sql, parameters))
+    }
+
+    /// The rows of a query as text, whatever their types are.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn texts(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, DatabaseError> {
+        let messages = self.block(self.client.simple_query(sql))?;
+        let rows = messages.into_iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => {
+                Some((0..row.len()).map(|i| row.get(i).map(str::to_owned)).collect())
+            }
+            _ => None,
+        });
+        Ok(rows.collect())
+    }
+
+    /// Sends the pieces of a COPY, and answers the number of rows that the database took.
+    ///
+    /// # Errors
+    /// What the database says. Nothing of the COPY stays then.
+    pub fn copy_in(
+        &self,
+        sql: &str,
+        pieces: impl IntoIterator<Item = Bytes>,
+    ) -> Result<u64, DatabaseError> {
+        self.block(async {
+            let mut sink = pin!(self.client.copy_in::<_, Bytes>(sql).await?);
+            for piece in pieces {
+                // A sink that is closed has an answer waiting, which says why.
+                if sink.feed(piece).await.is_err() {
+                    break;
+                }
+            }
+            sink.finish().await
+        })
+    }
+
+    /// The number by which the server knows the connection.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn backend(&self) -> Result<i32, DatabaseError> {
+        Ok(self.row("SELECT pg_backend_pid()", &[])?.get(0))
+    }
+
+    /// Whether the connection is gone.
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client")
+    }
+}
