@@ -7,6 +7,7 @@ mod fuzz;
 mod generate;
 mod provide;
 mod scaffold;
+mod servers;
 mod test;
 mod tidy;
 
@@ -21,6 +22,8 @@ cargo xtask <command>
 
   ci                       what must pass before a change lands: test, format, clippy, docs, tidy, fuzz
   test [FILTER…]           all tests, or those whose names contain a filter; installs what they need
+  servers [--durable]      starts the database servers of the tests and says where they are, until Ctrl-C;
+                           durable ones are for measuring
   fuzz [TARGET] [--seconds N]
                            fuzzes one target of `fuzz/`, or all one after the other
   tidy                     layers, module docs, file length, registry examples, versions that agree
@@ -45,6 +48,8 @@ fn run(arguments: Vec<String>) -> Result<()> {
     match words.as_slice() {
         ["ci"] => ci(),
         ["test", filters @ ..] => test::run(filters),
+        ["servers"] => servers::keep(servers::Durable::No),
+        ["servers", "--durable"] => servers::keep(servers::Durable::Yes),
         ["fuzz", options @ ..] => fuzz::run(options),
         ["tidy"] => tidy::run(),
         ["gen"] => generate::run(generate::Mode::Write),

@@ -59,20 +59,37 @@ pub(crate) fn sqlite_shell() -> Result<()> {
     apt_install("sqlite3").context("SQLite's shell is not there; install sqlite3")
 }
 
-fn apt_install(package: &str) -> Result<()> {
-    let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
-    if !root || Command::new("apt-get").arg("--version").output().is_err() {
+/// Installs a package where that is possible: on Debian, for root or whoever becomes root without
+/// being asked for a password.
+pub(crate) fn apt_install(package: &str) -> Result<()> {
+    let can_sudo = || {
+        let mut sudo = Command::new("sudo");
+        sudo.args(["-n", "true"]).output().is_ok_and(|output| output.status.success())
+    };
+    let prefix: &[&str] = if is_root() {
+        &["env"]
+    } else if can_sudo() {
+        &["sudo", "-n", "env"]
+    } else {
+        bail!("only root on Debian can install it from here");
+    };
+    if Command::new("apt-get").arg("--version").output().is_err() {
         bail!("only root on Debian can install it from here");
     }
     eprintln!("installing {package}");
     let apt = |arguments: &[&str]| {
-        let mut apt = Command::new("apt-get");
-        succeeds(apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+        let mut apt = Command::new(prefix[0]);
+        apt.args(&prefix[1..]).args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        succeeds(apt.args(arguments))
     };
     if !apt(&["update", "--quiet"])? || !apt(&["install", "--yes", "--quiet", package])? {
         bail!("apt-get could not install {package}");
     }
     Ok(())
+}
+
+pub(crate) fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n")
 }
 
 /// Runs a command whose output is of interest only when it fails.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use gristmill_format::Level;
 
+use crate::servers::{Durable, KINDS, Server};
 use crate::{cargo, provide};
 
 /// Tests that need something beside Rust. They are marked `#[ignore]`, so that `cargo test` counts
@@ -62,7 +63,8 @@ const NEXTEST: [&str; 6] =
 const CARGO_TEST: [&str; 5] = ["test", "--workspace", "--all-targets", "--no-fail-fast", "--quiet"];
 
 /// Runs them; with filters, only the tests whose names contain one of them. A suite that needs
-/// something runs when there is no filter, or when one names its module.
+/// something runs when there is no filter, or when one names its module. Tests that need a
+/// database find it by its variable, and do nothing without.
 pub(crate) fn run(filters: &[&str]) -> Result<()> {
     let nextest = ensure_nextest()?;
     // The whole-command tests run the binary itself.
@@ -81,7 +83,17 @@ pub(crate) fn run(filters: &[&str]) -> Result<()> {
             }
         }
     }
-    let outcome = run_all(nextest, filters.is_empty(), &named, &plain, &suites);
+    let mut servers = Vec::new();
+    if filters.is_empty() || !plain.is_empty() {
+        for kind in &KINDS {
+            match Server::find(kind, Durable::No) {
+                Ok(server) => servers.push(server),
+                Err(error) => skipped.push(format!("skipped: tests with {}: {error:#}", kind.name)),
+            }
+        }
+    }
+    let outcome = run_all(nextest, filters.is_empty(), &named, &plain, &suites, &servers);
+    drop(servers);
     for line in &skipped {
         eprintln!("{line}");
     }
@@ -101,6 +113,7 @@ fn run_all(
     named: &[&str],
     plain: &[&str],
     suites: &[(&Suite, PathBuf)],
+    servers: &[Server],
 ) -> Result<()> {
     if all {
         cargo::run("doc examples", &["test", "--workspace", "--doc", "--quiet"])?;
@@ -108,7 +121,9 @@ fn run_all(
     if all || !plain.is_empty() {
         let mut arguments = if nextest { NEXTEST.to_vec() } else { CARGO_TEST.to_vec() };
         arguments.extend(plain);
-        cargo::run("tests", &arguments)?;
+        let environment: Vec<_> =
+            servers.iter().map(|server| (server.variable, server.url.as_str())).collect();
+        cargo::run_with("tests", &arguments, &environment)?;
     }
     for (suite, needed) in suites {
         suite.run(nextest, named, needed)?;
