@@ -35,12 +35,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod database;
+mod dialect;
 pub mod file;
 mod hidden;
+mod merge;
 mod reading;
 pub mod scd2;
+mod spool;
 pub mod sqlite;
 pub mod table;
+mod versions;
 
 use gristmill_core::LoaderKind;
 

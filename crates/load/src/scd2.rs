@@ -15,13 +15,15 @@
 //! result is the same whether they come in one load or in several.
 //!
 //! This module holds the options and makes the statements; what a database is asked in which order
-//! is the business of its loader. The statements are made of joins and window functions that
-//! PostgreSQL and MariaDB have too; where the databases differ, they ask `Names`.
+//! is the business of its loader. Where the words of databases differ, the statements ask
+//! [`Dialect`].
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::dialect::Dialect;
 
 /// What becomes of the current version of a key that no record of the load has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -78,9 +80,10 @@ pub type UnknownMember = IndexMap<String, Value>;
 /// The names that statements are made of, each in the form in which SQL writes it.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
+    pub(crate) dialect: Dialect,
     /// The dimension.
     pub(crate) table: String,
-    /// The staged records, numbered by `rowid`.
+    /// The staged records, numbered from 1.
     pub(crate) staged: String,
     /// What prefixes the tables that last for the load.
     pub(crate) work: String,
@@ -100,6 +103,8 @@ pub(crate) struct Names {
     pub(crate) tracked: Vec<(String, String)>,
     /// A record's time: a column of the staging table `s`, or a literal.
     pub(crate) time: String,
+    /// The type of times.
+    pub(crate) time_type: String,
     /// Whether `time` is a column, so that a key may have several records.
     pub(crate) timed: bool,
     /// Records that are not loaded for their key's sake, if there are any.
@@ -125,7 +130,8 @@ impl Names {
     /// Judges every record. The parameters of the statements that follow are the first and the
     /// last group; a group is what has to stand or fall together, all records of a key.
     pub(crate) fn judge(&self) -> String {
-        let Self { table, staged, work, surrogate, effective, current, time, .. } = self;
+        let Self { dialect, table, staged, work, surrogate, effective, current, time, .. } = self;
+        let (row, join, yes) = (dialect.row(), dialect.join(), dialect.truth(true));
         let key = self.same_key("t", "s");
         let same = self.same_as_row("t", "s");
         let known =
@@ -137,12 +143,13 @@ impl Names {
         );
         let wins = self.losers.as_ref().map_or_else(
             || "1 = 1".to_owned(),
-            |losers| format!("s.rowid NOT IN (SELECT seq FROM {losers})"),
+            |losers| format!("s.{row} NOT IN (SELECT seq FROM {losers})"),
         );
-        let found = format!("LEFT JOIN {table} AS t ON {key} AND t.{current} = 1");
-        let mut sql = format!(
-            "CREATE TABLE {work}work (grp INTEGER, seq INTEGER, at TEXT, verdict INTEGER, sk INTEGER, \
-             till TEXT, cur INTEGER, PRIMARY KEY (grp, seq)) WITHOUT ROWID;"
+        let found = format!("LEFT JOIN {table} AS t ON {key} AND t.{current} = {yes}");
+        let mut sql = self.create(
+            "work",
+            "grp BIGINT, seq BIGINT, at {time}, verdict INTEGER, sk BIGINT, till {time}, cur BIGINT",
+            "grp, seq",
         );
         if self.timed {
             let keys: Vec<String> =
@@ -150,27 +157,27 @@ impl Names {
             sql += &format!(
                 "INSERT INTO {work}work SELECT g.grp, g.seq, {time}, \
                  CASE WHEN g.n > 1 THEN 4 ELSE {judged} END, t.{surrogate}, NULL, t.{surrogate} \
-                 FROM (SELECT s.rowid AS seq, min(s.rowid) OVER k AS grp, count(*) OVER k AS n \
+                 FROM (SELECT s.{row} AS seq, min(s.{row}) OVER k AS grp, count(*) OVER k AS n \
                  FROM {staged} AS s WHERE {wins} WINDOW k AS (PARTITION BY {})) AS g \
-                 CROSS JOIN {staged} AS s ON s.rowid = g.seq {found};",
+                 {join} {staged} AS s ON s.{row} = g.seq {found};",
                 keys.join(", ")
             );
         } else {
             sql += &format!(
-                "INSERT INTO {work}work SELECT s.rowid, s.rowid, {time}, {judged}, \
+                "INSERT INTO {work}work SELECT s.{row}, s.{row}, {time}, {judged}, \
                  t.{surrogate}, NULL, t.{surrogate} FROM {staged} AS s {found} WHERE {wins};"
             );
         }
         if let Some(losers) = &self.losers {
             // Their key is in the input, whatever becomes of them.
             sql += &format!(
-                "INSERT INTO {work}work SELECT -s.rowid, s.rowid, '', {}, NULL, NULL, t.{surrogate} \
-                 FROM {losers} AS l CROSS JOIN {staged} AS s ON s.rowid = l.seq \
-                 JOIN {table} AS t ON {key} AND t.{current} = 1;",
+                "INSERT INTO {work}work SELECT -s.{row}, s.{row}, NULL, {}, NULL, NULL, t.{surrogate} \
+                 FROM {losers} AS l {join} {staged} AS s ON s.{row} = l.seq \
+                 JOIN {table} AS t ON {key} AND t.{current} = {yes};",
                 verdict::LOST
             );
         }
-        sql
+        sql + &self.analyze("work")
     }
 
     /// Whether some history has to be looked at.
@@ -184,133 +191,189 @@ impl Names {
 
     /// Judges the records whose key has history, or several records.
     pub(crate) fn judge_history(&self) -> String {
-        let Self { table, staged, work, surrogate, effective, end, current, .. } = self;
+        let Self { dialect, table, staged, work, surrogate, effective, end, current, .. } = self;
+        let (row, join, yes) = (dialect.row(), dialect.join(), dialect.truth(true));
+        let (first, last) = (dialect.first_time(), dialect.last_time());
         // The versions that are there (kind 0) and the records (kind 1), in one line of time.
         let points = format!(
-            "CREATE TABLE {work}points (grp INTEGER, at TEXT, kind INTEGER, id INTEGER, till TEXT, \
-             PRIMARY KEY (grp, at, kind, id)) WITHOUT ROWID;\
-             INSERT INTO {work}points SELECT w.grp, ifnull(t.{effective}, ''), 0, t.{surrogate}, \
-             CASE WHEN t.{current} = 1 THEN NULL ELSE t.{end} END \
+            "{}\
+             INSERT INTO {work}points SELECT w.grp, coalesce(t.{effective}, {first}), 0, t.{surrogate}, \
+             CASE WHEN t.{current} = {yes} THEN NULL ELSE t.{end} END \
              FROM (SELECT DISTINCT grp FROM {work}work WHERE verdict = 4) AS w \
-             CROSS JOIN {staged} AS s ON s.rowid = w.grp CROSS JOIN {table} AS t ON {};\
-             INSERT INTO {work}points SELECT grp, at, 1, seq, NULL FROM {work}work WHERE verdict = 4;",
-            self.same_key("t", "s")
+             {join} {staged} AS s ON s.{row} = w.grp {join} {table} AS t ON {};\
+             INSERT INTO {work}points SELECT grp, at, 1, seq, NULL FROM {work}work WHERE verdict = 4;{}",
+            self.create(
+                "points",
+                "grp BIGINT, at {time}, kind INTEGER, id BIGINT, till {time}",
+                "grp, at, kind, id",
+            ),
+            self.same_key("t", "s"),
+            self.analyze("points"),
         );
-        // `ends` is where the last version ends that began by then; an end after all times is `~`.
-        // What held just before a record is what the point before it says, unless that has ended.
+        // `ends` is where the last version ends that began by then. What held just before a record
+        // is what the point before it says, unless that has ended.
         let judged = format!(
-            "CREATE TABLE {work}judged (grp INTEGER, seq INTEGER, at TEXT, verdict INTEGER, \
-             sk INTEGER, ends TEXT, PRIMARY KEY (grp, seq)) WITHOUT ROWID;\
+            "{}\
              INSERT INTO {work}judged SELECT p.grp, p.id, p.at, \
              CASE WHEN p.pid IS NULL THEN 3 \
              WHEN p.ends <= p.at AND (p.pkind = 0 OR p.ends > p.pat) THEN 3 \
              WHEN CASE p.pkind WHEN 0 THEN {} ELSE {} END THEN 0 \
              WHEN p.pkind = 0 AND p.pat = p.at THEN 1 ELSE 2 END, p.pid, p.ends \
              FROM (SELECT grp, at, kind, id, lag(kind) OVER k AS pkind, lag(id) OVER k AS pid, \
-             lag(at) OVER k AS pat, max(CASE WHEN kind = 0 THEN ifnull(till, '~') END) OVER k AS ends \
+             lag(at) OVER k AS pat, \
+             max(CASE WHEN kind = 0 THEN coalesce(till, {last}) END) OVER k AS ends \
              FROM {work}points WINDOW k AS (PARTITION BY grp ORDER BY at, kind)) AS p \
-             CROSS JOIN {staged} AS s ON s.rowid = p.id \
+             {join} {staged} AS s ON s.{row} = p.id \
              LEFT JOIN {table} AS t ON t.{surrogate} = p.pid AND p.pkind = 0 \
-             LEFT JOIN {staged} AS u ON u.rowid = p.pid AND p.pkind = 1 WHERE p.kind = 1;",
+             LEFT JOIN {staged} AS u ON u.{row} = p.pid AND p.pkind = 1 WHERE p.kind = 1;{}",
+            self.create(
+                "judged",
+                "grp BIGINT, seq BIGINT, at {time}, verdict INTEGER, sk BIGINT, ends {time}",
+                "grp, seq",
+            ),
             self.same_as_row("t", "s"),
             self.same_as_record("u", "s"),
+            self.analyze("judged"),
         );
         // A new version ends where the next one begins, or where the one ended that it splits.
         let placed = format!(
-            "INSERT OR REPLACE INTO {work}work \
+            "{}\
+             INSERT INTO {work}placed \
              SELECT n.grp, n.id, n.at, n.verdict, \
              CASE WHEN n.verdict = 2 AND n.pkind = 0 THEN n.pid END, \
-             CASE WHEN n.ends > n.at AND n.ends <> '~' AND (n.next IS NULL OR n.ends < n.next) \
+             CASE WHEN n.ends > n.at AND n.ends <> {last} AND (n.next IS NULL OR n.ends < n.next) \
              THEN n.ends ELSE n.next END, w.cur \
              FROM (SELECT grp, at, kind, id, verdict, ends, lag(kind) OVER k AS pkind, \
              lag(id) OVER k AS pid, lead(at) OVER k AS next \
              FROM (SELECT grp, at, kind, id, NULL AS verdict, NULL AS ends FROM {work}points WHERE kind = 0 \
-             UNION ALL SELECT grp, at, 1, seq, verdict, ends FROM {work}judged WHERE verdict >= 2) \
+             UNION ALL SELECT grp, at, 1, seq, verdict, ends FROM {work}judged WHERE verdict >= 2) AS line \
              WINDOW k AS (PARTITION BY grp ORDER BY at, kind)) AS n \
-             CROSS JOIN {work}work AS w ON w.grp = n.grp AND w.seq = n.id WHERE n.kind = 1;\
-             INSERT OR REPLACE INTO {work}work SELECT j.grp, j.seq, j.at, j.verdict, \
+             {join} {work}work AS w ON w.grp = n.grp AND w.seq = n.id WHERE n.kind = 1;\
+             INSERT INTO {work}placed SELECT j.grp, j.seq, j.at, j.verdict, \
              CASE WHEN j.verdict = 1 THEN j.sk END, NULL, w.cur FROM {work}judged AS j \
-             CROSS JOIN {work}work AS w ON w.grp = j.grp AND w.seq = j.seq WHERE j.verdict < 2;\
-             DROP TABLE {work}points; DROP TABLE {work}judged;"
+             {join} {work}work AS w ON w.grp = j.grp AND w.seq = j.seq WHERE j.verdict < 2;\
+             DELETE FROM {work}work WHERE verdict = 4;\
+             INSERT INTO {work}work SELECT * FROM {work}placed;\
+             DROP TABLE {work}points; DROP TABLE {work}judged; DROP TABLE {work}placed;{}",
+            self.create(
+                "placed",
+                "grp BIGINT, seq BIGINT, at {time}, verdict INTEGER, sk BIGINT, till {time}, cur BIGINT",
+                "grp, seq",
+            ),
+            self.analyze("work"),
         );
         points + &judged + &placed
     }
 
     /// Ends the versions that do not hold any longer.
     pub(crate) fn end(&self) -> String {
-        let Self { table, work, surrogate, end, current, .. } = self;
+        let Self { dialect, table, work, surrogate, end, current, .. } = self;
         format!(
-            "UPDATE {table} AS t SET {end} = w.at, {current} = 0 FROM {work}work AS w \
-             WHERE w.grp BETWEEN ?1 AND ?2 AND w.verdict = 2 AND t.{surrogate} = w.sk"
+            "UPDATE {table} AS t SET {end} = w.at, {current} = {} FROM {work}work AS w \
+             WHERE {} AND w.verdict = 2 AND t.{surrogate} = w.sk",
+            dialect.truth(false),
+            self.in_range(),
         )
     }
 
     /// Corrects versions that began at the instant of a record.
     pub(crate) fn correct(&self) -> String {
-        let Self { table, staged, work, surrogate, .. } = self;
+        let Self { dialect, table, staged, work, surrogate, .. } = self;
         let mut set: Vec<String> =
             self.columns.iter().map(|(name, staged)| format!("{name} = s.{staged}")).collect();
-        set.extend(self.deleted.as_ref().map(|deleted| format!("{deleted} = 0")));
+        let no = dialect.truth(false);
+        set.extend(self.deleted.as_ref().map(|deleted| format!("{deleted} = {no}")));
         format!(
             "UPDATE {table} AS t SET {} FROM {work}work AS w, {staged} AS s \
-             WHERE w.grp BETWEEN ?1 AND ?2 AND w.verdict = 1 AND s.rowid = w.seq AND t.{surrogate} = w.sk",
-            set.join(", ")
+             WHERE {} AND w.verdict = 1 AND s.{} = w.seq AND t.{surrogate} = w.sk",
+            set.join(", "),
+            self.in_range(),
+            dialect.row(),
         )
     }
 
     /// Adds the new versions, with surrogate keys from the one after the third parameter.
     pub(crate) fn insert(&self) -> String {
-        let Self { staged, work, .. } = self;
+        let Self { dialect, staged, work, .. } = self;
         let values: Vec<String> =
             self.columns.iter().map(|(_, staged)| format!("s.{staged}")).collect();
         let names: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
+        let no = dialect.truth(false);
         format!(
-            "INSERT INTO {} SELECT ?3 + row_number() OVER (ORDER BY w.at, w.seq), {}, w.at, w.till, \
-             w.till IS NULL{} FROM {work}work AS w CROSS JOIN {staged} AS s ON s.rowid = w.seq \
-             WHERE w.grp BETWEEN ?1 AND ?2 AND w.verdict IN (2, 3) ORDER BY w.at, w.seq",
+            "INSERT INTO {} SELECT {} + row_number() OVER (ORDER BY w.at, w.seq), {}, w.at, w.till, \
+             w.till IS NULL{} FROM {work}work AS w {} {staged} AS s ON s.{} = w.seq \
+             WHERE {} AND w.verdict IN (2, 3) ORDER BY w.at, w.seq",
             self.target(&names),
+            dialect.parameter(3),
             values.join(", "),
-            if self.deleted.is_some() { ", 0" } else { "" }
+            if self.deleted.is_some() { format!(", {no}") } else { String::new() },
+            dialect.join(),
+            dialect.row(),
+            self.in_range(),
         )
     }
 
     /// How many records there are of each verdict.
     pub(crate) fn count(&self) -> String {
         format!(
-            "SELECT verdict, count(*) FROM {}work WHERE grp BETWEEN ?1 AND ?2 GROUP BY verdict",
-            self.work
+            "SELECT verdict, count(*) FROM {}work AS w WHERE {} GROUP BY verdict",
+            self.work,
+            self.in_range()
         )
     }
 
     /// The records of a group, and whether the database is to be changed for them.
     pub(crate) fn members(&self) -> String {
-        format!("SELECT seq, verdict > 0 FROM {}work WHERE grp = ?1 ORDER BY seq", self.work)
+        format!(
+            "SELECT seq, verdict > 0 FROM {}work WHERE grp = {} ORDER BY seq",
+            self.work,
+            self.dialect.parameter(1)
+        )
     }
 
-    /// Ends, and perhaps marks, the versions of keys that are missing. The first parameter is the
-    /// highest surrogate key before the load, the second that of the unknown member, the third the
-    /// highest now.
+    fn in_range(&self) -> String {
+        let dialect = self.dialect;
+        format!("w.grp BETWEEN {} AND {}", dialect.parameter(1), dialect.parameter(2))
+    }
+
+    /// A table that lasts for the load; `{time}` stands for the type of times.
+    fn create(&self, name: &str, columns: &str, key: &str) -> String {
+        let columns = columns.replace("{time}", &self.time_type);
+        self.dialect.create_table(&format!("{}{name}", self.work), &columns, key)
+    }
+
+    fn analyze(&self, name: &str) -> String {
+        self.dialect.analyze(&format!("{}{name}", self.work))
+    }
+
+    /// Ends, and perhaps marks, the versions of keys that are missing. The parameters of the first
+    /// statement are the highest surrogate key before the load and that of the unknown member; the
+    /// second has none; that of the third is the highest one now.
     pub(crate) fn retire(&self, missing: Missing, partition: &[(String, String)]) -> Vec<String> {
-        let Self { table, staged, work, surrogate, effective, end, current, .. } = self;
+        let Self { dialect, table, staged, work, surrogate, effective, end, current, .. } = self;
+        let (yes, no) = (dialect.truth(true), dialect.truth(false));
         let when = if self.timed {
             format!("(SELECT max({}) FROM {staged} AS s)", self.time)
         } else {
             self.time.clone()
         };
+        // There may be no unknown member.
+        let unknown = dialect.same(&format!("t.{surrogate}"), &dialect.parameter(2));
         let mut gone = format!(
-            "INSERT INTO {work}gone SELECT t.{surrogate} FROM {table} AS t WHERE t.{current} = 1 \
-             AND t.{surrogate} <= ?1 AND t.{surrogate} IS NOT ?2 AND t.{effective} < {when} \
-             AND t.{surrogate} NOT IN (SELECT cur FROM {work}work WHERE cur IS NOT NULL)"
+            "INSERT INTO {work}gone SELECT t.{surrogate} FROM {table} AS t WHERE t.{current} = {yes} \
+             AND t.{surrogate} <= {} AND NOT ({unknown}) AND t.{effective} < {when} \
+             AND t.{surrogate} NOT IN (SELECT cur FROM {work}work WHERE cur IS NOT NULL)",
+            dialect.parameter(1),
         );
         if let Some(deleted) = &self.deleted {
-            gone += &format!(" AND t.{deleted} = 0");
+            gone += &format!(" AND t.{deleted} = {no}");
         }
         if !partition.is_empty() {
             let staged_values: Vec<String> =
                 partition.iter().map(|(_, staged)| staged.clone()).collect();
             let same: Vec<String> = partition
                 .iter()
-                .map(|(name, staged)| same(&format!("t.{name}"), &format!("p.{staged}")))
+                .map(|(name, staged)| dialect.same(&format!("t.{name}"), &format!("p.{staged}")))
                 .collect();
             gone += &format!(
                 " AND EXISTS (SELECT 1 FROM (SELECT DISTINCT {} FROM {staged}) AS p WHERE {})",
@@ -321,7 +384,7 @@ impl Names {
         let mut statements = vec![
             gone,
             format!(
-                "UPDATE {table} SET {end} = {when}, {current} = 0 \
+                "UPDATE {table} SET {end} = {when}, {current} = {no} \
                  WHERE {surrogate} IN (SELECT sk FROM {work}gone)"
             ),
         ];
@@ -329,10 +392,11 @@ impl Names {
             let values: Vec<String> =
                 self.attributes.iter().map(|name| format!("t.{name}")).collect();
             statements.push(format!(
-                "INSERT INTO {} SELECT ?3 + row_number() OVER (ORDER BY t.{surrogate}), {}, {when}, \
-                 NULL, 1, 1 FROM {table} AS t WHERE t.{surrogate} IN (SELECT sk FROM {work}gone) \
+                "INSERT INTO {} SELECT {} + row_number() OVER (ORDER BY t.{surrogate}), {}, {when}, \
+                 NULL, {yes}, {yes} FROM {table} AS t WHERE t.{surrogate} IN (SELECT sk FROM {work}gone) \
                  ORDER BY t.{surrogate}",
                 self.target(&self.attributes),
+                dialect.parameter(1),
                 values.join(", ")
             ));
         }
@@ -351,12 +415,12 @@ impl Names {
     }
 
     fn same_key(&self, row: &str, record: &str) -> String {
-        // The unary plus keeps the planner from walking the table to look up staged records.
         let parts: Vec<String> = self
             .keys
             .iter()
             .map(|(name, staged, collation)| {
-                format!("{row}.{name} = +{record}.{staged} COLLATE {collation}")
+                let (row, record) = (format!("{row}.{name}"), format!("{record}.{staged}"));
+                self.dialect.same_key(&row, &record, collation)
             })
             .collect();
         parts.join(" AND ")
@@ -366,9 +430,12 @@ impl Names {
         let mut parts: Vec<String> = self
             .tracked
             .iter()
-            .map(|(name, staged)| same(&format!("{row}.{name}"), &format!("{record}.{staged}")))
+            .map(|(name, staged)| {
+                self.dialect.same(&format!("{row}.{name}"), &format!("{record}.{staged}"))
+            })
             .collect();
-        parts.extend(self.deleted.as_ref().map(|deleted| format!("{row}.{deleted} = 0")));
+        let no = self.dialect.truth(false);
+        parts.extend(self.deleted.as_ref().map(|deleted| format!("{row}.{deleted} = {no}")));
         all(&parts)
     }
 
@@ -376,15 +443,12 @@ impl Names {
         let parts: Vec<String> = self
             .tracked
             .iter()
-            .map(|(_, staged)| same(&format!("{one}.{staged}"), &format!("{other}.{staged}")))
+            .map(|(_, staged)| {
+                self.dialect.same(&format!("{one}.{staged}"), &format!("{other}.{staged}"))
+            })
             .collect();
         all(&parts)
     }
-}
-
-/// Equal, or both null.
-fn same(one: &str, other: &str) -> String {
-    format!("{one} IS {other} COLLATE BINARY")
 }
 
 fn all(parts: &[String]) -> String {

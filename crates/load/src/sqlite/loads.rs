@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 use gristmill_core::{LoadContext, Loaded, Result};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::merge::Outcome;
 use super::refused;
+use crate::merge::Outcome;
 use crate::table::Mode;
 
 /// The table's name.
@@ -95,12 +95,5 @@ pub fn committed(database: &Path, run: &str, table: &str) -> Result<Option<Loade
         return Ok(None);
     }
     let outcome = find(&connection, run, table)?;
-    Ok(outcome.map(|outcome| Loaded {
-        inserted: outcome.inserted,
-        updated: outcome.updated,
-        closed: outcome.closed,
-        retired: outcome.retired,
-        unchanged: outcome.unchanged,
-        ..Loaded::default()
-    }))
+    Ok(outcome.map(|outcome| outcome.loaded(0)))
 }

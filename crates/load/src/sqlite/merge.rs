@@ -1,283 +1,113 @@
-//! From the staging table into the target, in ranges of records.
-//!
-//! A range is one attempt behind a savepoint. When the database refuses it, it is halved until the
-//! refused records stand alone; each is rejected with the database's own message, and the others
-//! are loaded.
+//! How staged records get into the target: the statements, and the way past them.
 
-use gristmill_core::{Error, ErrorKind, Findings, Reason, Reject, Result, Stage as RunStage};
-use rusqlite::{Connection, ErrorCode};
-use serde::{Deserialize, Serialize};
+use gristmill_core::{Error, Result};
+use rusqlite::{Connection, ErrorCode, params_from_iter};
 
 use super::stage::Stage;
 use super::target::Target;
-use super::versions::Versions;
 use super::{quoted, refused};
+use crate::database::Database;
+use crate::dialect::Dialect;
+use crate::merge::{MergeColumn, Statements, undo};
 use crate::table::{Mode, Options};
 
-/// Records in one attempt.
-const RANGE: i64 = 8192;
+impl Database for Connection {
+    type Error = rusqlite::Error;
 
-/// What became of the staged records, as `gristmill_loads` keeps it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Outcome {
-    pub(crate) inserted: u64,
-    pub(crate) updated: u64,
-    #[serde(default)]
-    pub(crate) closed: u64,
-    pub(crate) unchanged: u64,
-    /// Rows that ended because no record had their key.
-    #[serde(default)]
-    pub(crate) retired: u64,
-    /// Records that the database refused, by their number, with its message.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) refused: Vec<(i64, String)>,
-}
+    fn batch(&self, sql: &str) -> rusqlite::Result<()> {
+        self.execute_batch(sql)
+    }
 
-pub(crate) struct Merge<'a> {
-    connection: &'a Connection,
-    table: &'a str,
-    /// Changes the rows that are there and differ; none when all columns are keys, or no row is
-    /// there.
-    update: Option<String>,
-    insert: String,
-    /// Inserts all staged records, each a copy of its staged row.
-    copy: Option<String>,
-    count: String,
-    /// Loads versions instead.
-    versions: Option<Versions>,
-    outcome: Outcome,
-    /// Memory that refused records may take until they are written down.
-    room: u64,
-}
+    fn execute(&self, sql: &str, parameters: &[Option<i64>]) -> rusqlite::Result<u64> {
+        Ok(self.prepare_cached(sql)?.execute(params_from_iter(parameters))? as u64)
+    }
 
-impl<'a> Merge<'a> {
-    pub(crate) fn new(
-        connection: &'a Connection,
-        target: &'a Target,
-        stage: &Stage,
-        options: &Options,
-        versions: Option<Versions>,
-        room: u64,
-    ) -> rusqlite::Result<Self> {
-        let table = format!("main.{}", quoted(&target.name));
-        let staged = &stage.table;
-        let mut range = "s.rowid BETWEEN ?1 AND ?2".to_owned();
-        if stage.has_losers {
-            range += &format!(" AND s.rowid NOT IN (SELECT seq FROM temp.{})", stage.losers());
-        }
-        let names: Vec<String> = target.columns.iter().map(|c| quoted(&c.name)).collect();
-        let values: Vec<String> = (0..names.len()).map(|i| format!("s.c{i}")).collect();
-        // The unary plus keeps the planner from walking the table to look up staged rows.
-        let same_key: Vec<String> = target
-            .keys()
-            .map(|i| {
-                let collation = target.columns[i].key.as_deref().unwrap_or("BINARY");
-                format!("t.{} = +s.c{i} COLLATE {}", names[i], quoted(collation))
-            })
-            .collect();
-        let same_key = same_key.join(" AND ");
-        let others: Vec<usize> =
-            (0..names.len()).filter(|&i| target.columns[i].key.is_none()).collect();
-        let set: Vec<String> = others.iter().map(|&i| format!("{} = s.c{i}", names[i])).collect();
-        let differs: Vec<String> = others
-            .iter()
-            .map(|&i| format!("t.{} IS NOT s.c{i} COLLATE BINARY", names[i]))
-            .collect();
-        let some = format!("SELECT EXISTS (SELECT 1 FROM {table})");
-        let upsert =
-            options.mode == Mode::Upsert && connection.query_row(&some, [], |row| row.get(0))?;
-        let is_new = if upsert {
-            format!(" AND NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same_key})")
-        } else {
-            String::new()
-        };
-        let copy = format!("INSERT INTO {table} SELECT * FROM {staged}");
-        let copies = target.order.is_some() && !upsert && !stage.has_losers && versions.is_none();
-        Ok(Self {
-            connection,
-            table: &target.name,
-            update: (upsert && !others.is_empty()).then(|| {
-                format!(
-                    "UPDATE {table} AS t SET {} FROM {staged} AS s WHERE {range} AND {same_key} AND ({})",
-                    set.join(", "),
-                    differs.join(" OR ")
-                )
-            }),
-            insert: format!(
-                "INSERT INTO {table} ({}) SELECT {} FROM {staged} AS s WHERE {range}{is_new} ORDER BY s.rowid",
-                names.join(", "),
-                values.join(", ")
-            ),
-            copy: (copies && copies_rows(connection, &copy)?).then_some(copy),
-            count: format!("SELECT count(*) FROM {staged} AS s WHERE {range}"),
-            versions,
-            outcome: Outcome::default(),
-            room,
+    fn numbers(&self, sql: &str, parameters: &[Option<i64>]) -> rusqlite::Result<Vec<Vec<i64>>> {
+        let mut statement = self.prepare_cached(sql)?;
+        let columns = statement.column_count();
+        let number = |row: &rusqlite::Row<'_>, i| row.get::<_, Option<i64>>(i);
+        let rows = statement.query_map(params_from_iter(parameters), |row| {
+            (0..columns).map(|i| Ok(number(row, i)?.unwrap_or_default())).collect()
+        })?;
+        rows.collect()
+    }
+
+    fn is_in_transaction(&self) -> bool {
+        !self.is_autocommit()
+    }
+
+    fn refusal(error: &rusqlite::Error) -> Option<String> {
+        let refuses = matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
+        );
+        refuses.then(|| match error {
+            rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),
+            error => error.to_string(),
         })
     }
 
-    /// Merges all staged records.
-    pub(crate) fn run(mut self, stage: &mut Stage, findings: &mut Findings) -> Result<Outcome> {
-        if self.copy(stage)? {
-            return Ok(self.outcome);
-        }
-        let last = stage.last as i64;
-        let mut first = 1;
-        while first <= last {
-            let end = (first + RANGE - 1).min(last);
-            self.load(first, end, stage, findings)?;
-            first = end + 1;
-        }
-        if let Some(versions) = &mut self.versions {
-            self.outcome.retired = versions
-                .finish(self.connection)
-                .map_err(|e| refused(&format!("cannot load table `{}`", self.table), e))?;
-        }
-        Ok(self.outcome)
-    }
-
-    /// Copies all staged rows, if that can be done.
-    fn copy(&mut self, stage: &Stage) -> Result<bool> {
-        let Some(copy) = &self.copy else { return Ok(false) };
-        let copied = self
-            .connection
-            .execute_batch("SAVEPOINT gristmill")
-            .and_then(|()| self.connection.execute(copy, []))
-            .and_then(|rows| {
-                self.connection.execute_batch("RELEASE gristmill")?;
-                Ok(rows as u64)
-            });
-        match copied {
-            Ok(rows) if rows == stage.last => {
-                self.outcome.inserted = rows;
-                Ok(true)
-            }
-            Ok(_) => Err(Error::internal("staged rows are missing")),
-            Err(error) => {
-                self.undo()?;
-                if is_refusal(&error) {
-                    return Ok(false);
-                }
-                Err(refused(&format!("cannot load table `{}`", self.table), error))
-            }
-        }
-    }
-
-    fn load(
-        &mut self,
-        first: i64,
-        last: i64,
-        stage: &mut Stage,
-        findings: &mut Findings,
-    ) -> Result<()> {
-        let Err(error) = self.attempt(first, last) else { return Ok(()) };
-        self.undo()?;
-        if !is_refusal(&error) {
-            return Err(refused(&format!("cannot load table `{}`", self.table), error));
-        }
-        if first < last {
-            let middle = first + (last - first) / 2;
-            self.load(first, middle, stage, findings)?;
-            return self.load(middle + 1, last, stage, findings);
-        }
-        let message = message(&error);
-        let members = match &self.versions {
-            Some(versions) => versions
-                .members(self.connection, first)
-                .map_err(|e| refused("cannot read staged records", e))?,
-            None => vec![(first, true)],
-        };
-        for (seq, changes) in members {
-            if changes {
-                self.take_out(seq, message.clone(), stage, findings)?;
-            } else {
-                self.outcome.unchanged += 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn attempt(&mut self, first: i64, last: i64) -> rusqlite::Result<()> {
-        let execute = |sql: &str| -> rusqlite::Result<u64> {
-            Ok(self.connection.prepare_cached(sql)?.execute([first, last])? as u64)
-        };
-        self.connection.execute_batch("SAVEPOINT gristmill")?;
-        if let Some(versions) = &mut self.versions {
-            let counts = versions.attempt(self.connection, first, last)?;
-            self.connection.execute_batch("RELEASE gristmill")?;
-            versions.done(counts);
-            self.outcome.inserted += counts.inserted;
-            self.outcome.updated += counts.updated;
-            self.outcome.closed += counts.closed;
-            self.outcome.unchanged += counts.unchanged;
-            return Ok(());
-        }
-        let records: i64 = self
-            .connection
-            .prepare_cached(&self.count)?
-            .query_row([first, last], |row| row.get(0))?;
-        let updated = match &self.update {
-            Some(update) => execute(update)?,
-            None => 0,
-        };
-        let inserted = execute(&self.insert)?;
-        self.connection.execute_batch("RELEASE gristmill")?;
-        self.outcome.updated += updated;
-        self.outcome.inserted += inserted;
-        self.outcome.unchanged += records as u64 - updated - inserted;
-        Ok(())
-    }
-
-    fn undo(&self) -> Result<()> {
-        if self.connection.is_autocommit() {
-            return Err(Error::new(
-                ErrorKind::Destination,
-                format!("the database rolled the load of table `{}` back", self.table),
-            )
-            .hint("a trigger or a constraint says ROLLBACK; say ABORT, and only the record is refused"));
-        }
-        self.connection
-            .execute_batch("ROLLBACK TO gristmill; RELEASE gristmill")
-            .map_err(|e| refused(&format!("cannot load table `{}`", self.table), e))
-    }
-
-    fn take_out(
-        &mut self,
-        seq: i64,
-        message: String,
-        stage: &mut Stage,
-        findings: &mut Findings,
-    ) -> Result<()> {
-        let size = reject_refused(seq, &message, stage, findings)?;
-        self.outcome.refused.push((seq, message));
-        let Some(room) = self.room.checked_sub(size) else {
-            return Err(Error::new(
-                ErrorKind::Destination,
-                format!(
-                    "table `{}` refuses more records than memory holds: {} so far",
-                    self.table,
-                    self.outcome.refused.len()
-                ),
-            )
-            .hint("validate the records before they are loaded, or raise `limits.memory`"));
-        };
-        self.room = room;
-        Ok(())
+    fn refused(what: &str, error: rusqlite::Error) -> Error {
+        refused(what, error)
     }
 }
 
-/// Rejects a staged record and answers the memory that it takes.
-pub(crate) fn reject_refused(
-    seq: i64,
-    message: &str,
-    stage: &mut Stage,
-    findings: &mut Findings,
-) -> Result<u64> {
-    let origin = stage.origin(seq)?;
-    let size = (origin.byte_size() + message.len() + 512) as u64;
-    let reason = Reason::record("database", message);
-    findings.reject(Reject { origin, ordinal: 0, stage: RunStage::Load, errors: vec![reason] });
-    Ok(size)
+/// The statements for rows, and whether they are to match rows that are there.
+pub(crate) fn statements(
+    connection: &Connection,
+    target: &Target,
+    stage: &Stage,
+    options: &Options,
+) -> rusqlite::Result<(Statements, bool)> {
+    let table = format!("main.{}", quoted(&target.name));
+    let some = format!("SELECT EXISTS (SELECT 1 FROM {table})");
+    let matches = options.mode == Mode::Upsert && connection.number(&some, &[])? != 0;
+    let columns: Vec<MergeColumn> = target
+        .columns
+        .iter()
+        .zip(0..)
+        .map(|(column, i)| MergeColumn {
+            name: quoted(&column.name),
+            value: format!("s.c{i}"),
+            key: column.key.as_deref().map(quoted),
+            as_text: false,
+        })
+        .collect();
+    let losers = stage.has_losers.then(|| format!("temp.{}", stage.losers()));
+    let statements = Statements::new(
+        Dialect::Sqlite,
+        &table,
+        &stage.table,
+        losers.as_deref(),
+        &columns,
+        matches,
+        "",
+    );
+    Ok((statements, matches))
+}
+
+/// Copies all staged rows as they are, where SQLite does that; answers whether it did.
+pub(crate) fn copy(connection: &Connection, target: &Target, stage: &Stage) -> Result<bool> {
+    let cannot = |e| refused(&format!("cannot load table `{}`", target.name), e);
+    let sql = format!("INSERT INTO main.{} SELECT * FROM {}", quoted(&target.name), stage.table);
+    if target.order.is_none()
+        || stage.has_losers
+        || !copies_rows(connection, &sql).map_err(cannot)?
+    {
+        return Ok(false);
+    }
+    let copied = connection
+        .execute_batch("SAVEPOINT gristmill")
+        .and_then(|()| Database::execute(connection, &sql, &[]))
+        .and_then(|rows| connection.execute_batch("RELEASE gristmill").map(|()| rows));
+    match copied {
+        Ok(rows) if rows == stage.last => Ok(true),
+        Ok(_) => Err(Error::internal("staged rows are missing")),
+        Err(error) => {
+            undo(connection, &target.name)?;
+            if Connection::refusal(&error).is_some() { Ok(false) } else { Err(cannot(error)) }
+        }
+    }
 }
 
 /// Whether SQLite runs a statement by copying rows as they are.
@@ -290,22 +120,6 @@ fn copies_rows(connection: &Connection, sql: &str) -> rusqlite::Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// Whether the database refuses what is in the records, and not the load as such.
-fn is_refusal(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error_code();
-    matches!(
-        code,
-        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
-    )
-}
-
-fn message(error: &rusqlite::Error) -> String {
-    match error {
-        rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),
-        error => error.to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -338,7 +152,7 @@ mod tests {
             let mut stage = Stage::create(1, &target, options.duplicates, 0).unwrap();
             stage.seal(&connection).unwrap();
             connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
-            let merge = Merge::new(&connection, &target, &stage, &options, None, 0).unwrap();
+            let (merge, _) = statements(&connection, &target, &stage, &options).unwrap();
             for sql in [merge.update.as_ref().unwrap(), &merge.insert] {
                 let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
                 let lines: Vec<String> = plan

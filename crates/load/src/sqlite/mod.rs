@@ -11,6 +11,7 @@
 //! makes of it.
 
 mod cells;
+mod dimension;
 mod image;
 mod loads;
 mod merge;
@@ -18,10 +19,8 @@ mod pages;
 mod part;
 mod record;
 mod session;
-mod spool;
 mod stage;
 mod target;
-mod versions;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,13 +34,12 @@ use rusqlite::{Connection, ErrorCode};
 pub use loads::committed;
 
 use loads::Context;
-use merge::{Merge, Outcome, reject_refused};
 use part::{Layout, Staged, TableEncoder};
 use session::Shared;
 use stage::Stage;
 use target::Target;
-use versions::Versions;
 
+use crate::merge::{Merge, Outcome, Plan, RANGE, reject_refused};
 use crate::table::{Create, Mode, Options};
 
 /// The table that records loads.
@@ -107,7 +105,8 @@ impl Sqlite {
     }
 
     fn merge(&mut self, findings: &mut Findings) -> Result<(u64, Outcome)> {
-        let mut session = self.shared.lock();
+        let shared = self.shared.clone();
+        let mut session = shared.lock();
         let transaction = session.begin()?;
         // A record that another table of the run refers to may come with that table.
         let alone = session.is_alone();
@@ -116,7 +115,7 @@ impl Sqlite {
         let earlier = loads::find(connection, &self.context.run, &self.target.name)?;
         if let Some(earlier) = earlier {
             for (seq, message) in &earlier.refused {
-                reject_refused(*seq, message, &mut self.stage, findings)?;
+                reject_refused(*seq, message, &mut self.stage.spool, findings)?;
             }
             return Ok((transaction, earlier));
         }
@@ -127,7 +126,8 @@ impl Sqlite {
             )
             .hint("run again"));
         }
-        let writing = |e| refused(&format!("cannot write table `{}`", self.options.table), e);
+        let name = self.options.table.clone();
+        let writing = |e| refused(&format!("cannot write table `{name}`"), e);
         let broken = if alone { broken_references(connection).map_err(writing)? } else { None };
         let (table, key) = self.target.create_statements(&self.options);
         if !self.target.exists {
@@ -137,16 +137,7 @@ impl Sqlite {
             let sql = format!("DELETE FROM main.{}", quoted(&self.target.name));
             connection.execute_batch(&sql).map_err(writing)?;
         }
-        let versions = (self.options.mode == Mode::Scd2)
-            .then(|| {
-                let started = self.context.started;
-                Versions::begin(connection, &self.target, &self.options, &self.stage, started)
-            })
-            .transpose()?;
-        let merge =
-            Merge::new(connection, &self.target, &self.stage, &self.options, versions, self.room)
-                .map_err(writing)?;
-        let outcome = merge.run(&mut self.stage, findings)?;
+        let outcome = self.load(connection, findings)?;
         // An index over all rows is made faster than one that grows with them.
         if let (false, Some(key)) = (self.target.exists, key) {
             connection.execute_batch(&key).map_err(writing)?;
@@ -163,6 +154,34 @@ impl Sqlite {
         }
         loads::record(connection, &self.context, &self.target.name, &outcome)?;
         Ok((transaction, outcome))
+    }
+}
+
+impl Sqlite {
+    fn load(&mut self, connection: &Connection, findings: &mut Findings) -> Result<Outcome> {
+        let Self { target, stage, options, .. } = self;
+        let writing = |e| refused(&format!("cannot write table `{}`", options.table), e);
+        let plan = if options.mode == Mode::Scd2 {
+            let started = self.context.started;
+            Plan::Versions(dimension::judge(connection, target, options, stage, started)?)
+        } else {
+            let (statements, matches) =
+                merge::statements(connection, target, stage, options).map_err(writing)?;
+            if !matches && merge::copy(connection, target, stage)? {
+                return Ok(Outcome { inserted: stage.last, ..Outcome::default() });
+            }
+            Plan::Rows(statements)
+        };
+        let merge = Merge {
+            database: connection,
+            table: &target.name,
+            plan,
+            step: RANGE,
+            spool: &mut stage.spool,
+            outcome: Outcome::default(),
+            room: self.room,
+        };
+        merge.run(stage.last as i64, findings)
     }
 }
 
@@ -213,7 +232,7 @@ impl Loader for Sqlite {
             self.shared.lock().roll_back();
         }
         let (transaction, outcome) = merged?;
-        let loaded = self.loaded(&outcome);
+        let loaded = outcome.loaded(self.stage.bytes);
         self.prepared = Some((transaction, outcome));
         Ok(loaded)
     }
@@ -227,24 +246,10 @@ impl Loader for Sqlite {
             return Err(Error::internal(format!("`{}` was published unprepared", self.name)));
         };
         self.shared.lock().commit(*transaction)?;
-        Ok(self.loaded(outcome))
+        Ok(outcome.loaded(self.stage.bytes))
     }
 
     fn abort(self: Box<Self>) {}
-}
-
-impl Sqlite {
-    fn loaded(&self, outcome: &Outcome) -> Loaded {
-        Loaded {
-            inserted: outcome.inserted,
-            updated: outcome.updated,
-            closed: outcome.closed,
-            retired: outcome.retired,
-            unchanged: outcome.unchanged,
-            bytes: self.stage.bytes,
-            ..Loaded::default()
-        }
-    }
 }
 
 impl Drop for Sqlite {

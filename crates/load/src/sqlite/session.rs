@@ -42,6 +42,7 @@ pub(crate) struct Session {
 }
 
 /// A loader's hold on a session.
+#[derive(Clone)]
 pub(crate) struct Shared {
     session: Arc<Mutex<Session>>,
 }

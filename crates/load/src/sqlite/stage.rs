@@ -1,16 +1,14 @@
 //! The staging table: what has arrived, numbered in the order in which it came.
 
-use std::sync::Arc;
-
-use gristmill_core::{Error, Findings, Origin, Reason, Reject, Result, Stage as RunStage};
+use gristmill_core::{Error, Findings, Reason, Reject, Result, Stage as RunStage};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
 use super::image::Image;
 use super::part::Staged;
-use super::spool::Spool;
 use super::target::Target;
 use super::{quoted, refused};
+use crate::spool::{Spool, origin};
 use crate::table::Duplicates;
 
 /// Rejects found in one go, before they are written down.
@@ -25,7 +23,7 @@ pub(crate) struct Stage {
     tree: usize,
     sealed: bool,
     /// None where no record can be refused: in a new table without a key.
-    spool: Option<Spool>,
+    pub(crate) spool: Option<Spool>,
     /// The key's columns: name in the staging table, affinity, collation.
     keys: Vec<(String, &'static str, String)>,
     /// Whether keys are staged in the form in which the destination keeps them.
@@ -255,11 +253,6 @@ impl Stage {
         Ok(count == PIECE)
     }
 
-    /// The record of a staged row, with the ordinal 0.
-    pub(crate) fn origin(&mut self, seq: i64) -> Result<Arc<Origin>> {
-        origin(&mut self.spool, seq)
-    }
-
     /// Takes it out of the connection's sight.
     pub(crate) fn detach(&mut self, connection: &Connection) {
         if !self.sealed {
@@ -273,15 +266,6 @@ impl Stage {
             self.number
         ));
     }
-}
-
-fn origin(spool: &mut Option<Spool>, seq: i64) -> Result<Arc<Origin>> {
-    let spool = spool
-        .as_mut()
-        .ok_or_else(|| Error::internal("a record was refused by a table that cannot refuse any"))?;
-    spool
-        .origin(seq as u64)
-        .map_err(|e| Error::io("cannot read a temporary file of staged records", e))
 }
 
 /// A value as a message shows it.

@@ -5,7 +5,7 @@ use gristmill_core::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::cells::{declared_type, is_kept};
-use super::{Encoding, quoted, refused, versions};
+use super::{Encoding, dimension, quoted, refused};
 use crate::reading::listed;
 use crate::table::{Create, Mode, Options};
 
@@ -148,11 +148,11 @@ impl Target {
             }
             Mode::Scd2 => {
                 let there: Vec<&str> = existing.iter().map(|c| c.name.as_str()).collect();
-                versions::check_columns(&name, &there, options)?;
+                dimension::check_columns(&name, &there, options)?;
                 let indexes = current_indexes(connection, &name, options).map_err(reading)?;
                 mark_keys(&mut columns, options, &name, &indexes)?;
-                versions::check_keys(&columns, &name)?;
-                versions::check_times(connection, &name, options, schema)?;
+                dimension::check_keys(&columns, &name)?;
+                dimension::check_times(connection, &name, options, schema)?;
             }
             Mode::Append | Mode::Replace => {}
         }
@@ -209,7 +209,7 @@ impl Target {
     /// The statement that creates it, and the one that adds its key once rows are there.
     pub(crate) fn create_statements(&self, options: &Options) -> (String, Option<String>) {
         if options.mode == Mode::Scd2 {
-            return versions::create_statements(self, options);
+            return dimension::create_statements(self, options);
         }
         let keys = &options.keys;
         let mut parts: Vec<String> = self
@@ -372,7 +372,7 @@ fn mark_keys(
     });
     let Some(index) = found else {
         let (what, statement) = if options.mode == Mode::Scd2 {
-            (": the current rows have", versions::current_index(table, options))
+            (": the current rows have", dimension::current_index(table, options))
         } else {
             let keys: Vec<String> = options.keys.iter().map(|key| quoted(key)).collect();
             let index = quoted(&format!("{table}_key"));

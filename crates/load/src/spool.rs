@@ -15,7 +15,7 @@ use arrow_ipc::writer::StreamWriter;
 use bytes::Bytes;
 use gristmill_core::origin::{Content, Locator};
 use gristmill_core::reject::MAX_RAW;
-use gristmill_core::{Location, Origin, Place, Rows, Span};
+use gristmill_core::{Error, Location, Origin, Place, Result, Rows, Span};
 
 pub(crate) struct Spool {
     file: File,
@@ -177,6 +177,16 @@ impl Spool {
         };
         Ok((Arc::new(origin), rows))
     }
+}
+
+/// The record of a staged row, with the ordinal 0.
+pub(crate) fn origin(spool: &mut Option<Spool>, seq: i64) -> Result<Arc<Origin>> {
+    let spool = spool
+        .as_mut()
+        .ok_or_else(|| Error::internal("a record was refused by a table that cannot refuse any"))?;
+    spool
+        .origin(seq as u64)
+        .map_err(|e| Error::io("cannot read a temporary file of staged records", e))
 }
 
 #[cfg(test)]

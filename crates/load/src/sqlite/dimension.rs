@@ -1,5 +1,5 @@
-//! Dimensions of type 2: what the table looks like, and in which order the statements of
-//! [`crate::scd2`] are run.
+//! Dimensions of type 2: what the table looks like, and what the statements of [`crate::scd2`] call
+//! it.
 
 use arrow_schema::{DataType, Schema};
 use chrono::{DateTime, Utc};
@@ -10,162 +10,37 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use super::stage::Stage;
 use super::target::{Column, Target};
 use super::{quoted, refused};
+use crate::dialect::Dialect;
 use crate::reading::listed;
-use crate::scd2::{Missing, Names, Scope, verdict};
+use crate::scd2::{Missing, Names, Scope};
 use crate::table::Options;
+use crate::versions::Versions;
 
-/// What a load of versions makes of a range of records.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Counts {
-    pub(crate) inserted: u64,
-    pub(crate) updated: u64,
-    pub(crate) closed: u64,
-    pub(crate) unchanged: u64,
-}
-
-/// A load of versions: the records are judged, and nothing is changed yet.
-pub(crate) struct Versions {
-    end: String,
-    correct: String,
-    insert: String,
-    count: String,
-    members: String,
-    /// Statements that end what is missing.
-    retire: Vec<String>,
-    work: String,
-    /// The highest surrogate key before the load, and now.
-    base: i64,
-    highest: i64,
-    unknown: Option<i64>,
-}
-
-impl Versions {
-    pub(crate) fn begin(
-        connection: &Connection,
-        target: &Target,
-        options: &Options,
-        stage: &Stage,
-        started: DateTime<Utc>,
-    ) -> Result<Self> {
-        let names = names(target, options, stage, started);
-        let begun = Self::judge(connection, &names, target, options);
-        begun.map_err(|e| refused(&format!("cannot load table `{}`", target.name), e))
-    }
-
-    fn judge(
-        connection: &Connection,
-        names: &Names,
-        target: &Target,
-        options: &Options,
-    ) -> rusqlite::Result<Self> {
-        let unknown = add_unknown(connection, names, options)?;
-        let Names { table, surrogate, work, .. } = names;
-        let highest = format!("SELECT max(0, ifnull(max({surrogate}), 0)) FROM {table}");
-        let base = connection.query_row(&highest, [], |row| row.get(0))?;
-        connection.execute_batch(&drop_tables(work))?;
-        connection.execute_batch(&names.judge())?;
-        if connection.query_row(&names.asks_history(), [], |row| row.get(0))? {
-            connection.execute_batch(&names.judge_history())?;
-        }
-        let mut retire = Vec::new();
-        if options.missing != Missing::Keep {
-            connection
-                .execute_batch(&format!("CREATE TABLE {work}gone (sk INTEGER PRIMARY KEY)"))?;
-            let partition = match &options.scope {
-                Scope::Full => Vec::new(),
-                Scope::Partition(columns) => columns
-                    .iter()
-                    .filter_map(|column| {
-                        let name_of = |c: &Column| c.name.eq_ignore_ascii_case(column);
-                        let i = target.columns.iter().position(name_of)?;
-                        Some((quoted(&target.columns[i].name), format!("c{i}")))
-                    })
-                    .collect(),
-            };
-            retire = names.retire(options.missing, &partition);
-        }
-        Ok(Self {
-            end: names.end(),
-            correct: names.correct(),
-            insert: names.insert(),
-            count: names.count(),
-            members: names.members(),
-            retire,
-            work: work.clone(),
-            base,
-            highest: base,
-            unknown,
+/// Judges the staged records of a dimension.
+pub(crate) fn judge(
+    connection: &Connection,
+    target: &Target,
+    options: &Options,
+    stage: &Stage,
+    started: DateTime<Utc>,
+) -> Result<Versions> {
+    let names = names(target, options, stage, started);
+    let partition = match &options.scope {
+        Scope::Full => Vec::new(),
+        Scope::Partition(columns) => columns
+            .iter()
+            .filter_map(|column| {
+                let name_of = |c: &Column| c.name.eq_ignore_ascii_case(column);
+                let i = target.columns.iter().position(name_of)?;
+                Some((quoted(&target.columns[i].name), format!("c{i}")))
+            })
+            .collect(),
+    };
+    add_unknown(connection, &names, options)
+        .and_then(|unknown| {
+            Versions::judge(connection, &names, options.missing, &partition, unknown)
         })
-    }
-
-    /// Loads the records of some groups.
-    pub(crate) fn attempt(
-        &self,
-        connection: &Connection,
-        first: i64,
-        last: i64,
-    ) -> rusqlite::Result<Counts> {
-        let mut counts = Counts::default();
-        {
-            let mut statement = connection.prepare_cached(&self.count)?;
-            let mut rows = statement.query([first, last])?;
-            while let Some(row) = rows.next()? {
-                let records = row.get::<_, i64>(1)? as u64;
-                match row.get(0)? {
-                    verdict::UNCHANGED => counts.unchanged = records,
-                    verdict::CORRECTION => counts.updated = records,
-                    verdict::CHANGE => counts.closed = records,
-                    verdict::NEW => counts.inserted = records,
-                    _ => {}
-                }
-            }
-        }
-        if counts.closed > 0 {
-            connection.prepare_cached(&self.end)?.execute([first, last])?;
-        }
-        if counts.updated > 0 {
-            connection.prepare_cached(&self.correct)?.execute([first, last])?;
-        }
-        if counts.inserted + counts.closed > 0 {
-            connection.prepare_cached(&self.insert)?.execute([first, last, self.highest])?;
-        }
-        Ok(counts)
-    }
-
-    /// Takes over what an attempt did that stays.
-    pub(crate) fn done(&mut self, counts: Counts) {
-        self.highest += (counts.inserted + counts.closed) as i64;
-    }
-
-    /// The records of a group, and whether the database was to be changed for them.
-    pub(crate) fn members(
-        &self,
-        connection: &Connection,
-        group: i64,
-    ) -> rusqlite::Result<Vec<(i64, bool)>> {
-        let mut statement = connection.prepare_cached(&self.members)?;
-        statement.query_map([group], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-    }
-
-    /// Ends the versions of missing keys, and answers how many.
-    pub(crate) fn finish(&mut self, connection: &Connection) -> rusqlite::Result<u64> {
-        let mut retired = 0;
-        for (i, sql) in self.retire.iter().enumerate() {
-            let mut statement = connection.prepare(sql)?;
-            let all = [Some(self.base), self.unknown, Some(self.highest)];
-            let count = statement.parameter_count();
-            let changed = statement.execute(params_from_iter(&all[..count]))?;
-            if i == 0 {
-                retired = changed as u64;
-            }
-        }
-        connection.execute_batch(&drop_tables(&self.work))?;
-        Ok(retired)
-    }
-}
-
-fn drop_tables(work: &str) -> String {
-    format!("DROP TABLE IF EXISTS {work}work; DROP TABLE IF EXISTS {work}gone;")
+        .map_err(|e| refused(&format!("cannot load table `{}`", target.name), e))
 }
 
 fn names(target: &Target, options: &Options, stage: &Stage, started: DateTime<Utc>) -> Names {
@@ -178,6 +53,7 @@ fn names(target: &Target, options: &Options, stage: &Stage, started: DateTime<Ut
         options.tracks(&column.field) && column.key.is_none()
     };
     Names {
+        dialect: Dialect::Sqlite,
         table: format!("main.{}", quoted(&target.name)),
         staged: stage.table.clone(),
         work: format!("temp.gristmill_{}_", stage.number()),
@@ -209,6 +85,7 @@ fn names(target: &Target, options: &Options, stage: &Stage, started: DateTime<Ut
         } else {
             format!("'{}'", started.format(STARTED))
         },
+        time_type: "TEXT".to_owned(),
         timed: target.time.is_some(),
         losers: stage.has_losers.then(|| format!("temp.{}", stage.losers())),
     }

@@ -1,0 +1,137 @@
+//! Loads of versions: in which order the statements of [`crate::scd2`] are run.
+
+use crate::database::Database;
+use crate::scd2::{Missing, Names, verdict};
+
+/// What a load of versions makes of a range of records.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) inserted: u64,
+    pub(crate) updated: u64,
+    pub(crate) closed: u64,
+    pub(crate) unchanged: u64,
+}
+
+/// A load of versions: the records are judged, and nothing is changed yet.
+pub(crate) struct Versions {
+    end: String,
+    correct: String,
+    insert: String,
+    count: String,
+    members: String,
+    /// Statements that end what is missing.
+    retire: Vec<String>,
+    work: String,
+    /// The highest surrogate key before the load, and now.
+    base: i64,
+    highest: i64,
+    unknown: Option<i64>,
+}
+
+impl Versions {
+    /// Judges all records. `partition` are the columns, as in [`Names::columns`], that say what the
+    /// input is complete for; `unknown` is the surrogate key of the unknown member.
+    pub(crate) fn judge<D: Database>(
+        database: &D,
+        names: &Names,
+        missing: Missing,
+        partition: &[(String, String)],
+        unknown: Option<i64>,
+    ) -> Result<Self, D::Error> {
+        let Names { table, surrogate, work, .. } = names;
+        let highest = format!("SELECT coalesce(max({surrogate}), 0) FROM {table}");
+        let base = database.number(&highest, &[])?.max(0);
+        database.batch(&drop_tables(work))?;
+        database.batch(&names.judge())?;
+        if database.number(&names.asks_history(), &[])? != 0 {
+            database.batch(&names.judge_history())?;
+        }
+        let mut retire = Vec::new();
+        if missing != Missing::Keep {
+            database.batch(&format!("CREATE TABLE {work}gone (sk BIGINT PRIMARY KEY)"))?;
+            retire = names.retire(missing, partition);
+        }
+        Ok(Self {
+            end: names.end(),
+            correct: names.correct(),
+            insert: names.insert(),
+            count: names.count(),
+            members: names.members(),
+            retire,
+            work: work.clone(),
+            base,
+            highest: base,
+            unknown,
+        })
+    }
+
+    /// Loads the records of some groups, from the first to the last.
+    pub(crate) fn attempt<D: Database>(
+        &self,
+        database: &D,
+        groups: [Option<i64>; 2],
+    ) -> Result<Counts, D::Error> {
+        let mut counts = Counts::default();
+        for row in database.numbers(&self.count, &groups)? {
+            let records = row[1] as u64;
+            match row[0] {
+                verdict::UNCHANGED => counts.unchanged = records,
+                verdict::CORRECTION => counts.updated = records,
+                verdict::CHANGE => counts.closed = records,
+                verdict::NEW => counts.inserted = records,
+                _ => {}
+            }
+        }
+        if counts.closed > 0 {
+            database.execute(&self.end, &groups)?;
+        }
+        if counts.updated > 0 {
+            database.execute(&self.correct, &groups)?;
+        }
+        if counts.inserted + counts.closed > 0 {
+            database.execute(&self.insert, &[groups[0], groups[1], Some(self.highest)])?;
+        }
+        Ok(counts)
+    }
+
+    /// Takes over what an attempt did that stays.
+    pub(crate) fn done(&mut self, counts: Counts) {
+        self.highest += (counts.inserted + counts.closed) as i64;
+    }
+
+    /// The records of a group, and whether the database was to be changed for them.
+    pub(crate) fn members<D: Database>(
+        &self,
+        database: &D,
+        group: i64,
+    ) -> Result<Vec<(i64, bool)>, D::Error> {
+        let rows = database.numbers(&self.members, &[Some(group)])?;
+        Ok(rows.into_iter().map(|row| (row[0], row[1] != 0)).collect())
+    }
+
+    /// Ends the versions of missing keys, and answers how many.
+    pub(crate) fn finish<D: Database>(&mut self, database: &D) -> Result<u64, D::Error> {
+        let mut retired = 0;
+        for (i, sql) in self.retire.iter().enumerate() {
+            // The second statement has no parameters, the first two, and the third one of its own.
+            let parameters: &[Option<i64>] = match i {
+                0 => &[Some(self.base), self.unknown],
+                1 => &[],
+                _ => &[Some(self.highest)],
+            };
+            let changed = database.execute(sql, parameters)?;
+            if i == 0 {
+                retired = changed;
+            }
+        }
+        if self.retire.len() > 2 {
+            self.highest += retired as i64;
+        }
+        database.batch(&drop_tables(&self.work))?;
+        Ok(retired)
+    }
+}
+
+fn drop_tables(work: &str) -> String {
+    format!("DROP TABLE IF EXISTS {work}work; DROP TABLE IF EXISTS {work}gone;")
+}
