@@ -60,6 +60,12 @@ impl Rows {
         }
     }
 
+    /// Takes the last row out.
+    pub fn pop(&mut self) {
+        self.ends.pop();
+        self.bytes.truncate(self.ends.last().copied().unwrap_or_default());
+    }
+
     /// The number of rows.
     pub fn len(&self) -> usize {
         self.ends.len()

@@ -20,6 +20,9 @@ pub use errors::{Refusal, error_of, is_lost, refusal};
 pub use tokio_postgres::error::SqlState;
 pub use tokio_postgres::{Error as DatabaseError, Row, SimpleQueryMessage};
 
+/// A value that is bound to a parameter.
+pub type Parameter<'a> = &'a (dyn tokio_postgres::types::ToSql + Sync);
+
 /// A name as SQL writes it.
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))

@@ -59,6 +59,15 @@ impl Dialect {
         }
     }
 
+    /// What an INSERT says behind the columns, so that it may give numbers that the database would
+    /// give itself.
+    pub(crate) fn overriding(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => " OVERRIDING SYSTEM VALUE",
+        }
+    }
+
     /// Before all times, and after all times.
     pub(crate) fn first_time(self) -> &'static str {
         match self {

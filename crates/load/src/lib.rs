@@ -40,6 +40,7 @@ mod dialect;
 pub mod file;
 mod hidden;
 mod merge;
+pub mod postgres;
 mod reading;
 pub mod scd2;
 mod spool;

@@ -73,7 +73,6 @@ impl Statements {
         losers: Option<&str>,
         columns: &[MergeColumn],
         matches: bool,
-        overriding: &str,
     ) -> Self {
         let row = dialect.row();
         let (first, last) = (dialect.parameter(1), dialect.parameter(2));
@@ -120,9 +119,10 @@ impl Statements {
                 )
             }),
             insert: format!(
-                "INSERT INTO {table} ({}){overriding} SELECT {} FROM {staged} AS s \
+                "INSERT INTO {table} ({}){} SELECT {} FROM {staged} AS s \
                  WHERE {range}{is_new} ORDER BY s.{row}",
                 names.join(", "),
+                dialect.overriding(),
                 values.join(", ")
             ),
             count: format!("SELECT count(*) FROM {staged} AS s WHERE {range}"),

@@ -409,8 +409,9 @@ impl Names {
         let deleted =
             self.deleted.as_ref().map_or_else(String::new, |deleted| format!(", {deleted}"));
         format!(
-            "{table} ({surrogate}, {}, {effective}, {end}, {current}{deleted})",
-            columns.join(", ")
+            "{table} ({surrogate}, {}, {effective}, {end}, {current}{deleted}){}",
+            columns.join(", "),
+            self.dialect.overriding()
         )
     }
 

@@ -1,4 +1,5 @@
-//! Tables of databases. This build knows SQLite: see [`crate::sqlite`].
+//! Tables of databases. This build knows SQLite and PostgreSQL: see [`crate::sqlite`] and
+//! [`crate::postgres`].
 
 mod versions;
 
@@ -7,18 +8,19 @@ use std::path::PathBuf;
 
 use arrow_schema::SchemaRef;
 use gristmill_core::{LoadContext, Loader, LoaderKind, Mistake, Pointer, Result};
+use gristmill_database::Address;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::reading::{self, listed};
 use crate::scd2::{Missing, Scope, UnknownMember, VersionColumns};
-use crate::sqlite;
+use crate::{postgres, sqlite};
 
 /// The registry entry.
 pub const KIND: LoaderKind = LoaderKind {
     name: "table",
-    about: "Loads a table of a SQLite database in one transaction.",
+    about: "Loads a table of a SQLite or PostgreSQL database in one transaction.",
     example: "table: dim_fund\ndatabase: sqlite://warehouse.db\nmode: upsert\nkeys: [fund_code, share_class]\n",
     schema: |generator| generator.subschema_for::<Options>(),
     check: |item| reading::check(item, Options::check),
@@ -81,10 +83,14 @@ pub enum Create {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// Name of the table.
+    /// Name of the table; in PostgreSQL, perhaps with its schema, as in `sales.dim_fund`.
     pub table: String,
     /// The database: `sqlite://` and a path relative to the pipeline file, as in
-    /// `sqlite://warehouse.db`; `sqlite:///data/warehouse.db` is an absolute path.
+    /// `sqlite://warehouse.db`; `sqlite:///data/warehouse.db` is an absolute path. Or
+    /// `postgres://user@host:5432/database`, with parameters like `sslmode` and
+    /// `connect_timeout`; servers on other machines must show a certificate
+    /// (`sslmode=verify-full`) unless said. The password comes from `PGPASSWORD`, from
+    /// `~/.pgpass`, or from the URL by a parameter: `postgres://user:${PASSWORD}@host/database`.
     pub database: String,
     /// Whether rows are added, replaced, or matched by their key.
     #[serde(default)]
@@ -155,49 +161,50 @@ impl Options {
         }
     }
 
-    /// The path of the database's file, as it was written.
-    pub(crate) fn path(&self) -> Result<PathBuf, Mistake> {
-        let wrong = |message: String, hint: &str| {
-            Err(Mistake::new(Pointer::root().key("database"), message).hint(hint))
-        };
-        let example = "write it like sqlite://warehouse.db";
-        let Some((scheme, rest)) = self.database.split_once(':') else {
-            return wrong("a database is a URL".to_owned(), example);
-        };
-        if scheme != "sqlite" {
+    /// Where the database is.
+    pub(crate) fn place(&self) -> Result<Place, Mistake> {
+        let at = || Pointer::root().key("database");
+        match self.database.split_once(':') {
+            Some(("sqlite", rest)) => sqlite_path(rest)
+                .map(Place::Sqlite)
+                .map_err(|message| Mistake::new(at(), message).hint(EXAMPLES)),
+            Some(("postgres" | "postgresql", _)) => {
+                let address = Address::parse(&self.database).map_err(|mut mistake| {
+                    mistake.at = at();
+                    mistake
+                })?;
+                Ok(Place::Postgres(Box::new(address)))
+            }
             // The rest of the URL may hold a password, and stays out of the message.
-            return wrong(
+            Some((scheme, _)) => Err(Mistake::new(
+                at(),
                 format!("`{scheme}` is not a kind of database that this build loads into"),
-                "it knows SQLite: sqlite://warehouse.db",
-            );
+            )
+            .hint(EXAMPLES)),
+            None => Err(Mistake::new(at(), "a database is a URL").hint(EXAMPLES)),
         }
-        let path = rest.strip_prefix("//").unwrap_or(rest);
-        if path.is_empty() || path.ends_with('/') || path.contains('\0') {
-            return wrong("the URL names no file".to_owned(), example);
-        }
-        if path == ":memory:" {
-            return wrong("a database in memory is gone after the run".to_owned(), example);
-        }
-        if path.contains('?') {
-            return wrong("parameters in a SQLite URL are not understood".to_owned(), example);
-        }
-        Ok(PathBuf::from(path))
     }
 
     /// Mistakes that are seen without columns.
     pub(crate) fn check(&self) -> Vec<Mistake> {
         let at = |key: &str| Pointer::root().key(key);
         let mut mistakes = Vec::new();
-        let reserved = self.table.to_ascii_lowercase();
+        let place = self.place();
+        let name = self.table.to_ascii_lowercase();
+        let reserved = match &place {
+            Ok(Place::Sqlite(_)) => name.starts_with("sqlite_") || name == sqlite::LOADS,
+            Ok(Place::Postgres(_)) => name.rsplit('.').next() == Some(postgres::LOADS),
+            Err(_) => false,
+        };
         if self.table.is_empty() || self.table.contains('\0') {
             mistakes.push(Mistake::new(at("table"), "a table needs a name"));
-        } else if reserved.starts_with("sqlite_") || reserved == sqlite::LOADS {
+        } else if reserved {
             mistakes.push(
                 Mistake::new(at("table"), format!("the name `{}` is reserved", self.table))
                     .hint("choose another name"),
             );
         }
-        mistakes.extend(self.path().err());
+        mistakes.extend(place.err());
         if matches!(self.mode, Mode::Upsert | Mode::Scd2) && self.keys.is_empty() {
             mistakes.push(
                 Mistake::new(at("mode"), format!("{} needs keys", self.mode.name()))
@@ -257,7 +264,11 @@ impl Options {
             mistakes.extend(self.bind_versions(schema));
         }
         let at = Pointer::root().key("table");
-        for (i, name) in names.iter().enumerate() {
+        let (max, is_sqlite) = match self.place() {
+            Ok(Place::Postgres(_)) => (postgres::MAX_COLUMNS, false),
+            _ => (sqlite::MAX_COLUMNS, true),
+        };
+        for (i, name) in names.iter().enumerate().filter(|_| is_sqlite) {
             if let Some(other) = names[..i].iter().find(|other| other.eq_ignore_ascii_case(name)) {
                 mistakes.push(
                     Mistake::new(
@@ -268,10 +279,10 @@ impl Options {
                 );
             }
         }
-        if names.is_empty() || names.len() > sqlite::MAX_COLUMNS {
+        if names.is_empty() || names.len() > max {
             mistakes.push(Mistake::new(
                 at,
-                format!("a table has 1 to {} columns, not {}", sqlite::MAX_COLUMNS, names.len()),
+                format!("a table has 1 to {max} columns, not {}", names.len()),
             ));
         }
         mistakes
@@ -289,9 +300,36 @@ impl Options {
         if let Some(mistake) = self.check().into_iter().chain(self.bind(schema)).next() {
             return Err(reading::wrong(mistake));
         }
-        let path = self.path().map_err(reading::wrong)?;
-        Ok(Box::new(sqlite::Sqlite::open(self, path, schema, context)?))
+        Ok(match self.place().map_err(reading::wrong)? {
+            Place::Sqlite(path) => Box::new(sqlite::Sqlite::open(self, path, schema, context)?),
+            Place::Postgres(address) => {
+                Box::new(postgres::Postgres::open(self, &address, schema, context)?)
+            }
+        })
     }
+}
+
+/// Where a database is.
+pub(crate) enum Place {
+    /// The path of its file, as it was written.
+    Sqlite(PathBuf),
+    Postgres(Box<Address>),
+}
+
+const EXAMPLES: &str = "write it like sqlite://warehouse.db or postgres://user@host:5432/warehouse";
+
+fn sqlite_path(rest: &str) -> Result<PathBuf, &'static str> {
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    if path.is_empty() || path.ends_with('/') || path.contains('\0') {
+        return Err("the URL names no file");
+    }
+    if path == ":memory:" {
+        return Err("a database in memory is gone after the run");
+    }
+    if path.contains('?') {
+        return Err("parameters in a SQLite URL are not understood");
+    }
+    Ok(PathBuf::from(path))
 }
 
 /// A table to load into, for the library: `Table::sqlite("warehouse.db", "dim_fund")`.
@@ -310,6 +348,11 @@ impl Table {
     /// A table of a SQLite database, created when it is missing.
     pub fn sqlite(path: impl AsRef<std::path::Path>, table: impl Into<String>) -> Self {
         Self { options: Options::new(format!("sqlite://{}", path.as_ref().display()), table) }
+    }
+
+    /// A table of a PostgreSQL database: `Table::postgres("postgres://ann@db/warehouse", "funds")`.
+    pub fn postgres(url: impl Into<String>, table: impl Into<String>) -> Self {
+        Self { options: Options::new(url, table) }
     }
 
     /// With the options of the pipeline file.

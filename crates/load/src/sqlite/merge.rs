@@ -81,7 +81,6 @@ pub(crate) fn statements(
         losers.as_deref(),
         &columns,
         matches,
-        "",
     );
     Ok((statements, matches))
 }

@@ -3,6 +3,8 @@
 
 mod conformance;
 mod file;
+mod postgres;
 mod scd2;
 mod sqlite;
 mod support;
+mod warehouse;

@@ -1,18 +1,17 @@
 //! Dimensions of type 2, judged by a slow model of one key at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Date32Array};
 use chrono::{DateTime, Days, NaiveDate};
 use gristmill_core::{Batch, ErrorKind, Findings, LoadContext, Loaded};
 use proptest::prelude::*;
-use rusqlite::Connection;
+use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
-use tempfile::tempdir;
 
 use crate::support::{batch, context, ints, load, open, rejects, texts};
+use crate::warehouse::Warehouse;
 
 /// A record: key, value, day from when on it holds.
 type Record = (Option<i64>, Option<i64>, Option<i32>);
@@ -20,9 +19,9 @@ type Record = (Option<i64>, Option<i64>, Option<i32>);
 /// Key, value, first day, last day, whether it is current, whether it is deleted.
 type Row = (i64, Option<i64>, String, Option<String>, bool, bool);
 
-fn item(timed: bool, missing: &str) -> Value {
+fn item(warehouse: &Warehouse, timed: bool, missing: &str) -> Value {
     let mut item = json!({
-        "table": "dim", "database": "sqlite://test.db", "mode": "scd2", "keys": ["k"],
+        "table": "dim", "database": warehouse.url(), "mode": "scd2", "keys": ["k"],
         "track": ["v"], "missing": missing,
     });
     if timed {
@@ -58,32 +57,30 @@ fn start(run: usize) -> String {
 }
 
 fn load_on(
-    folder: &Path,
+    warehouse: &Warehouse,
     run: usize,
     item: &Value,
     batches: &[Batch],
 ) -> gristmill_core::Result<(Loaded, Findings)> {
     let name = run.to_string();
     let started = DateTime::from_timestamp(86_400 * run as i64, 0).unwrap();
-    load(item, batches, &LoadContext { started, ..context(folder, &name) })
+    load(item, batches, &LoadContext { started, ..context(warehouse.folder(), &name) })
 }
 
-fn connection(folder: &Path) -> Connection {
-    Connection::open(folder.join("test.db")).unwrap()
-}
-
-fn rows(folder: &Path, marked: bool) -> Vec<Row> {
-    let deleted = if marked { "is_deleted" } else { "0" };
+fn rows(warehouse: &Warehouse, marked: bool) -> Vec<Row> {
+    let deleted = if marked { "is_deleted" } else { "is_current AND NOT is_current" };
+    let [from, to] = ["effective_date", "end_date"].map(|column| warehouse.iso(column));
     let sql = format!(
-        "SELECT k, v, effective_date, end_date, is_current, {deleted} FROM dim \
+        "SELECT k, v, {from}, {to}, is_current, {deleted} FROM dim \
          WHERE dim_key > 0 ORDER BY k, effective_date"
     );
-    let connection = connection(folder);
-    let mut statement = connection.prepare(&sql).unwrap();
-    let rows = statement.query_map([], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
-    });
-    rows.unwrap().collect::<Result<_, _>>().unwrap()
+    let truth = |text: &Option<String>| matches!(text.as_deref(), Some("1" | "t"));
+    let row = |row: Vec<Option<String>>| {
+        let number = |i: usize| row[i].as_ref().map(|text| text.parse().unwrap());
+        let from = row[2].clone().unwrap();
+        (number(0).unwrap(), number(1), from, row[3].clone(), truth(&row[4]), truth(&row[5]))
+    };
+    warehouse.rows(&sql).into_iter().map(row).collect()
 }
 
 #[derive(Debug, Clone)]
@@ -210,24 +207,24 @@ fn check(rows: &[Row], may_end: bool) {
     }
 }
 
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
+}
+
 fn records() -> impl Strategy<Value = Vec<Record>> {
     let key = prop::option::weighted(0.97, 0..6i64);
     let day = prop::option::weighted(0.97, 0..12i32);
     prop::collection::vec((key, prop::option::weighted(0.8, 0..3i64), day), 0..30)
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
-
-    #[test]
-    fn any_sequence_of_loads_gives_what_the_model_gives(
-        runs in prop::collection::vec((records(), 1..9usize), 1..5),
-        timed: bool,
-        missing in prop::sample::select(vec!["keep", "close", "mark"]),
-        partition: bool,
-    ) {
-        let folder = tempdir().unwrap();
-        let mut item = item(timed, missing);
+fn any_sequence_of_loads_gives_what_the_model_gives(warehouse: &Warehouse, cases: u32) {
+    let runs = prop::collection::vec((records(), 1..9usize), 1..5);
+    let missing = prop::sample::select(vec!["keep", "close", "mark"]);
+    let mut runner = TestRunner::new(config(cases));
+    let all = (runs, any::<bool>(), missing, any::<bool>());
+    let outcome = runner.run(&all, |(runs, timed, missing, partition)| {
+        warehouse.run("DROP TABLE IF EXISTS dim; DROP TABLE IF EXISTS gristmill_loads");
+        let mut item = item(warehouse, timed, missing);
         let partition = partition && missing != "keep";
         if partition {
             item["scope"] = json!({"partition": ["part"]});
@@ -235,39 +232,50 @@ proptest! {
         let mut model = Model::default();
         for (run, (records, size)) in (1..).zip(&runs) {
             let (mut loaded, findings) =
-                load_on(folder.path(), run, &item, &batches(records, *size)).unwrap();
+                load_on(warehouse, run, &item, &batches(records, *size)).unwrap();
             loaded.bytes = 0;
             let mut rejected: Vec<u64> = rejects(&findings).iter().map(|r| r.0).collect();
             rejected.sort_unstable();
-            prop_assert_eq!((loaded, rejected), model.load(records, run, timed, missing, partition));
-            let rows = rows(folder.path(), missing == "mark");
+            prop_assert_eq!(
+                (loaded, rejected),
+                model.load(records, run, timed, missing, partition)
+            );
+            let rows = rows(warehouse, missing == "mark");
             check(&rows, missing == "close");
             prop_assert_eq!(rows, model.rows());
         }
         // Loading the last input again changes nothing: it says nothing new.
         if let Some((records, size)) = runs.last() {
-            let (again, _) = load_on(folder.path(), runs.len() + 1, &item, &batches(records, *size)).unwrap();
+            let (again, _) =
+                load_on(warehouse, runs.len() + 1, &item, &batches(records, *size)).unwrap();
             if timed {
                 prop_assert_eq!((again.inserted, again.closed), (0, 0));
             }
         }
-    }
+        Ok(())
+    });
+    outcome.unwrap();
+}
 
-    /// It does not matter in how many loads records come, as long as none comes late.
-    #[test]
-    fn one_load_is_as_good_as_many(records in records(), size in 1..9usize) {
-        let (one, many) = (tempdir().unwrap(), tempdir().unwrap());
-        let item = item(true, "keep");
+/// It does not matter in how many loads records come, as long as none comes late.
+fn one_load_is_as_good_as_many([one, many]: [&Warehouse; 2], cases: u32) {
+    let mut runner = TestRunner::new(config(cases));
+    let outcome = runner.run(&(records(), 1..9usize), |(records, size)| {
+        one.run("DROP TABLE IF EXISTS dim; DROP TABLE IF EXISTS gristmill_loads");
+        many.run("DROP TABLE IF EXISTS dim; DROP TABLE IF EXISTS gristmill_loads");
         let last: BTreeMap<_, _> =
             records.iter().filter(|r| r.2.is_some()).map(|r| ((r.2, r.0), r.1)).collect();
         let records: Vec<Record> = last.into_iter().map(|((day, k), v)| (k, v, day)).collect();
         let batches = batches(&records, size);
-        load_on(one.path(), 1, &item, &batches).unwrap();
+        load_on(one, 1, &item(one, true, "keep"), &batches).unwrap();
+        let item = item(many, true, "keep");
         for (run, chunk) in batches.into_iter().enumerate() {
-            load_on(many.path(), run, &item, &[chunk]).unwrap();
+            load_on(many, run, &item, &[chunk]).unwrap();
         }
-        prop_assert_eq!(rows(one.path(), false), rows(many.path(), false));
-    }
+        prop_assert_eq!(rows(one, false), rows(many, false));
+        Ok(())
+    });
+    outcome.unwrap();
 }
 
 /// Loads one after the other, each a list of `key value` with the run's day, and the rows after.
@@ -325,15 +333,14 @@ const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-#[test]
-fn scenarios_of_others_come_out_as_they_promise() {
+fn scenarios_of_others_come_out_as_they_promise(warehouse: &Warehouse) {
     for scenario in SCENARIOS {
-        let folder = tempdir().unwrap();
-        let item = item(false, scenario.missing);
+        warehouse.run("DROP TABLE IF EXISTS dim; DROP TABLE IF EXISTS gristmill_loads");
+        let item = item(warehouse, false, scenario.missing);
         for (run, records) in (1..).zip(scenario.loads) {
             let records: Vec<Record> =
                 records.iter().map(|(k, v)| (Some(*k), Some(*v), None)).collect();
-            load_on(folder.path(), run, &item, &batches(&records, 2)).unwrap();
+            load_on(warehouse, run, &item, &batches(&records, 2)).unwrap();
         }
         let time = |day: i32| start(day as usize);
         let expected: Vec<Row> = scenario
@@ -344,142 +351,189 @@ fn scenarios_of_others_come_out_as_they_promise() {
             })
             .collect();
         let marked = scenario.missing == "mark";
-        assert_eq!(rows(folder.path(), marked), expected, "{}", scenario.name);
+        assert_eq!(rows(warehouse, marked), expected, "{}", scenario.name);
     }
 }
 
-#[test]
-fn keys_whose_concatenations_collide_stay_apart() {
-    let folder = tempdir().unwrap();
-    let mut item = item(false, "keep");
+fn keys_whose_concatenations_collide_stay_apart(warehouse: &Warehouse) {
+    let mut item = item(warehouse, false, "keep");
     item["keys"] = json!(["a", "b"]);
     let input = |values: [i64; 2]| {
         batch(1, vec![("a", texts(["x", "xy"])), ("b", texts(["yz", "z"])), ("v", ints(values))])
     };
-    load_on(folder.path(), 1, &item, &[input([1, 2])]).unwrap();
-    let (loaded, _) = load_on(folder.path(), 2, &item, &[input([1, 3])]).unwrap();
+    load_on(warehouse, 1, &item, &[input([1, 2])]).unwrap();
+    let (loaded, _) = load_on(warehouse, 2, &item, &[input([1, 3])]).unwrap();
     assert_eq!((loaded.closed, loaded.unchanged), (1, 1));
 }
 
-#[test]
-fn a_hand_made_table_keeps_its_names_and_its_other_columns() {
-    let folder = tempdir().unwrap();
-    connection(folder.path())
-        .execute_batch(
-            "CREATE TABLE dim (
-                id INTEGER PRIMARY KEY, K INTEGER, v INTEGER, part INTEGER, day TEXT, note TEXT,
-                valid_from TEXT, valid_to TEXT, latest INTEGER);
-             CREATE UNIQUE INDEX one ON dim (k) WHERE latest = 1;
-             INSERT INTO dim VALUES
-                (40, 1, 10, 1, NULL, 'mine', '1970-01-01T00:00:00.000000Z', NULL, 1),
-                (41, 2, 20, 0, NULL, 'yours', '1970-01-01T00:00:00.000000Z', NULL, 1);",
-        )
-        .unwrap();
-    let mut item = item(false, "mark");
+fn a_hand_made_table_keeps_its_names_and_its_other_columns(warehouse: &Warehouse) {
+    warehouse.run_either(
+        "CREATE TABLE dim (
+            id INTEGER PRIMARY KEY, K INTEGER, v INTEGER, part INTEGER, day TEXT, note TEXT,
+            valid_from TEXT, valid_to TEXT, latest INTEGER);
+         CREATE UNIQUE INDEX one ON dim (k) WHERE latest = 1;
+         INSERT INTO dim VALUES
+            (40, 1, 10, 1, NULL, 'mine', '1970-01-01T00:00:00.000000Z', NULL, 1),
+            (41, 2, 20, 0, NULL, 'yours', '1970-01-01T00:00:00.000000Z', NULL, 1);",
+        "CREATE TABLE dim (
+            id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \"K\" smallint, v numeric(9, 2), part int,
+            day date, note varchar(9) DEFAULT 'none', valid_from timestamp, valid_to timestamp,
+            latest boolean);
+         CREATE UNIQUE INDEX one ON dim (\"K\") WHERE latest;
+         INSERT INTO dim OVERRIDING SYSTEM VALUE VALUES
+            (40, 1, 10, 1, NULL, 'mine', '1970-01-01', NULL, TRUE),
+            (41, 2, 20, 0, NULL, 'yours', '1970-01-01', NULL, TRUE);",
+    );
+    let mut item = item(warehouse, false, "mark");
     item["surrogate_key"] = "id".into();
     item["version_columns"] =
         json!({"effective_date": "valid_from", "end_date": "valid_to", "is_current": "latest"});
     let input = batches(&[(Some(1), Some(11), None)], 1);
-    let error = load_on(folder.path(), 3, &item, &input).err().unwrap();
+    let error = load_on(warehouse, 3, &item, &input).err().unwrap();
     assert!(error.to_string().contains("has no `is_deleted`"), "{error}");
     item["missing"] = "close".into();
-    let (loaded, _) = load_on(folder.path(), 3, &item, &input).unwrap();
+    let (loaded, _) = load_on(warehouse, 3, &item, &input).unwrap();
     assert_eq!((loaded.closed, loaded.retired), (1, 1));
-    let connection = connection(folder.path());
-    let rows: Vec<String> = connection
-        .prepare("SELECT id || ' ' || v || ' ' || ifnull(note, '-') || ' ' || substr(valid_from, 1, 10) || ' ' || ifnull(substr(valid_to, 1, 10), '-') || ' ' || latest FROM dim ORDER BY id")
-        .unwrap()
-        .query_map([], |row| row.get(0))
-        .unwrap()
-        .collect::<Result<_, _>>()
-        .unwrap();
+    let [from, to] = ["valid_from", "valid_to"].map(|column| {
+        let iso = warehouse.iso(column);
+        format!("substr({iso}, 1, 10)")
+    });
+    let value = warehouse.either("v", "v::int");
+    let latest = "CASE WHEN latest = latest AND latest THEN 1 ELSE 0 END";
+    let sql = format!("SELECT id, {value}, note, {from}, {to}, {latest} FROM dim ORDER BY id");
+    let rows = warehouse.lines(&sql);
+    let none = warehouse.either("-", "none");
     assert_eq!(
         rows,
         [
             "40 10 mine 1970-01-01 1970-01-04 0",
             "41 20 yours 1970-01-01 1970-01-04 0",
-            "42 11 - 1970-01-04 - 1",
+            format!("42 11 {none} 1970-01-04 - 1").as_str(),
         ]
     );
 }
 
-#[test]
-fn errors_say_the_statement_that_helps() {
-    let folder = tempdir().unwrap();
+fn errors_say_the_statement_that_helps(warehouse: &Warehouse) {
     let input = batches(&[(Some(1), Some(10), None)], 1);
-    let mut never = item(false, "keep");
+    let mut never = item(warehouse, false, "keep");
     never["create"] = "never".into();
-    let refused =
-        |item: &Value| open(item, &input[0].schema(), &context(folder.path(), "1")).err().unwrap();
-    connection(folder.path()).execute_batch("CREATE TABLE other (x)").unwrap();
+    let refused = |item: &Value| {
+        open(item, &input[0].schema(), &context(warehouse.folder(), "1")).err().unwrap()
+    };
+    warehouse.run("CREATE TABLE other (x INTEGER)");
     let run = |error: &gristmill_core::Error| {
         let (_, statement) = error.hint_text().unwrap().split_once("run: ").unwrap();
-        connection(folder.path()).execute_batch(statement).unwrap();
+        warehouse.run(statement);
     };
     run(&refused(&never));
-    connection(folder.path()).execute_batch("DROP INDEX dim_current").unwrap();
+    warehouse.run("DROP INDEX dim_current");
     let error = refused(&never);
     assert_eq!(error.kind(), ErrorKind::Schema);
     run(&error);
-    let (loaded, _) = load_on(folder.path(), 1, &never, &input).unwrap();
+    let (loaded, _) = load_on(warehouse, 1, &never, &input).unwrap();
     assert_eq!(loaded.inserted, 1);
-
-    // Days do not sort among instants.
-    let error = refused(&item(true, "keep"));
-    assert!(error.to_string().contains("does not sort"), "{error}");
 }
 
 #[test]
-fn what_the_table_refuses_of_a_key_is_rejected_and_other_keys_are_loaded() {
-    let folder = tempdir().unwrap();
-    let item = item(true, "keep");
+fn days_do_not_sort_among_instants() {
+    let warehouse = &Warehouse::sqlite().unwrap();
+    let input = batches(&[(Some(1), Some(10), None)], 1);
+    load_on(warehouse, 1, &item(warehouse, false, "keep"), &input).unwrap();
+    let context = context(warehouse.folder(), "1");
+    let error = open(&item(warehouse, true, "keep"), &input[0].schema(), &context).err().unwrap();
+    assert!(error.to_string().contains("does not sort"), "{error}");
+}
+
+pub(crate) fn what_the_table_refuses_of_a_key_is_rejected_and_other_keys_are_loaded(
+    warehouse: &Warehouse,
+) {
+    let item = item(warehouse, true, "keep");
     let records = |v: i64| -> Vec<Record> {
         (0..20)
             .flat_map(|k| [(Some(k), Some(1), Some(1)), (Some(k), Some(k % v), Some(5))])
             .collect()
     };
-    load_on(folder.path(), 1, &item, &batches(&records(1), 7)).unwrap();
-    connection(folder.path())
-        .execute_batch(
-            "CREATE TRIGGER no BEFORE INSERT ON dim WHEN NEW.v = 3 BEGIN SELECT RAISE(ABORT, 'no threes'); END",
-        )
-        .unwrap();
-    let (loaded, findings) = load_on(folder.path(), 2, &item, &batches(&records(4), 7)).unwrap();
+    load_on(warehouse, 1, &item, &batches(&records(1), 7)).unwrap();
+    warehouse.run_either(
+        "CREATE TRIGGER no BEFORE INSERT ON dim WHEN NEW.v = 3 BEGIN SELECT RAISE(ABORT, 'no threes'); END",
+        "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no threes'; END $$;
+         CREATE TRIGGER no BEFORE INSERT ON dim FOR EACH ROW WHEN (NEW.v = 3) EXECUTE FUNCTION no()",
+    );
+    let (loaded, findings) = load_on(warehouse, 2, &item, &batches(&records(4), 7)).unwrap();
     let found = rejects(&findings);
     assert!(found.is_empty(), "corrections are no inserts: {found:?}");
     assert_eq!(loaded.updated, 15);
     let late: Vec<Record> = (0..20).map(|k| (Some(k), Some(k % 4), Some(9))).collect();
     let late: Vec<Record> =
         late.into_iter().map(|(k, v, d)| (k, v.map(|v| (v + 1) % 4), d)).collect();
-    let (loaded, findings) = load_on(folder.path(), 3, &item, &batches(&late, 7)).unwrap();
+    let (loaded, findings) = load_on(warehouse, 3, &item, &batches(&late, 7)).unwrap();
     let found = rejects(&findings);
     let numbers: Vec<u64> = found.iter().map(|reject| reject.0).collect();
     assert_eq!(numbers, [3, 7, 11, 15, 19]);
     assert!(found.iter().all(|reject| reject.3 == "no threes"));
     assert_eq!(loaded.closed, 15);
-    check(&rows(folder.path(), false), false);
+    check(&rows(warehouse, false), false);
 }
 
-#[test]
-fn the_unknown_member_is_there_once_and_never_missing() {
-    let folder = tempdir().unwrap();
-    let mut item = item(true, "close");
+fn the_unknown_member_is_there_once_and_never_missing(warehouse: &Warehouse) {
+    let mut item = item(warehouse, true, "close");
     item["unknown_member"] = json!({"dim_key": -1, "k": -1, "v": null});
     for run in 1..3 {
         let records = [(Some(run as i64), Some(1), Some(run))];
-        load_on(folder.path(), run as usize, &item, &batches(&records, 1)).unwrap();
+        load_on(warehouse, run as usize, &item, &batches(&records, 1)).unwrap();
     }
-    let connection = connection(folder.path());
     let sql = "SELECT count(*) FROM dim WHERE dim_key = -1 AND is_current AND end_date IS NULL \
                AND effective_date = '0001-01-01'";
-    assert_eq!(connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
-    let keys = "SELECT group_concat(dim_key) FROM (SELECT dim_key FROM dim ORDER BY 1)";
-    assert_eq!(connection.query_row(keys, [], |row| row.get::<_, String>(0)).unwrap(), "-1,1,2");
+    assert_eq!(warehouse.lines(sql), ["1"]);
+    let keys = "SELECT dim_key FROM dim ORDER BY 1";
+    assert_eq!(warehouse.lines(keys), ["-1", "1", "2"]);
 }
+
+macro_rules! on {
+    ($place:ident, $cases:literal, [$($test:ident),* $(,)?]) => {
+        mod $place {
+            use crate::warehouse::Warehouse;
+
+            #[test]
+            fn any_sequence_of_loads_gives_what_the_model_gives() {
+                if let Some(warehouse) = Warehouse::$place() {
+                    super::any_sequence_of_loads_gives_what_the_model_gives(&warehouse, $cases);
+                }
+            }
+
+            #[test]
+            fn one_load_is_as_good_as_many() {
+                if let (Some(one), Some(many)) = (Warehouse::$place(), Warehouse::$place()) {
+                    super::one_load_is_as_good_as_many([&one, &many], $cases);
+                }
+            }
+
+            $(#[test]
+            fn $test() {
+                if let Some(warehouse) = Warehouse::$place() {
+                    super::$test(&warehouse);
+                }
+            })*
+        }
+    };
+    ($($place:ident: $cases:literal),*) => {
+        $(on!($place, $cases, [
+            scenarios_of_others_come_out_as_they_promise,
+            keys_whose_concatenations_collide_stay_apart,
+            a_hand_made_table_keeps_its_names_and_its_other_columns,
+            errors_say_the_statement_that_helps,
+            what_the_table_refuses_of_a_key_is_rejected_and_other_keys_are_loaded,
+            the_unknown_member_is_there_once_and_never_missing,
+        ]);)*
+    };
+}
+
+on!(sqlite: 32, postgres: 12);
 
 #[test]
 fn mistakes_are_said_before_anything_is_read() {
     let kind = gristmill_load::table::KIND;
+    let warehouse = Warehouse::sqlite().unwrap();
     let schema = batches(&[], 1)[0].schema();
     for (key, value, what) in [
         ("keys", json!([]), "scd2 needs keys"),
@@ -492,7 +546,7 @@ fn mistakes_are_said_before_anything_is_read() {
         ("unknown_member", json!({"v": 1}), "needs a number for `dim_key`"),
         ("mode", json!("append"), "`keys` has no meaning in mode `append`"),
     ] {
-        let mut item = item(false, "keep");
+        let mut item = item(&warehouse, false, "keep");
         item.as_object_mut().unwrap().remove("missing");
         item[key] = value;
         let mut mistakes = (kind.check)(&item);

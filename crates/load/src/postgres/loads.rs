@@ -1,0 +1,86 @@
+//! `gristmill_loads`: one row for each load, committed with it.
+
+use gristmill_core::{Error, ErrorKind, Loaded, Result};
+use gristmill_database::{Address, Client, DatabaseError, SqlState, error_of};
+
+use super::session::Session;
+use super::target::Target;
+use crate::merge::Outcome;
+use crate::table::Mode;
+
+/// The table's name.
+pub(crate) const TABLE: &str = "gristmill_loads";
+
+const CREATE: &str = "CREATE TABLE gristmill_loads (\
+    run text NOT NULL, pipeline text NOT NULL, destination text NOT NULL, mode text NOT NULL, \
+    account jsonb NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp(), \
+    PRIMARY KEY (run, destination))";
+
+/// Creates it unless it is there. By itself: it would hold other pipelines up for as long as the
+/// load lasts.
+pub(crate) fn create(client: &Client) -> Result<()> {
+    let created = is_there(client).and_then(|there| match there {
+        true => Ok(()),
+        false => match client.batch(CREATE) {
+            // Another run was faster.
+            Err(e) if e.code() == Some(&SqlState::UNIQUE_VIOLATION) => Ok(()),
+            Err(e) if e.code() == Some(&SqlState::DUPLICATE_TABLE) => Ok(()),
+            created => created,
+        },
+    });
+    created.map_err(|e| {
+        let denied = e.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+        let error = error_of(&format!("cannot create the table `{TABLE}`"), e);
+        if denied {
+            return error.hint(format!("grant the user CREATE on the schema, or run: {CREATE};"));
+        }
+        error
+    })
+}
+
+fn is_there(client: &Client) -> Result<bool, DatabaseError> {
+    Ok(client.row(&format!("SELECT to_regclass('{TABLE}') IS NOT NULL"), &[])?.get(0))
+}
+
+pub(crate) fn record(
+    client: &Client,
+    session: &Session,
+    target: &Target,
+    mode: Mode,
+    outcome: &Outcome,
+) -> Result<()> {
+    let account = serde_json::to_string(outcome).unwrap_or_default();
+    client
+        .execute(
+            "INSERT INTO gristmill_loads (run, pipeline, destination, mode, account) \
+             VALUES ($1, $2, $3, $4, $5::text::jsonb)",
+            &[&session.run(), &session.pipeline(), &target.name, &mode.name(), &account],
+        )
+        .map_err(|e| error_of(&format!("cannot write the table `{TABLE}`"), e))?;
+    Ok(())
+}
+
+/// Whether a run's loads are committed.
+pub(crate) fn has(client: &Client, run: &str) -> Result<bool, DatabaseError> {
+    Ok(client.row("SELECT EXISTS (SELECT 1 FROM gristmill_loads WHERE run = $1)", &[&run])?.get(0))
+}
+
+/// Whether a run has loaded a table of a PostgreSQL database, and what it made of the records: to
+/// tell on which side of the commit a run died.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn committed(url: &str, run: &str, table: &str) -> Result<Option<Loaded>> {
+    let address = Address::parse(url)
+        .map_err(|mistake| Error::new(ErrorKind::Configuration, mistake.to_string()))?;
+    let client = Client::connect(&address)?;
+    let reading = |e| error_of(&format!("cannot read the table `{TABLE}`"), e);
+    if !is_there(&client).map_err(reading)? {
+        return Ok(None);
+    }
+    let sql = "SELECT account::text FROM gristmill_loads WHERE run = $1 AND destination = $2";
+    let rows = client.query(sql, &[&run, &table]).map_err(reading)?;
+    let account = rows.first().map(|row| row.get::<_, String>(0));
+    let outcome: Option<Outcome> = account.and_then(|text| serde_json::from_str(&text).ok());
+    Ok(outcome.map(|outcome| outcome.loaded(0)))
+}

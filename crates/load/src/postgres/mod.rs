@@ -1,0 +1,302 @@
+//! PostgreSQL: workers encode rows for COPY, one transaction takes them, its commit publishes them.
+//!
+//! Records that only become new rows (`append`, `replace`) go straight into the table, where the
+//! table stands alone in its database for the run and the server need not cast anything. All others
+//! go into a temporary table first and are merged from there. Readers see the old rows until the
+//! commit. A load holds an advisory lock on its table for as long as its transaction lasts, so that
+//! two runs do not load one table at once, and the lock of a run that died is gone with its
+//! connection.
+//!
+//! What the database refuses is found by the row that its message names, or by halving, behind
+//! savepoints.
+
+mod connection;
+mod dimension;
+mod index;
+mod loads;
+mod part;
+mod rows;
+mod session;
+mod stage;
+mod target;
+
+use std::sync::{Arc, OnceLock};
+
+use arrow_schema::SchemaRef;
+use chrono::{DateTime, Utc};
+use gristmill_core::{
+    Encoded, Encoder, Error, ErrorKind, Findings, LoadContext, Loaded, Loader, Result,
+};
+use gristmill_database::{Address, error_of};
+
+use crate::dialect::Dialect;
+use crate::merge::{Merge, MergeColumn, Outcome, Plan, Statements};
+use crate::table::{Mode, Options};
+use part::{Layout, Staged, TableEncoder};
+use rows::Copied;
+use session::Shared;
+use stage::Stage;
+use target::Target;
+
+pub use loads::committed;
+
+/// The table that records loads.
+pub(crate) const LOADS: &str = loads::TABLE;
+/// PostgreSQL allows no more.
+pub(crate) const MAX_COLUMNS: usize = 1600;
+
+/// A load of one table.
+pub(crate) struct Postgres {
+    /// The table and its database.
+    name: String,
+    options: Options,
+    schema: SchemaRef,
+    started: DateTime<Utc>,
+    target: Target,
+    shared: Shared,
+    /// Number among the tables that the run loads in this database.
+    number: u64,
+    memory: u64,
+    /// How records get in; decided when all tables of the run are known.
+    way: OnceLock<bool>,
+    stage: Option<Stage>,
+    /// What records became that went straight into the table.
+    outcome: Outcome,
+    bytes: u64,
+    begun: bool,
+    transaction: u64,
+    prepared: Option<Outcome>,
+}
+
+impl Postgres {
+    pub(crate) fn open(
+        options: &Options,
+        address: &Address,
+        schema: &SchemaRef,
+        context: &LoadContext<'_>,
+    ) -> Result<Self> {
+        let shared = Shared::join(address, context)?;
+        let mut session = shared.lock();
+        let (transaction, number) = session.begin(&options.table)?;
+        let opened = Target::open(session.client()?, options, schema);
+        let target = opened.inspect_err(|_| session.roll_back(&options.table))?;
+        drop(session);
+        Ok(Self {
+            name: format!("{} in {}", options.table, address.name()),
+            options: options.clone(),
+            schema: Arc::clone(schema),
+            started: context.started,
+            target,
+            shared,
+            number,
+            memory: context.memory.0,
+            way: OnceLock::new(),
+            stage: None,
+            outcome: Outcome::default(),
+            bytes: 0,
+            begun: false,
+            transaction,
+            prepared: None,
+        })
+    }
+
+    /// Whether records go straight into the table.
+    fn is_direct(&self) -> bool {
+        *self.way.get_or_init(|| {
+            matches!(self.options.mode, Mode::Append | Mode::Replace)
+                && self.target.takes_as_sent()
+                && self.shared.lock().is_alone()
+        })
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::new(&self.target, &self.schema, !self.is_direct())
+    }
+
+    /// What comes before the first row, once: constraints are told when to judge, and old rows that
+    /// are replaced go.
+    fn begin(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.begun, true) {
+            return Ok(());
+        }
+        let session = self.shared.lock();
+        let mut sql = String::new();
+        if session.is_alone() {
+            // What is judged at the commit can be judged now, record by record.
+            sql += "SET CONSTRAINTS ALL IMMEDIATE;";
+        }
+        if self.options.mode == Mode::Replace && self.target.existed {
+            // TRUNCATE would show an empty table to readers that began before the commit.
+            sql += &format!("DELETE FROM {};", self.target.table);
+        }
+        let begun = session.client()?.batch(&sql);
+        begun.map_err(|e| error_of(&cannot(&self.options.table), e))
+    }
+
+    /// Merges what is staged.
+    fn merge(&mut self, findings: &mut Findings) -> Result<Outcome> {
+        self.begin()?;
+        let shared = self.shared.clone();
+        let session = shared.lock();
+        session.check(self.transaction)?;
+        let client = session.client()?;
+        let Self { target, options, stage, .. } = self;
+        let loading = |e| error_of(&cannot(&options.table), e);
+        let mut outcome = std::mem::take(&mut self.outcome);
+        if let Some(stage) = stage {
+            let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", target.table);
+            client.batch(&lock).map_err(loading)?;
+            let plan = if options.mode == Mode::Scd2 {
+                Plan::Versions(dimension::judge(client, target, options, stage, self.started)?)
+            } else {
+                Plan::Rows(statements(client, target, stage, options)?)
+            };
+            let merge = Merge {
+                database: client,
+                table: &options.table,
+                plan,
+                step: i64::MAX,
+                spool: &mut stage.spool,
+                outcome,
+                room: self.memory / 4,
+            };
+            outcome = merge.run(stage.last, findings)?;
+        }
+        client.batch(&target.finish_statements(options)).map_err(loading)?;
+        loads::record(client, &session, target, options.mode, &outcome)?;
+        Ok(outcome)
+    }
+}
+
+fn cannot(table: &str) -> String {
+    format!("cannot load table `{table}`")
+}
+
+/// The statements for rows.
+fn statements(
+    client: &gristmill_database::Client,
+    target: &Target,
+    stage: &Stage,
+    options: &Options,
+) -> Result<Statements> {
+    let some = format!("SELECT EXISTS (SELECT 1 FROM {})", target.table);
+    let there: bool =
+        client.row(&some, &[]).map_err(|e| error_of(&cannot(&options.table), e))?.get(0);
+    let columns: Vec<MergeColumn> = target
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(i, column)| MergeColumn {
+            name: gristmill_database::quoted(&column.name),
+            value: column.value(i),
+            key: column.is_key.then(String::new),
+            as_text: !column.compares(),
+        })
+        .collect();
+    Ok(Statements::new(
+        Dialect::Postgres,
+        &target.table,
+        &stage.table,
+        stage.losers(),
+        &columns,
+        options.mode == Mode::Upsert && there,
+    ))
+}
+
+impl Loader for Postgres {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn encoder(&self) -> Arc<dyn Encoder> {
+        Arc::new(TableEncoder(Arc::new(self.layout())))
+    }
+
+    fn append(&mut self, part: Encoded, findings: &mut Findings) -> Result<()> {
+        let staged = part
+            .payload
+            .downcast::<Staged>()
+            .map_err(|_| Error::internal("a table was given what another encoder made"))?;
+        let Staged { rows, origins, rejects, hashes } = *staged;
+        rejects.into_iter().for_each(|reject| findings.reject(reject));
+        self.bytes += rows.value_bytes();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        if !self.is_direct() && self.stage.is_none() {
+            let session = self.shared.lock();
+            session.check(self.transaction)?;
+            let stage = Stage::create(
+                session.client()?,
+                self.number,
+                &self.target,
+                &self.options,
+                self.memory,
+            )?;
+            self.stage = Some(stage);
+        }
+        if let Some(stage) = &mut self.stage {
+            let session = self.shared.lock();
+            session.check(self.transaction)?;
+            return stage.add(session.client()?, rows, &origins, hashes, findings);
+        }
+        self.begin()?;
+        let session = self.shared.lock();
+        session.check(self.transaction)?;
+        let into = format!("{} ({})", self.target.table, self.target.column_list());
+        let Copied { taken } =
+            rows::copy(session.client()?, &into, &self.options.table, rows, &origins, findings)?;
+        self.outcome.inserted += taken;
+        Ok(())
+    }
+
+    fn settle(&mut self, findings: &mut Findings) -> Result<bool> {
+        let Some(stage) = &mut self.stage else { return Ok(false) };
+        let session = self.shared.lock();
+        session.check(self.transaction)?;
+        stage.seal(session.client()?, &self.target, &self.options)?;
+        stage.reject_losers(session.client()?, findings)
+    }
+
+    fn prepare(&mut self, findings: &mut Findings) -> Result<Loaded> {
+        if self.stage.is_none() && self.options.mode == Mode::Scd2 {
+            // An empty input may end rows, too.
+            let session = self.shared.lock();
+            let client = session.client()?;
+            let (number, memory) = (self.number, self.memory);
+            let stage = Stage::create(client, number, &self.target, &self.options, memory)?;
+            drop(session);
+            self.stage = Some(stage);
+        }
+        while self.settle(findings)? {}
+        let outcome = self.merge(findings)?;
+        let loaded = outcome.loaded(self.bytes);
+        self.prepared = Some(outcome);
+        Ok(loaded)
+    }
+
+    fn commits(&self) -> bool {
+        true
+    }
+
+    fn publish(&mut self) -> Result<Loaded> {
+        let Some(outcome) = &self.prepared else {
+            return Err(Error::internal(format!("`{}` was published unprepared", self.name)));
+        };
+        self.shared.lock().commit(self.transaction)?;
+        Ok(outcome.loaded(self.bytes))
+    }
+
+    fn abort(self: Box<Self>) {}
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.shared.lock().leave(self.transaction, &self.options.table);
+    }
+}
+
+/// That the records of a load and the table do not fit each other.
+fn misfit(message: String, hint: String) -> Error {
+    Error::new(ErrorKind::Schema, message).hint(hint)
+}

@@ -1,0 +1,239 @@
+//! One connection and one transaction for all tables that a run loads in a database.
+//!
+//! The first loader to publish commits what all of them prepared. When the connection is lost
+//! while a commit is on its way, a new one waits until the old one's locks are gone, and looks in
+//! `gristmill_loads` for what became of it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use gristmill_core::{Error, ErrorKind, LoadContext, Result};
+use gristmill_database::{Address, Client, error_of, is_lost};
+
+use super::loads;
+
+/// How long the table's lock of a lost connection is waited for.
+const PATIENCE: &str = "60s";
+
+static SESSIONS: Mutex<Vec<Weak<Mutex<Session>>>> = Mutex::new(Vec::new());
+
+pub(crate) struct Session {
+    address: Address,
+    client: Option<Client>,
+    run: String,
+    pipeline: String,
+    /// Number of the transaction that is open or comes next, from 1.
+    transaction: u64,
+    is_open: bool,
+    committed: Vec<u64>,
+    /// Tables being loaded.
+    tables: Vec<String>,
+    numbers: u64,
+}
+
+/// A loader's hold on a session.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    session: Arc<Mutex<Session>>,
+}
+
+impl Shared {
+    /// The run's session with a database, opened if this is its first table.
+    pub(crate) fn join(address: &Address, context: &LoadContext<'_>) -> Result<Self> {
+        let mut sessions = SESSIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|session| session.strong_count() > 0);
+        for session in sessions.iter().filter_map(Weak::upgrade) {
+            let known = session.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.run == context.run && known.address.is_same(address) {
+                drop(known);
+                return Ok(Self { session });
+            }
+        }
+        let client = Client::connect(address)?;
+        loads::create(&client)?;
+        let session = Arc::new(Mutex::new(Session {
+            address: address.clone(),
+            client: Some(client),
+            run: context.run.to_owned(),
+            pipeline: context.pipeline.to_owned(),
+            transaction: 1,
+            is_open: false,
+            committed: Vec::new(),
+            tables: Vec::new(),
+            numbers: 0,
+        }));
+        sessions.push(Arc::downgrade(&session));
+        Ok(Self { session })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Session> {
+        // A panic in another loader leaves a transaction that is never committed.
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    pub(crate) fn client(&self) -> Result<&Client> {
+        self.client.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Transient,
+                format!("the connection to `{}` was lost", self.address.name()),
+            )
+            .hint("run again")
+        })
+    }
+
+    pub(crate) fn run(&self) -> &str {
+        &self.run
+    }
+
+    pub(crate) fn pipeline(&self) -> &str {
+        &self.pipeline
+    }
+
+    /// Opens the transaction unless it is open, locks a table against other runs, and answers the
+    /// transaction's number and one for the table.
+    pub(crate) fn begin(&mut self, table: &str) -> Result<(u64, u64)> {
+        if self.tables.iter().any(|other| other == table) {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                format!("table `{table}` of `{}` is a destination twice", self.address.name()),
+            )
+            .hint("each destination needs a table of its own"));
+        }
+        let cannot = |e| error_of(&format!("cannot load table `{table}`"), e);
+        if !self.is_open {
+            self.client()?.batch("BEGIN").map_err(cannot)?;
+            self.is_open = true;
+        }
+        let locked: bool = self
+            .client()?
+            .row("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", &[&lock(table)])
+            .map_err(cannot)?
+            .get(0);
+        if !locked {
+            if self.tables.is_empty() {
+                self.roll_back(table);
+            }
+            return Err(Error::new(
+                ErrorKind::Transient,
+                format!("another run is loading table `{table}` of `{}`", self.address.name()),
+            )
+            .hint(
+                "run again when it is done; the lock of a run that died goes with its connection",
+            ));
+        }
+        self.tables.push(table.to_owned());
+        self.numbers += 1;
+        Ok((self.transaction, self.numbers))
+    }
+
+    /// Whether one table is loaded only.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.tables.len() == 1
+    }
+
+    /// That a transaction is still there.
+    pub(crate) fn check(&self, transaction: u64) -> Result<()> {
+        if transaction == self.transaction && self.is_open {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Destination,
+            format!(
+                "the load of `{}` was rolled back with another destination",
+                self.address.name()
+            ),
+        ))
+    }
+
+    /// Takes back everything that is not committed, of all loaders.
+    pub(crate) fn roll_back(&mut self, table: &str) {
+        if let Some(client) = &self.client
+            && self.is_open
+            && client.batch("ROLLBACK").is_err()
+        {
+            self.client = None; // closing it rolls back, too
+        }
+        self.is_open = false;
+        self.transaction += 1;
+        self.tables.retain(|other| other != table);
+    }
+
+    /// A loader is done with: what it did not commit is taken back.
+    pub(crate) fn leave(&mut self, transaction: u64, table: &str) {
+        if transaction == self.transaction && self.is_open {
+            self.roll_back(table);
+        }
+        self.tables.retain(|other| other != table);
+    }
+
+    /// Commits the transaction with this number, unless another loader has.
+    pub(crate) fn commit(&mut self, transaction: u64) -> Result<()> {
+        if self.committed.contains(&transaction) {
+            return Ok(());
+        }
+        let name = self.address.name().to_owned();
+        if self.client.is_none() && transaction == self.transaction {
+            return self.find_out(transaction);
+        }
+        self.check(transaction)?;
+        match self.client()?.batch("COMMIT") {
+            Ok(()) => {
+                self.is_open = false;
+                self.committed.push(transaction);
+                self.transaction += 1;
+                Ok(())
+            }
+            Err(error) if is_lost(&error) || self.client()?.is_closed() => {
+                self.client = None;
+                self.find_out(transaction)
+            }
+            Err(error) => {
+                self.is_open = false;
+                self.transaction += 1;
+                Err(error_of(&format!("cannot commit to `{name}`"), error))
+            }
+        }
+    }
+
+    /// What became of a commit that was not answered.
+    fn find_out(&mut self, transaction: u64) -> Result<()> {
+        let name = self.address.name();
+        let what = format!("the connection to `{name}` was lost while the load was committed");
+        let unknown = |error: Error| {
+            Error::new(ErrorKind::Transient, what.clone()).caused_by(error).hint(format!(
+                "whether it was is in the table `{}`: it has a row for run {} then",
+                loads::TABLE,
+                self.run
+            ))
+        };
+        let client = Client::connect(&self.address).map_err(unknown)?;
+        let asked = || -> Result<bool, gristmill_database::DatabaseError> {
+            client.batch(&format!("BEGIN; SET LOCAL lock_timeout TO '{PATIENCE}'"))?;
+            for table in &self.tables {
+                // Free once the lost connection's transaction is over, either way.
+                let sql = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+                client.query(sql, &[&lock(table)])?;
+            }
+            let committed = loads::has(&client, &self.run)?;
+            client.batch("ROLLBACK")?;
+            Ok(committed)
+        };
+        let committed = asked().map_err(|e| unknown(error_of(&what, e)))?;
+        self.is_open = false;
+        self.transaction += 1;
+        if committed {
+            self.committed.push(transaction);
+            self.client = Some(client);
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Destination, what)
+            .caused_by("the server did not commit it")
+            .hint("nothing was published; run again"))
+    }
+}
+
+/// What the lock of a table is called.
+fn lock(table: &str) -> String {
+    format!("gristmill {table}")
+}

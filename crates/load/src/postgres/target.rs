@@ -1,0 +1,371 @@
+//! The table that is loaded: created when it is missing, else taken as it is.
+
+use arrow_schema::{DataType, Schema, SchemaRef};
+use gristmill_core::{Error, ErrorKind, Result};
+use gristmill_database::types::{ColumnType, Form, declared, oid};
+use gristmill_database::{Client, DatabaseError, error_of, quoted};
+
+use super::index::{current_index, index_name, key_columns, qualified};
+use super::stage::key_list;
+use super::{dimension, misfit};
+use crate::reading::listed;
+use crate::table::{Create, Mode, Options};
+
+/// A column that records are loaded into.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    /// The field of the records.
+    pub(crate) field: String,
+    pub(crate) kind: ColumnType,
+    pub(crate) form: Form,
+    pub(crate) is_key: bool,
+}
+
+impl Column {
+    /// The type of its column in the staging table.
+    pub(crate) fn staged_type(&self) -> &str {
+        if self.form == Form::Cast { "text" } else { &self.kind.name }
+    }
+
+    /// Its value, from the staging table `s`, where it has the number `i`.
+    pub(crate) fn value(&self, i: usize) -> String {
+        match self.form {
+            Form::Cast => format!("s.c{i}::{}", self.kind.name),
+            _ => format!("s.c{i}"),
+        }
+    }
+
+    /// Whether the database can say that two values are equal.
+    pub(crate) fn compares(&self) -> bool {
+        self.form != Form::Cast && self.kind.oid != oid::JSON
+    }
+}
+
+/// A column of the table, loaded or not.
+struct Existing {
+    name: String,
+    kind: ColumnType,
+    generated: bool,
+    required: bool,
+}
+
+/// A table.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Target {
+    /// Whether it was there before the run.
+    pub(crate) existed: bool,
+    /// Its name as in the options.
+    pub(crate) name: String,
+    /// Its name as SQL writes it, with its schema.
+    pub(crate) table: String,
+    /// In the order of the records' fields.
+    pub(crate) columns: Vec<Column>,
+    /// The column with the time from when on a record holds.
+    pub(crate) time: Option<usize>,
+    /// The type of the column with that time, in a dimension.
+    pub(crate) time_type: String,
+    /// All columns but those that the load keeps.
+    pub(crate) attributes: Vec<String>,
+}
+
+impl Target {
+    /// Looks at a table, and creates it where it is missing, in the transaction that is open.
+    pub(crate) fn open(client: &Client, options: &Options, schema: &SchemaRef) -> Result<Self> {
+        let refused = |e| error_of(&format!("cannot load table `{}`", options.table), e);
+        let found = find(client, &options.table).map_err(refused)?;
+        let existed = found.is_some();
+        let (oid, table) = match found {
+            Some((oid, table, kind)) => {
+                if !matches!(kind.as_str(), "r" | "p" | "f") {
+                    return Err(Error::new(
+                        ErrorKind::Destination,
+                        format!("`{}` is a view, and cannot be loaded", options.table),
+                    )
+                    .hint("load one of the tables that it shows"));
+                }
+                (oid, table)
+            }
+            None => {
+                let create = create_statement(options, schema);
+                if options.create == Create::Never {
+                    let rest = finish_statements(options);
+                    return Err(Error::new(
+                        ErrorKind::NotFound,
+                        format!("there is no table `{}`", options.table),
+                    )
+                    .hint(format!("leave out `create: never`, or run: {create} {rest}")));
+                }
+                client.batch(&create).map_err(refused)?;
+                let found = find(client, &options.table).map_err(refused)?;
+                let (oid, table, _) =
+                    found.ok_or_else(|| Error::internal("a created table is not there"))?;
+                (oid, table)
+            }
+        };
+        let existing = existing_columns(client, oid).map_err(refused)?;
+        let mut target = Self {
+            existed,
+            name: options.table.clone(),
+            table,
+            columns: Vec::new(),
+            time: time(options, schema),
+            time_type: String::new(),
+            attributes: Vec::new(),
+        };
+        target.match_columns(&existing, options, schema)?;
+        let mut keys = options.keys.clone();
+        if existed && matches!(options.mode, Mode::Upsert | Mode::Scd2) {
+            keys = key_columns(client, oid, &options.table, options, refused)?;
+        }
+        if matches!(options.mode, Mode::Upsert | Mode::Scd2) {
+            for column in &mut target.columns {
+                column.is_key = keys.iter().any(|key| key.eq_ignore_ascii_case(&column.name));
+            }
+            target.check_keys()?;
+        }
+        if options.mode == Mode::Scd2 {
+            target.time_type = dimension::check_columns(&options.table, options, |name| {
+                find_column(&existing, name).map(|column| column.kind.clone())
+            })?;
+        }
+        Ok(target)
+    }
+
+    /// Finds the column for each field.
+    fn match_columns(
+        &mut self,
+        existing: &[Existing],
+        options: &Options,
+        schema: &Schema,
+    ) -> Result<()> {
+        let name = &options.table;
+        let mut missing = Vec::new();
+        for field in schema.fields() {
+            // In a dimension, the time may be kept in the column for it only.
+            let kept =
+                options.is_time(field.name()).then_some(&options.version_columns.effective_date);
+            let Some(column) = find_column(existing, kept.unwrap_or(field.name())) else {
+                missing.push(field);
+                continue;
+            };
+            if column.generated {
+                return Err(misfit(
+                    format!("column `{}` of table `{name}` is generated", column.name),
+                    "drop the column from the records".to_owned(),
+                ));
+            }
+            let form = Form::of(field, &column.kind).ok_or_else(|| {
+                misfit(
+                    format!(
+                        "column `{}` of table `{name}` is {}, and cannot hold {}",
+                        column.name,
+                        column.kind.name,
+                        gristmill_core::types::type_name(field)
+                    ),
+                    "cast the records' column, or drop it".to_owned(),
+                )
+            })?;
+            self.columns.push(Column {
+                name: column.name.clone(),
+                field: field.name().clone(),
+                kind: column.kind.clone(),
+                form,
+                is_key: false,
+            });
+        }
+        if !missing.is_empty() {
+            let statements: Vec<String> = missing
+                .iter()
+                .map(|field| {
+                    format!("ADD COLUMN {} {}", quoted(field.name()), declared(field.as_ref()))
+                })
+                .collect();
+            return Err(misfit(
+                format!(
+                    "table `{name}` has no column{} {}",
+                    if missing.len() == 1 { "" } else { "s" },
+                    listed(missing.iter().map(|field| field.name()))
+                ),
+                format!(
+                    "drop them from the records, or run: ALTER TABLE {} {};",
+                    qualified(name),
+                    statements.join(", ")
+                ),
+            ));
+        }
+        let kept = if options.mode == Mode::Scd2 { options.kept() } else { Vec::new() };
+        let is_kept = |name: &str| kept.iter().any(|kept| kept.eq_ignore_ascii_case(name));
+        let lacking: Vec<&str> = existing
+            .iter()
+            .filter(|column| {
+                let given = self.columns.iter().any(|given| given.name == column.name);
+                column.required && !given && !is_kept(&column.name)
+            })
+            .map(|column| column.name.as_str())
+            .collect();
+        if !lacking.is_empty() && options.mode != Mode::Upsert {
+            return Err(misfit(
+                format!(
+                    "table `{name}` requires {}, which the records do not have",
+                    listed(lacking)
+                ),
+                "derive them, or give them a default in the table".to_owned(),
+            ));
+        }
+        self.attributes = existing
+            .iter()
+            .filter(|column| !column.generated && !is_kept(&column.name))
+            .map(|column| column.name.clone())
+            .collect();
+        Ok(())
+    }
+
+    /// Refuses keys that the server would have to cast.
+    fn check_keys(&self) -> Result<()> {
+        match self.columns.iter().find(|column| column.is_key && column.form == Form::Cast) {
+            Some(column) => Err(misfit(
+                format!(
+                    "table `{}` keeps the key `{}` as {}, and the records have another type",
+                    self.name, column.name, column.kind.name
+                ),
+                "`cast` it to the type of the table".to_owned(),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Indices of the key columns.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = usize> {
+        (0..self.columns.len()).filter(|&i| self.columns[i].is_key)
+    }
+
+    /// The time of a staged record, in the type of the dimension's column.
+    pub(crate) fn time_value(&self) -> Option<String> {
+        self.time.map(|i| format!("s.c{i}::{}", self.time_type))
+    }
+
+    /// Whether equal keys have equal bytes when they are sent, and only they.
+    pub(crate) fn has_exact_keys(&self) -> bool {
+        self.keys().chain(self.time).all(|i| {
+            let column = &self.columns[i];
+            column.form != Form::Cast && column.kind.is_exact()
+        })
+    }
+
+    /// Whether the server need not cast anything.
+    pub(crate) fn takes_as_sent(&self) -> bool {
+        self.columns.iter().all(|column| column.form != Form::Cast)
+    }
+
+    /// The columns that records are loaded into, as SQL lists them.
+    pub(crate) fn column_list(&self) -> String {
+        let names: Vec<String> = self.columns.iter().map(|column| quoted(&column.name)).collect();
+        names.join(", ")
+    }
+
+    /// What is left to do once rows are there: an index over all rows is made faster than one that
+    /// grows with them.
+    pub(crate) fn finish_statements(&self, options: &Options) -> String {
+        if self.existed { String::new() } else { finish_statements(options) }
+    }
+}
+
+fn find_column<'a>(existing: &'a [Existing], name: &str) -> Option<&'a Existing> {
+    let exact = existing.iter().find(|column| column.name == name);
+    exact.or_else(|| {
+        let mut like = existing.iter().filter(|column| column.name.eq_ignore_ascii_case(name));
+        like.next().filter(|_| like.next().is_none())
+    })
+}
+
+/// Identifier, quoted name and kind of a table.
+fn find(client: &Client, name: &str) -> Result<Option<(u32, String, String)>, DatabaseError> {
+    let (schema, table) = match name.split_once('.') {
+        Some((schema, table)) => (Some(schema), table),
+        None => (None, name),
+    };
+    let rows = client.query(
+        "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text \
+         FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
+         WHERE c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
+         AND CASE WHEN $1::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = $1 END",
+        &[&schema, &table],
+    )?;
+    Ok(rows.first().map(|row| {
+        let (schema, table): (String, String) = (row.get(1), row.get(2));
+        (row.get(0), format!("{}.{}", quoted(&schema), quoted(&table)), row.get(3))
+    }))
+}
+
+fn existing_columns(client: &Client, table: u32) -> Result<Vec<Existing>, DatabaseError> {
+    let rows = client.query(
+        "SELECT a.attname::text, CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END, \
+         CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE a.atttypmod END, t.typtype = 'e', \
+         format_type(a.atttypid, a.atttypmod), a.attgenerated <> '', \
+         a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' \
+         FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid \
+         WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+        &[&table],
+    )?;
+    let column = |row: &gristmill_database::Row| Existing {
+        name: row.get(0),
+        kind: ColumnType {
+            oid: row.get(1),
+            modifier: row.get(2),
+            is_enum: row.get(3),
+            name: row.get(4),
+        },
+        generated: row.get(5),
+        required: row.get(6),
+    };
+    Ok(rows.iter().map(column).collect())
+}
+
+fn time(options: &Options, schema: &Schema) -> Option<usize> {
+    let time = options.effective.as_ref()?;
+    schema.fields().iter().position(|field| field.name() == time)
+}
+
+/// The statement that creates the table.
+fn create_statement(options: &Options, schema: &Schema) -> String {
+    let is_key = |name: &String| {
+        matches!(options.mode, Mode::Upsert | Mode::Scd2) && options.keys.contains(name)
+    };
+    let mut columns: Vec<String> = schema
+        .fields()
+        .iter()
+        .filter(|field| !(options.mode == Mode::Scd2 && options.is_time(field.name())))
+        .map(|field| {
+            // The unknown member of a dimension may have no key.
+            let required = is_key(field.name()) && options.mode == Mode::Upsert;
+            let not_null = if required { " NOT NULL" } else { "" };
+            format!("{} {}{not_null}", quoted(field.name()), declared(field))
+        })
+        .collect();
+    if options.mode == Mode::Scd2 {
+        let time = time(options, schema).map(|i| schema.field(i).data_type());
+        let time = match time {
+            Some(DataType::Date32 | DataType::Date64) => "date",
+            Some(DataType::Timestamp(_, None)) => "timestamp",
+            _ => "timestamptz",
+        };
+        dimension::add_columns(&mut columns, options, time);
+    }
+    format!("CREATE TABLE {} ({});", qualified(&options.table), columns.join(", "))
+}
+
+fn finish_statements(options: &Options) -> String {
+    let table = qualified(&options.table);
+    match options.mode {
+        Mode::Upsert => format!("ALTER TABLE {table} ADD PRIMARY KEY ({});", key_list(options)),
+        Mode::Scd2 => format!(
+            "{} CREATE UNIQUE INDEX {} ON {table} ({}, {});",
+            current_index(&options.table, options),
+            index_name(&options.table, "version"),
+            key_list(options),
+            quoted(&options.version_columns.effective_date)
+        ),
+        Mode::Append | Mode::Replace => String::new(),
+    }
+}

@@ -1,0 +1,520 @@
+//! PostgreSQL tables: what is special about them. What all databases share is tested with each.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use arrow_array::builder::{Int64Builder, ListBuilder};
+use arrow_array::{
+    ArrayRef, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array, Float32Array,
+    Float64Array, Int16Array, Time64MicrosecondArray, TimestampMicrosecondArray,
+    TimestampNanosecondArray, UInt64Array,
+};
+use gristmill_core::{Batch, ErrorKind, Findings, Loaded};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::{append, batch, context, ints, load, open, rejects, texts};
+use crate::warehouse::Warehouse;
+
+fn append_to(warehouse: &Warehouse, table: &str) -> Value {
+    json!({"table": table, "database": warehouse.url()})
+}
+
+fn upsert_to(warehouse: &Warehouse, table: &str, keys: &[&str]) -> Value {
+    json!({"table": table, "database": warehouse.url(), "mode": "upsert", "keys": keys})
+}
+
+fn people(first_record: u64, ids: &[Option<i64>], people: &[Option<&str>]) -> Batch {
+    batch(
+        first_record,
+        vec![("id", ints(ids.iter().copied())), ("name", texts(people.iter().copied()))],
+    )
+}
+
+#[test]
+fn values_are_stored_exactly() {
+    let Some(warehouse) = Warehouse::postgres() else { return };
+    let mut lists = ListBuilder::new(Int64Builder::new());
+    lists.append_value([Some(1), None]);
+    lists.append_null();
+    let decimal = |value: i128, precision, scale| -> ArrayRef {
+        let values = Decimal128Array::from(vec![Some(value), None]);
+        Arc::new(values.with_precision_and_scale(precision, scale).unwrap())
+    };
+    let times = TimestampMicrosecondArray::from(vec![Some(1_500_000), None]).with_timezone("UTC");
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("text", texts([Some("ü'\"\\\n\t"), None])),
+        ("int", ints([Some(i64::MIN), None])),
+        ("short", Arc::new(Int16Array::from(vec![Some(-7), None]))),
+        ("big", Arc::new(UInt64Array::from(vec![Some(u64::MAX), None]))),
+        ("double", Arc::new(Float64Array::from(vec![Some(0.1), None]))),
+        ("nan", Arc::new(Float64Array::from(vec![Some(f64::NAN), None]))),
+        ("real", Arc::new(Float32Array::from(vec![Some(0.1), None]))),
+        ("bool", Arc::new(BooleanArray::from(vec![Some(true), None]))),
+        ("decimal", decimal(120_050, 18, 2)),
+        ("tiny", decimal(-1, 38, 38)),
+        ("huge", decimal(10_i128.pow(38) - 1, 38, 0)),
+        ("hundreds", decimal(-123_456, 10, -2)),
+        ("date", Arc::new(Date32Array::from(vec![Some(-1), None]))),
+        ("time", Arc::new(Time64MicrosecondArray::from(vec![Some(86_399_999_999), None]))),
+        ("at", Arc::new(times)),
+        ("local", Arc::new(TimestampNanosecondArray::from(vec![Some(1_000), None]))),
+        ("bytes", Arc::new(BinaryViewArray::from(vec![Some(&b"\x00\xff"[..]), None]))),
+        ("list", Arc::new(lists.finish())),
+    ];
+    let item = append_to(&warehouse, "t");
+    load(&item, &[batch(1, columns)], &context(warehouse.folder(), "1")).unwrap();
+    let rows = warehouse.rows("SELECT * FROM t ORDER BY text");
+    let expected = [
+        "ü'\"\\\n\t",
+        "-9223372036854775808",
+        "-7",
+        "18446744073709551615",
+        "0.1",
+        "NaN",
+        "0.1",
+        "t",
+        "1200.50",
+        "-0.00000000000000000000000000000000000001",
+        "99999999999999999999999999999999999999",
+        "-12345600",
+        "1969-12-31",
+        "23:59:59.999999",
+        "1970-01-01 00:00:01.5+00",
+        "1970-01-01 00:00:00.000001",
+        "\\x00ff",
+        "[1, null]",
+    ];
+    let expected: Vec<Option<String>> = expected.iter().map(|text| Some((*text).into())).collect();
+    assert_eq!(rows[0], expected);
+    assert!(rows[1].iter().all(Option::is_none));
+}
+
+#[test]
+fn an_existing_table_gets_values_of_its_own_types() {
+    let Some(warehouse) = Warehouse::postgres() else { return };
+    let setup = "CREATE TYPE mood AS ENUM ('sad', 'glad'); CREATE DOMAIN code AS varchar(3) CHECK (value <> 'bad');
+        CREATE SCHEMA s; CREATE TABLE s.\"T x\" (u uuid, m mood, c code, n numeric(6, 1), i int, r real, j json,
+        net inet, list int[], d date, note text DEFAULT 'kept', ch char(4))";
+    warehouse.run(setup);
+    let doubles: ArrayRef = Arc::new(Float64Array::from(vec![0.3, 1e4]));
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("u", texts(["A0EEBC999C0B4EF8BB6D6BB9BD380A11", "x"])),
+        ("m", texts(["glad", "glad"])),
+        ("c", texts(["abc", "b"])),
+        ("n", Arc::clone(&doubles)),
+        ("i", texts(["7", "8"])),
+        ("r", doubles),
+        ("j", texts(["{\"a\": 1}", "1"])),
+        ("net", texts(["10.0.0.1", "::1"])),
+        ("list", texts(["{1,2}", "{}"])),
+        ("d", texts(["2025-01-31", "2025-01-31"])),
+        ("CH", texts(["a", "b"])),
+    ];
+    let input = [batch(1, columns)];
+    for (run, mode) in [("1", "append"), ("2", "replace")] {
+        let mut item = append_to(&warehouse, "s.T x");
+        item["mode"] = mode.into();
+        let (loaded, findings) = load(&item, &input, &context(warehouse.folder(), run)).unwrap();
+        assert_eq!(loaded.inserted, 1);
+        assert_eq!(rejects(&findings)[0].3, "it is not a uuid");
+        let rows = warehouse.lines("SELECT * FROM s.\"T x\"");
+        let line = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11 glad abc 0.3 7 0.3 {\"a\": 1} 10.0.0.1 {1,2} 2025-01-31 kept a   ";
+        assert_eq!(rows, [line]);
+    }
+}
+
+const REFUSING: &str = "
+    CREATE TYPE mood AS ENUM ('sad', 'glad');
+    CREATE TABLE parent (id int PRIMARY KEY);
+    INSERT INTO parent VALUES (1);
+    CREATE TABLE t (
+        id int PRIMARY KEY CHECK (id < 100), name varchar(5) NOT NULL, parent int REFERENCES parent,
+        late int REFERENCES parent DEFERRABLE INITIALLY DEFERRED, mood mood, doc jsonb, n numeric(5, 2));
+    INSERT INTO t VALUES (5, 'there', 1);
+    CREATE FUNCTION shy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no shy people'; END $$;
+    CREATE TRIGGER shy BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.name = 'shy') EXECUTE FUNCTION shy();";
+
+#[test]
+fn refused_records_are_rejected_with_the_databases_words() {
+    let ids = [1, 100, 2, 5, 3, 4, 6, 7, 8, 9, 10, 11, i64::MAX, 12];
+    let mut names = ids.map(|_| Some("a"));
+    (names[2], names[4], names[6], names[9]) = (None, Some("shy"), Some("too long"), Some("\0"));
+    let one = |at: usize, odd: Option<i64>| {
+        ints((0..14).map(move |i| if i == at { odd } else { Some(1) }))
+    };
+    let word = |at: usize, odd: &'static str, even: &'static str| {
+        texts((0..14).map(move |i| if i == at { odd } else { even }))
+    };
+    let decimals = (0..14).map(|i| if i == 11 { 1_005 } else { 1_250 }).collect::<Vec<i128>>();
+    let decimals: ArrayRef =
+        Arc::new(Decimal128Array::from(decimals).with_precision_and_scale(9, 3).unwrap());
+    let columns = |late: i64| -> Vec<(&str, ArrayRef)> {
+        vec![
+            ("id", ints(ids)),
+            ("name", texts(names)),
+            ("parent", one(5, Some(2))),
+            ("late", one(10, Some(late))),
+            ("mood", word(7, "angry", "glad")),
+            ("doc", word(8, "{", "{}")),
+            ("n", Arc::clone(&decimals)),
+        ]
+    };
+    let said = [
+        (2, "check constraint"),
+        (3, "null value in column \"name\""),
+        (
+            4,
+            "duplicate key value violates unique constraint \"t_pkey\": Key (id)=(5) already exists",
+        ),
+        (5, "no shy people"),
+        (6, "is not present in table \"parent\""),
+        (7, "value too long for type character varying(5)"),
+        (8, "invalid input value for enum mood: \"angry\""),
+        (9, "invalid input syntax for type json"),
+        (10, "invalid byte sequence"),
+        (11, "is not present in table \"parent\""),
+        (12, "fewer digits"),
+        (13, "too large"),
+    ];
+    for staged in [false, true] {
+        let Some(warehouse) = Warehouse::postgres() else { return };
+        warehouse.run(REFUSING);
+        // With other tables, a deferred reference is judged at the commit.
+        let input = batch(1, columns(if staged { 1 } else { 3 }));
+        let context = context(warehouse.folder(), "1");
+        // A second table in the run, so that records are staged first.
+        let other = staged.then(|| {
+            let input = people(1, &[], &[]);
+            open(&append_to(&warehouse, "other"), &input.schema(), &context).unwrap()
+        });
+        let (loaded, findings) = load(&append_to(&warehouse, "t"), &[input], &context).unwrap();
+        drop(other);
+        let mut found = rejects(&findings);
+        found.sort();
+        let expected = said.iter().filter(|(record, _)| !staged || *record != 11);
+        for ((record, raw, _, message), (number, words)) in found.iter().zip(expected) {
+            assert_eq!((*record, raw.as_str()), (*number, format!("record {number}").as_str()));
+            assert!(message.contains(words), "{message}, not {words}");
+        }
+        if staged {
+            assert_eq!((found.len(), loaded.inserted), (11, 3));
+        } else {
+            assert_eq!((found.len(), loaded.inserted), (12, 2));
+            assert_eq!(warehouse.lines("SELECT id FROM t ORDER BY id"), ["1", "5", "12"]);
+        }
+    }
+}
+
+#[test]
+fn exactly_the_refused_records_are_rejected() {
+    let Some(warehouse) = Warehouse::postgres() else { return };
+    let refused = prop::collection::vec(prop::bool::weighted(0.2), 1..200);
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(12) };
+    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let cases = (refused, 1..70usize, any::<bool>());
+    let outcome = runner.run(&cases, |(refused, size, upsert)| {
+        warehouse.run(
+            "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, ok boolean CHECK (ok))",
+        );
+        let rows: Vec<(i64, bool)> = (1..).zip(refused.iter().map(|refused| !refused)).collect();
+        let batches: Vec<Batch> = rows
+            .chunks(size)
+            .map(|chunk| {
+                let ok = BooleanArray::from_iter(chunk.iter().map(|row| Some(row.1)));
+                let ids = ints(chunk.iter().map(|row| row.0));
+                batch(chunk[0].0 as u64, vec![("id", ids), ("ok", Arc::new(ok))])
+            })
+            .collect();
+        let item =
+            if upsert { upsert_to(&warehouse, "t", &["id"]) } else { append_to(&warehouse, "t") };
+        let (loaded, findings) = load(&item, &batches, &context(warehouse.folder(), "1")).unwrap();
+        let mut found: Vec<u64> = rejects(&findings).iter().map(|reject| reject.0).collect();
+        found.sort_unstable();
+        let expected: Vec<u64> = rows.iter().filter(|row| !row.1).map(|row| row.0 as u64).collect();
+        prop_assert_eq!(found, expected);
+        let good: Vec<String> =
+            rows.iter().filter(|row| row.1).map(|row| row.0.to_string()).collect();
+        prop_assert_eq!(loaded.inserted, good.len() as u64);
+        prop_assert_eq!(warehouse.lines("SELECT id FROM t ORDER BY id"), good);
+        warehouse.run("DROP TABLE gristmill_loads");
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+#[test]
+fn replace_shows_the_old_rows_until_the_new_ones() {
+    let Some(warehouse) = Warehouse::postgres() else { return };
+    let item = json!({"table": "t", "database": warehouse.url(), "mode": "replace"});
+    let folder = warehouse.folder();
+    load(&item, &[people(1, &[Some(1)], &[Some("old")])], &context(folder, "1")).unwrap();
+    let new = people(1, &[Some(2), Some(3)], &[Some("new"), Some("new")]);
+    let mut findings = Findings::default();
+    let mut loader = open(&item, &new.schema(), &context(folder, "2")).unwrap();
+    append(loader.as_mut(), &[new], &mut findings).unwrap();
+    loader.prepare(&mut findings).unwrap();
+    assert_eq!(warehouse.lines("SELECT name FROM t"), ["old"]);
+    assert_eq!(loader.publish().unwrap().inserted, 2);
+    assert_eq!(warehouse.lines("SELECT name FROM t"), ["new", "new"]);
+    // An empty input replaces, too.
+    load(&item, &[people(1, &[], &[])], &context(folder, "3")).unwrap();
+    assert!(warehouse.lines("SELECT name FROM t").is_empty());
+}
+
+#[test]
+fn upsert_counts_what_it_does() {
+    let Some(warehouse) = Warehouse::postgres() else { return };
+    let item = upsert_to(&warehouse, "t", &["id"]);
+    let folder = warehouse.folder();
+    let first = people(1, &[Some(1), Some(2), Some(3)], &[Some("a"), None, Some("c")]);
+    load(&item, &[first], &context(folder, "1")).unwrap();
+    let ids = [Some(4), Some(3), Some(2), Some(1), None, Some(9), Some(9)];
+    let names = [Some("d"), Some("C"), None, None, Some("nobody"), Some("first"), Some("last")];
+    let (loaded, findings) =
+        load(&item, &[people(1, &ids, &names)], &context(folder, "2")).unwrap();
+    assert_eq!((loaded.inserted, loaded.updated, loaded.unchanged), (2, 2, 1));
+    let found = rejects(&findings);
+    assert_eq!((found[0].0, found[0].2.as_str()), (5, "key"));
+    assert_eq!((found[1].0, found[1].2.as_str()), (6, "duplicate_key"));
+    assert!(found[1].3.contains("the key `9`"), "{}", found[1].3);
+    let rows = warehouse.lines("SELECT id, name FROM t ORDER BY id");
+    assert_eq!(rows, ["1 -", "2 -", "3 C", "4 d", "9 last"]);
+}
+
+#[test]
+fn errors_say_the_statement_that_helps() {
+    let Some(warehouse) = Warehouse::postgres() else { return };
+    warehouse.run("CREATE TABLE \"my \"\"t\" (id int)");
+    let input = people(1, &[Some(1)], &[Some("a")]);
+    let context = context(warehouse.folder(), "1");
+    let help = |item: &Value| {
+        let error = open(item, &input.schema(), &context).err().unwrap();
+        let (_, statement) = error.hint_text().unwrap().split_once("run: ").unwrap();
+        warehouse.run(statement);
+    };
+    let item = upsert_to(&warehouse, "my \"t", &["id", "name"]);
+    help(&item);
+    help(&item);
+    let (loaded, _) = load(&item, std::slice::from_ref(&input), &context).unwrap();
+    assert_eq!(loaded.inserted, 1);
+    let mut item = append_to(&warehouse, "other");
+    item["create"] = "never".into();
+    help(&item);
+    load(&item, std::slice::from_ref(&input), &context).unwrap();
+}
+
+#[test]
+fn what_cannot_be_loaded_is_said_when_opening() {
+    let Some(warehouse) = Warehouse::postgres() else { return };
+    warehouse.run(
+        "CREATE TABLE needs (id int, name text, must text NOT NULL, has text NOT NULL DEFAULT 'x');
+         CREATE TABLE makes (id int, name text GENERATED ALWAYS AS ('!') STORED);
+         CREATE TABLE counts (id bytea, name text);
+         CREATE VIEW looks AS SELECT id, name FROM needs;",
+    );
+    let binary: ArrayRef = Arc::new(BinaryViewArray::from(vec![&b"x"[..]]));
+    for (table, id, what) in [
+        ("needs", ints([1]), "requires `must`"),
+        ("makes", ints([1]), "generated"),
+        ("looks", ints([1]), "view"),
+        ("needs", binary, "is integer, and cannot hold binary"),
+    ] {
+        let input = batch(1, vec![("id", id), ("name", texts(["a"]))]);
+        let item = append_to(&warehouse, table);
+        let error = open(&item, &input.schema(), &context(warehouse.folder(), "1")).err().unwrap();
+        assert!(error.to_string().contains(what), "{error}");
+        assert!(error.hint_text().is_some(), "{error}");
+    }
+    let url = warehouse.url();
+    let (_, port) = url.rsplit_once(':').unwrap();
+    let (port, _) = port.split_once('/').unwrap();
+    for (url, kind) in [
+        (url.replace("gristmill@", "nobody:s3cret@"), ErrorKind::Permission),
+        (format!("{url}_missing"), ErrorKind::NotFound),
+        (url.replace(port, "1"), ErrorKind::Transient),
+        (format!("{url}?sslmode=verify-full"), ErrorKind::Permission),
+    ] {
+        let item = json!({"table": "t", "database": url});
+        let schema = people(1, &[], &[]).schema();
+        let error = open(&item, &schema, &context(warehouse.folder(), "1")).err().unwrap();
+        assert_eq!(error.kind(), kind, "{error:?}");
+        assert!(error.hint_text().is_some(), "{error}");
+        assert!(!format!("{error:?} {:?}", error.causes()).contains("s3cret"));
+    }
+}
+
+#[test]
+fn one_run_at_a_time_loads_a_table() {
+    let Some(warehouse) = Warehouse::postgres() else { return };
+    let item = append_to(&warehouse, "t");
+    let input = people(1, &[Some(1)], &[Some("a")]);
+    let first = open(&item, &input.schema(), &context(warehouse.folder(), "1")).unwrap();
+    let error = open(&item, &input.schema(), &context(warehouse.folder(), "2")).err().unwrap();
+    assert!(error.is_transient() && error.to_string().contains("another run"), "{error}");
+    // The owner dies: its connection goes, and its lock with it.
+    warehouse.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
+         AND pid <> pg_backend_pid()",
+    );
+    let (loaded, _) = load(&item, &[input], &context(warehouse.folder(), "2")).unwrap();
+    assert_eq!(loaded.inserted, 1);
+    drop(first);
+}
+
+#[test]
+fn tables_of_one_database_are_published_together() {
+    let Some(warehouse) = Warehouse::postgres() else { return };
+    warehouse.run("CREATE TABLE b (id int, name text CHECK (name <> 'x'))");
+    let input = people(1, &[Some(1)], &[Some("a")]);
+    let context = context(warehouse.folder(), "1");
+    let mut findings = Findings::default();
+    let mut loaders: Vec<_> = ["a", "b"]
+        .map(|table| open(&append_to(&warehouse, table), &input.schema(), &context).unwrap())
+        .into();
+    let again = open(&append_to(&warehouse, "a"), &input.schema(), &context).err().unwrap();
+    assert!(again.to_string().contains("destination twice"), "{again}");
+    for loader in &mut loaders {
+        append(loader.as_mut(), std::slice::from_ref(&input), &mut findings).unwrap();
+    }
+    for loader in &mut loaders {
+        loader.prepare(&mut findings).unwrap();
+    }
+    assert_eq!(warehouse.lines("SELECT count(*) FROM b"), ["0"]);
+    for loader in &mut loaders {
+        loader.publish().unwrap();
+    }
+    let both =
+        "SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b), count(*) FROM gristmill_loads";
+    assert_eq!(warehouse.lines(both), ["1 1 2"]);
+}
+
+/// What a connection to the server is put through.
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    /// It ends before this piece of what the client sends reaches the server.
+    Before(usize),
+    /// It ends after the server committed, and before the client hears of it.
+    AfterCommit,
+}
+
+/// Stands between a loader and the server, and cuts its first connection; answers the URL, and
+/// counts the pieces that the client sends.
+fn proxy(url: &str, cut: Cut) -> (String, Arc<AtomicUsize>) {
+    let (start, rest) = url.split_once('@').unwrap();
+    let (place, database) = rest.split_once('/').unwrap();
+    let place = place.to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let here = listener.local_addr().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    thread::spawn(move || {
+        for (number, client) in listener.incoming().enumerate() {
+            let (client, server) = (client.unwrap(), TcpStream::connect(&place).unwrap());
+            let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            let count = Arc::clone(&counted);
+            let cut = (number == 0).then_some(cut);
+            let forth = thread::spawn(move || forward(client, server, cut, &count));
+            thread::spawn(move || backward(back.0, back.1));
+            drop(forth);
+        }
+    });
+    (format!("{start}@{here}/{database}?sslmode=disable"), count)
+}
+
+fn forward(mut client: TcpStream, mut server: TcpStream, cut: Option<Cut>, count: &AtomicUsize) {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let n = match client.read(&mut buffer) {
+            Ok(n) if n > 0 => n,
+            _ => break,
+        };
+        let piece = count.fetch_add(1, Ordering::SeqCst) + 1;
+        match cut {
+            Some(Cut::Before(at)) if piece == at => break,
+            Some(Cut::AfterCommit) if buffer[..n].windows(7).any(|w| w == b"COMMIT\0") => {
+                client.shutdown(Shutdown::Write).unwrap();
+                server.write_all(&buffer[..n]).unwrap();
+                // The server commits, and ends when it has read all that there is.
+                server.shutdown(Shutdown::Write).unwrap();
+                thread::sleep(std::time::Duration::from_millis(200));
+                break;
+            }
+            _ => {}
+        }
+        if server.write_all(&buffer[..n]).is_err() {
+            break;
+        }
+    }
+    let _ = client.shutdown(Shutdown::Both);
+    let _ = server.shutdown(Shutdown::Both);
+}
+
+fn backward(mut server: TcpStream, mut client: TcpStream) {
+    let _ = std::io::copy(&mut server, &mut client);
+    let _ = client.shutdown(Shutdown::Both);
+}
+
+/// Two chunks into a table that has a row; answers how it went.
+fn two_chunks(warehouse: &Warehouse, url: &str, mode: &str) -> gristmill_core::Result<Loaded> {
+    let mut item = json!({"table": "t", "database": url, "mode": mode});
+    if mode != "append" {
+        item["keys"] = json!(["id"]);
+    }
+    let batches =
+        [people(1, &[Some(1), Some(2)], &[Some("a"), Some("b")]), people(3, &[Some(3)], &[None])];
+    Ok(load(&item, &batches, &context(warehouse.folder(), "2"))?.0)
+}
+
+#[test]
+fn wherever_the_connection_is_cut_all_or_nothing_is_loaded() {
+    let Some(warehouse) = Warehouse::postgres() else { return };
+    for mode in ["append", "upsert", "scd2"] {
+        let reset = || {
+            warehouse.run("DROP TABLE IF EXISTS t, gristmill_loads");
+            let mut item = append_to(&warehouse, "t");
+            if mode != "append" {
+                (item["mode"], item["keys"]) = (mode.into(), json!(["id"]));
+            }
+            let old = people(1, &[Some(9)], &[Some("old")]);
+            load(&item, &[old], &context(warehouse.folder(), "1")).unwrap();
+        };
+        let ids = || warehouse.lines("SELECT id FROM t ORDER BY id");
+        reset();
+        let (url, count) = proxy(warehouse.url(), Cut::Before(usize::MAX));
+        two_chunks(&warehouse, &url, mode).unwrap();
+        let pieces = count.load(Ordering::SeqCst);
+        assert!(pieces > 10, "{pieces}");
+        assert_eq!(ids(), ["1", "2", "3", "9"]);
+        // Login and settings come first. What the modes have in common is cut once, everywhere.
+        for at in (4..=pieces).step_by(if mode == "append" { 1 } else { 4 }) {
+            reset();
+            let (url, _) = proxy(warehouse.url(), Cut::Before(at));
+            match two_chunks(&warehouse, &url, mode) {
+                Ok(loaded) => {
+                    assert_eq!((loaded.inserted, ids().len()), (3, 4), "{mode}, piece {at}");
+                }
+                Err(error) => {
+                    assert_eq!(ids(), ["9"], "{mode}, piece {at}: {error}");
+                    assert!(error.hint_text().is_some(), "{mode}, piece {at}: {error:?}");
+                    two_chunks(&warehouse, warehouse.url(), mode).unwrap();
+                    assert_eq!(ids(), ["1", "2", "3", "9"], "{mode}, after piece {at}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_commit_that_is_not_answered_is_found_out() {
+    let Some(warehouse) = Warehouse::postgres() else { return };
+    let (url, _) = proxy(warehouse.url(), Cut::AfterCommit);
+    let loaded = two_chunks(&warehouse, &url, "append").unwrap();
+    assert_eq!(loaded.inserted, 3);
+    assert_eq!(warehouse.lines("SELECT count(*) FROM t"), ["3"]);
+    let known = gristmill_load::postgres::committed(warehouse.url(), "2", "t").unwrap();
+    assert_eq!(known.map(|loaded| loaded.inserted), Some(3));
+}
