@@ -5,15 +5,18 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::SinkExt;
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{SinkExt, StreamExt};
 use gristmill_core::{Error, ErrorKind, Result};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error as DatabaseError, Row, SimpleQueryMessage};
 
 use crate::address::Address;
+use crate::copy::HEADER;
 use crate::errors::error_of;
+use crate::results::ResultColumn;
 use crate::tls;
 
 /// How long TCP, encryption and login may take together, beyond the timeout of TCP itself.
@@ -144,6 +147,65 @@ impl Client {
         })
     }
 
+    /// The columns of a query's result. The query is not run.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn describe(&self, sql: &str) -> Result<Described, DatabaseError> {
+        let statement = self.block(self.client.prepare(sql))?;
+        let columns = statement.columns().iter();
+        let column = |column: &tokio_postgres::Column| {
+            ResultColumn::new(column.name(), column.type_(), column.type_modifier())
+        };
+        Ok(Described {
+            columns: columns.map(column).collect(),
+            parameters: statement.params().len(),
+        })
+    }
+
+    /// Runs a COPY in binary form to here. Rows come in pieces of about `size` bytes, which end
+    /// where a row ends; while one is waited for, no more than one other is held.
+    ///
+    /// # Errors
+    /// What the database says at the beginning.
+    pub fn copy_out(&self, sql: &str, size: usize) -> Result<CopyOut, DatabaseError> {
+        let rows = self.block(self.client.copy_out(sql))?;
+        let (sender, receiver) = mpsc::channel(1);
+        self.runtime.spawn(async move {
+            let mut rows = pin!(rows);
+            let mut piece = BytesMut::new();
+            let mut begun = false;
+            // A message is a row; what is before all rows comes with the first one or alone.
+            while let Some(message) = rows.next().await {
+                match message {
+                    Ok(mut message) => {
+                        if !std::mem::replace(&mut begun, true) && message.len() >= HEADER.len() {
+                            message.advance(HEADER.len());
+                        }
+                        if message.as_ref() != crate::copy::TRAILER {
+                            piece.extend_from_slice(&message);
+                        }
+                    }
+                    Err(error) => {
+                        let _ = sender.send(Err(error)).await; // or nobody wants to know
+                        return;
+                    }
+                }
+                if piece.len() >= size {
+                    let full = piece.split().freeze();
+                    if sender.send(Ok(full)).await.is_err() {
+                        return;
+                    }
+                    piece.reserve(size + size / 8);
+                }
+            }
+            if !piece.is_empty() {
+                let _ = sender.send(Ok(piece.freeze())).await;
+            }
+        });
+        Ok(CopyOut { receiver })
+    }
+
     /// The number by which the server knows the connection.
     ///
     /// # Errors
@@ -155,6 +217,30 @@ impl Client {
     /// Whether the connection is gone.
     pub fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+}
+
+/// What a query gives and wants.
+#[derive(Debug, Clone)]
+pub struct Described {
+    /// The columns of its result.
+    pub columns: Vec<ResultColumn>,
+    /// How many parameters it has.
+    pub parameters: usize,
+}
+
+/// The rows of a COPY from the server, piece by piece. Its client must live as long.
+#[derive(Debug)]
+pub struct CopyOut {
+    receiver: mpsc::Receiver<Result<Bytes, DatabaseError>>,
+}
+
+impl Iterator for CopyOut {
+    type Item = Result<Bytes, DatabaseError>;
+
+    /// The next piece; waits for it.
+    fn next(&mut self) -> Option<Self::Item> {
+        self.receiver.blocking_recv()
     }
 }
 

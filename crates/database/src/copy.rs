@@ -21,14 +21,14 @@ use uuid::Uuid;
 use crate::types::{Form, is_finer_than_micros};
 
 /// What comes before the rows.
-const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What comes after the rows.
-const TRAILER: &[u8] = &[0xff, 0xff];
+pub(crate) const TRAILER: &[u8] = &[0xff, 0xff];
 /// Rows are sent in pieces of this many bytes.
 const PIECE: usize = 256 << 10;
 /// Days from 1970-01-01 to 2000-01-01, where PostgreSQL's times begin.
-const EPOCH_DAYS: i32 = 10_957;
-const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
+pub(crate) const EPOCH_DAYS: i32 = 10_957;
+pub(crate) const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
 /// The pieces of a COPY of these rows.
 pub fn pieces(rows: Bytes) -> impl Iterator<Item = Bytes> {

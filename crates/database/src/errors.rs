@@ -52,7 +52,16 @@ pub fn is_lost(error: &DatabaseError) -> bool {
 /// What the database said, as an error of the run. `what` says what was tried, and names the
 /// database.
 pub fn error_of(what: &str, error: DatabaseError) -> Error {
-    let (kind, hint) = kind(&error);
+    said(what, error, ErrorKind::Destination)
+}
+
+/// As [`error_of`], where the database is a source.
+pub fn read_error_of(what: &str, error: DatabaseError) -> Error {
+    said(what, error, ErrorKind::Io)
+}
+
+fn said(what: &str, error: DatabaseError, other: ErrorKind) -> Error {
+    let (kind, hint) = kind(&error, other);
     let outer = Error::new(kind, what);
     let outer = match error.as_db_error() {
         Some(said) => outer.caused_by(words(said)),
@@ -70,9 +79,9 @@ pub fn error_of(what: &str, error: DatabaseError) -> Error {
     }
 }
 
-fn kind(error: &DatabaseError) -> (ErrorKind, Option<&'static str>) {
+fn kind(error: &DatabaseError, other: ErrorKind) -> (ErrorKind, Option<&'static str>) {
     let Some(code) = error.code() else {
-        return connection(error);
+        return connection(error, other);
     };
     match code.code() {
         "28P01" | "28000" => (
@@ -82,6 +91,13 @@ fn kind(error: &DatabaseError) -> (ErrorKind, Option<&'static str>) {
             ),
         ),
         "3D000" => (ErrorKind::NotFound, Some("create the database, or name one that is there")),
+        "42P01" => (
+            ErrorKind::NotFound,
+            Some(
+                "look at the name and its upper and lower case; `schema.table` names a table of another schema",
+            ),
+        ),
+        "42703" | "42601" => (ErrorKind::Configuration, None),
         "42501" => (
             ErrorKind::Permission,
             Some("grant the user what the message names, or let another user run the pipeline"),
@@ -105,19 +121,15 @@ fn kind(error: &DatabaseError) -> (ErrorKind, Option<&'static str>) {
         code if matches!(&code[..2], "08" | "57") => {
             (ErrorKind::Transient, Some("the server broke the connection; run again"))
         }
-        _ => (ErrorKind::Destination, None),
+        _ => (other, None),
     }
 }
 
 /// An error that the server did not send.
-fn connection(error: &DatabaseError) -> (ErrorKind, Option<&'static str>) {
+fn connection(error: &DatabaseError, other: ErrorKind) -> (ErrorKind, Option<&'static str>) {
     let Some(cause) = error.source() else {
         let lost = "the connection was lost; run again";
-        return if error.is_closed() {
-            (ErrorKind::Transient, Some(lost))
-        } else {
-            (ErrorKind::Destination, None)
-        };
+        return if error.is_closed() { (ErrorKind::Transient, Some(lost)) } else { (other, None) };
     };
     if let Some(cause) = cause.downcast_ref::<std::io::Error>() {
         use std::io::ErrorKind as Io;
@@ -151,7 +163,7 @@ fn connection(error: &DatabaseError) -> (ErrorKind, Option<&'static str>) {
             ),
         );
     }
-    (ErrorKind::Destination, None)
+    (other, None)
 }
 
 #[cfg(test)]

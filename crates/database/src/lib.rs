@@ -11,12 +11,14 @@ mod client;
 pub mod copy;
 mod errors;
 mod password;
+pub mod read;
+pub mod results;
 mod tls;
 pub mod types;
 
 pub use address::Address;
-pub use client::Client;
-pub use errors::{Refusal, error_of, is_lost, refusal};
+pub use client::{Client, CopyOut, Described};
+pub use errors::{Refusal, error_of, is_lost, read_error_of, refusal};
 pub use tokio_postgres::error::SqlState;
 pub use tokio_postgres::{Error as DatabaseError, Row, SimpleQueryMessage};
 

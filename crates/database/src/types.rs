@@ -44,9 +44,7 @@ pub struct ColumnType {
 impl ColumnType {
     /// Digits behind the point, where a column fixes them.
     fn scale(&self) -> Option<i16> {
-        // Since PostgreSQL 15 a scale has 11 bits and a sign; before, it is at most 1000.
-        let bits = (self.modifier - 4) & 0x7ff;
-        (self.modifier >= 0).then(|| ((bits ^ 1024) - 1024) as i16)
+        precision_and_scale(self.modifier).map(|(_, scale)| scale)
     }
 
     /// Whether equal values have equal bytes when they are sent, and only they.
@@ -69,6 +67,14 @@ impl ColumnType {
                 | UUID
         )
     }
+}
+
+/// What the modifier of a `numeric` says, if there is one.
+pub(crate) fn precision_and_scale(modifier: i32) -> Option<(u16, i16)> {
+    let bits = modifier.checked_sub(4).filter(|bits| *bits >= 0)?;
+    // Since PostgreSQL 15 a scale has 11 bits and a sign; before, it is at most 1000.
+    let scale = (bits & 0x7ff ^ 1024) - 1024;
+    Some(((bits >> 16) as u16, scale as i16))
 }
 
 /// The type of a created column. What PostgreSQL has no type for is kept exactly in a wider one:

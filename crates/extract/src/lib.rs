@@ -34,10 +34,12 @@
 //! ```
 
 pub mod file;
+pub mod table;
 
 use gristmill_core::ExtractorKind;
 
 pub use file::File;
+pub use table::{Query, Table};
 
 /// The extractors that pipelines can name.
-pub static KINDS: &[ExtractorKind] = &[file::KIND];
+pub static KINDS: &[ExtractorKind] = &[file::KIND, table::TABLE, table::QUERY];

@@ -2,22 +2,36 @@
 
 use gristmill_core::{ExtractorKind, Findings};
 use gristmill_extract::{KINDS, file};
+use gristmill_scratch::Postgres;
 use saphyr_parser::{Event, Parser};
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
-use crate::support::{Folder, read};
+use crate::support::{Folder, read, sqlite};
 
-/// An item of each kind, the folder it reads, and the ids it must give, in order.
-fn case(kind: &ExtractorKind) -> (Folder, Value, Vec<String>) {
+/// A source that can be read, and what it must give.
+struct Case {
+    folder: Folder,
+    item: Value,
+    /// The ids, in order.
+    ids: Vec<String>,
+    /// How many sources it is.
+    sources: usize,
+    /// What must live as long.
+    _server: Option<Postgres>,
+}
+
+const ROWS: usize = 120_000;
+
+fn cases(kind: &ExtractorKind) -> Vec<Case> {
+    let ids = || (1..=ROWS).map(|id| id.to_string()).collect();
+    let folder = Folder::new(&[]);
     match kind.name {
         "file" => {
-            let names = ["a.csv", "b.csv", "c.csv"];
-            let folder = Folder::new(&[]);
             let mut id = 0;
-            for name in names {
+            for name in ["a.csv", "b.csv", "c.csv"] {
                 let mut text = "id,name\n".to_owned();
-                for _ in 0..60_000 {
+                for _ in 0..ROWS / 3 {
                     id += 1;
                     text.push_str(&format!(
                         "{id},a name that makes the file longer than a batch\n"
@@ -25,7 +39,44 @@ fn case(kind: &ExtractorKind) -> (Folder, Value, Vec<String>) {
                 }
                 folder.write(name, text.as_bytes());
             }
-            (folder, json!({"file": "*.csv"}), (1..=id).map(|id| id.to_string()).collect())
+            let item = json!({"file": "*.csv"});
+            vec![Case { folder, item, ids: ids(), sources: 3, _server: None }]
+        }
+        "table" | "query" => {
+            let item = |database: &str| match kind.name {
+                "table" => json!({"table": "names", "database": database}),
+                _ => json!({
+                    "query": "SELECT id, name FROM names ORDER BY id", "database": database
+                }),
+            };
+            sqlite(
+                &folder,
+                "names.db",
+                &format!(
+                    "CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT);
+                 WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n LIMIT {ROWS})
+                 INSERT INTO names SELECT id, 'a name that makes it longer than a batch' FROM n"
+                ),
+            );
+            let of = |folder, database: &str, server| Case {
+                folder,
+                item: item(database),
+                ids: ids(),
+                sources: 1,
+                _server: server,
+            };
+            let mut cases = vec![of(folder, "sqlite://names.db", None)];
+            if let Some(server) = gristmill_scratch::postgres() {
+                server.run(&format!(
+                    "CREATE TABLE names (id int PRIMARY KEY, name text);
+                     INSERT INTO names
+                     SELECT id, 'a name that makes it longer than a batch'
+                     FROM generate_series(1, {ROWS}) AS id ORDER BY id"
+                ));
+                let url = server.url().to_owned();
+                cases.push(of(Folder::new(&[]), &url, Some(server)));
+            }
+            cases
         }
         other => panic!("give `{other}` a case"),
     }
@@ -33,20 +84,18 @@ fn case(kind: &ExtractorKind) -> (Folder, Value, Vec<String>) {
 
 #[test]
 fn records_come_in_order_and_are_all_counted() {
-    for kind in KINDS {
-        let (folder, item, ids) = case(kind);
+    for Case { folder, item, ids, sources, _server } in KINDS.iter().flat_map(cases) {
         let read = folder.read(item).unwrap();
         assert_eq!(read.column("id"), ids);
         assert_eq!(read.sources.iter().map(|(_, records)| records).sum::<usize>(), ids.len());
-        assert_eq!(read.sources.len(), 3, "each source starts once");
+        assert_eq!(read.sources.len(), sources, "each source starts once");
     }
 }
 
 /// Chunks are independent of each other: decoded in any order, on any thread.
 #[test]
 fn chunks_are_decoded_in_any_order() {
-    for kind in KINDS {
-        let (folder, item, ids) = case(kind);
+    for Case { folder, item, ids, _server, .. } in KINDS.iter().flat_map(cases) {
         let mut extractor = folder.open(item).unwrap();
         let plan = extractor.read_plan().unwrap();
         extractor.begin(plan).unwrap();
@@ -73,8 +122,7 @@ fn chunks_are_decoded_in_any_order() {
 
 #[test]
 fn a_second_opening_reads_the_same() {
-    for kind in KINDS {
-        let (folder, item, _) = case(kind);
+    for Case { folder, item, _server, .. } in KINDS.iter().flat_map(cases) {
         let first = folder.read(item.clone()).unwrap();
         let mut extractor = folder.open(item).unwrap();
         extractor.read_plan().unwrap();

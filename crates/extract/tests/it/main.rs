@@ -5,4 +5,6 @@ mod conformance;
 mod drift;
 mod files;
 mod mistakes;
+mod postgres;
+mod sqlite;
 mod support;

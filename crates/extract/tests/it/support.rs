@@ -9,6 +9,7 @@ use arrow_select::concat::concat_batches;
 use gristmill_core::text::value_text;
 use gristmill_core::{ByteSize, Error, ExtractContext, Extractor, Findings, ReadPlan, Result};
 use gristmill_extract::KINDS;
+use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -56,6 +57,12 @@ impl Folder {
     pub(crate) fn error(&self, item: Value) -> Error {
         self.read(item).err().unwrap()
     }
+}
+
+/// Makes or changes a SQLite file in a folder.
+pub(crate) fn sqlite(folder: &Folder, name: &str, sql: &str) {
+    let connection = Connection::open(folder.path().join(name)).unwrap();
+    connection.execute_batch(sql).unwrap();
 }
 
 pub(crate) struct Read {

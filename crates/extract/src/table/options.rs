@@ -1,0 +1,92 @@
+//! What a pipeline can say about tables and queries to read. The doc comments are the reference
+//! text.
+
+use std::collections::BTreeMap;
+
+use gristmill_core::{FieldType, Mistake, Pointer};
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::source::{Database, Relation, Wanted};
+
+/// A table of a database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Options")]
+pub struct Table {
+    /// Name of the table or view, in the upper and lower case that it has; `schema.table` for one
+    /// of another schema. A part with a dot in it stands in double quotes.
+    pub table: String,
+    /// The database: `postgres://user@host:5432/name`, where a password may come from `PGPASSWORD`
+    /// or the password file, and `sslmode`, `sslrootcert`, `connect_timeout` and `options` may
+    /// follow as parameters; or `sqlite://` and a path relative to the pipeline file.
+    pub database: String,
+    /// Types of columns that are read as text otherwise: PostgreSQL's `numeric` without declared
+    /// digits, and columns of SQLite whose declared type says nothing. Any other column with a
+    /// type here is read as text too, and the text as this type.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, FieldType>")]
+    pub columns: IndexMap<String, FieldType>,
+}
+
+/// What a query answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Options")]
+pub struct Query {
+    /// One SELECT statement. Without ORDER BY the database may give the records in another order
+    /// each time.
+    pub query: String,
+    /// The database: `postgres://user@host:5432/name`, where a password may come from `PGPASSWORD`
+    /// or the password file, and `sslmode`, `sslrootcert`, `connect_timeout` and `options` may
+    /// follow as parameters; or `sqlite://` and a path relative to the pipeline file.
+    pub database: String,
+    /// Types of columns that are read as text otherwise: PostgreSQL's `numeric` without declared
+    /// digits, which sums and averages are, and columns that SQLite computes. Any other column with
+    /// a type here is read as text too, and the text as this type.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, FieldType>")]
+    pub columns: IndexMap<String, FieldType>,
+}
+
+impl Table {
+    pub(super) fn wanted(self) -> Result<Wanted, Mistake> {
+        Ok(Wanted {
+            database: Database::parse(&self.database)?,
+            relation: Relation::table(&self.table)?,
+            columns: self.columns,
+        })
+    }
+
+    pub(super) fn check(&self) -> Vec<Mistake> {
+        let relation = Relation::table(&self.table).err();
+        relation.into_iter().chain(Database::parse(&self.database).err()).collect()
+    }
+}
+
+impl Query {
+    pub(super) fn wanted(self) -> Result<Wanted, Mistake> {
+        Ok(Wanted {
+            database: Database::parse(&self.database)?,
+            relation: Relation::query(&self.query)?,
+            columns: self.columns,
+        })
+    }
+
+    pub(super) fn check(&self) -> Vec<Mistake> {
+        let relation = Relation::query(&self.query).err();
+        relation.into_iter().chain(Database::parse(&self.database).err()).collect()
+    }
+}
+
+/// Mistakes in the names of types: the schema cannot say what a type looks like.
+pub(super) fn check_types(item: &Value) -> Vec<Mistake> {
+    let columns = item.get("columns").and_then(Value::as_object).into_iter().flatten();
+    let wrong = columns.filter_map(|(name, declared)| {
+        let message = declared.as_str()?.parse::<FieldType>().err()?;
+        Some(Mistake::new(Pointer::root().key("columns").key(name), message))
+    });
+    wrong.collect()
+}
