@@ -102,10 +102,9 @@ pub(crate) fn copy(connection: &Connection, target: &Target, stage: &Stage) -> R
     match copied {
         Ok(rows) if rows == stage.last => Ok(true),
         Ok(_) => Err(Error::internal("staged rows are missing")),
-        Err(error) => {
-            undo(connection, &target.name)?;
-            if Connection::refusal(&error).is_some() { Ok(false) } else { Err(cannot(error)) }
-        }
+        // It may have rolled back more than this: a full disk does.
+        Err(error) if Connection::refusal(&error).is_none() => Err(cannot(error)),
+        Err(_) => undo(connection, &target.name).map(|()| false),
     }
 }
 
@@ -164,5 +163,28 @@ mod tests {
                 assert!(plan.contains("SEARCH t USING") && !plan.contains("SCAN"), "{plan}");
             }
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_said() {
+        let schema = Arc::new(Schema::new(vec![FieldType::String.field("v")]));
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE t (v TEXT); PRAGMA max_page_count = 20").unwrap();
+        let options = Options::new("sqlite://unused", "t");
+        let target = Target::inspect(&connection, &options, &schema).unwrap();
+        let mut stage = Stage::create(1, &target, options.duplicates, 0).unwrap();
+        connection
+            .execute_batch(
+                "CREATE TEMP TABLE more (v TEXT);
+                 WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 1000)
+                 INSERT INTO more SELECT hex(zeroblob(1000)) FROM n;",
+            )
+            .unwrap();
+        stage.table = "temp.more".to_owned();
+        connection.execute_batch("BEGIN").unwrap();
+        let error = copy(&connection, &target, &stage).unwrap_err();
+        assert!(connection.is_autocommit(), "SQLite rolled it back");
+        assert_eq!(error.to_string(), "cannot load table `t`");
+        assert!(error.hint_text().unwrap().starts_with("the disk is full"));
     }
 }
