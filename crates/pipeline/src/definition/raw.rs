@@ -21,7 +21,8 @@ pub(crate) struct Raw {
     /// What the pipeline is for, in a sentence.
     #[serde(default)]
     pub(crate) description: Option<String>,
-    /// Where records come from. Several sources are read one after the other, in this order.
+    /// Where records come from. Several sources are read one after the other, in this order. They have
+    /// the same columns, not necessarily in the same order: that of the first source holds.
     #[schemars(length(min = 1))]
     pub(crate) extract: Vec<Map<String, Value>>,
     /// What is done to every record, in this order.

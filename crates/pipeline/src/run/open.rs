@@ -116,10 +116,11 @@ fn parts(
             own = bound.output;
         }
         local.leading.push(steps);
-        match &schema {
+        local.order.push(match &schema {
             Some(first) => agree(first, &own, extractors.len() + 1)?,
-            None => schema = Some(own),
-        }
+            None => None,
+        });
+        schema.get_or_insert(own);
         extractors.push(extractor);
     }
     let mut schema =
@@ -193,20 +194,24 @@ fn push_down(
     Ok((plan, job.steps.len()))
 }
 
-/// Chained sources must give the same columns as the first.
-fn agree(first: &Schema, other: &Schema, number: usize) -> Result<()> {
+/// Chained sources must give the same columns as the first. Answers where they are in this one,
+/// when it has them in another order.
+fn agree(first: &Schema, other: &Schema, number: usize) -> Result<Option<Vec<usize>>> {
     let describe = |schema: &Schema| -> Vec<String> {
         let fields = schema.fields().iter();
         fields.map(|field| format!("`{}` ({})", field.name(), type_name(field))).collect()
     };
     let (first, other) = (describe(first), describe(other));
     if first == other {
-        return Ok(());
+        return Ok(None);
     }
     let missing: Vec<_> = first.iter().filter(|column| !other.contains(column)).cloned().collect();
     let extra: Vec<_> = other.iter().filter(|column| !first.contains(column)).cloned().collect();
     let what = match (missing.is_empty(), extra.is_empty()) {
-        (true, true) => "has them in another order".to_owned(),
+        (true, true) => {
+            let place = |column| other.iter().position(|there| there == column);
+            return Ok(Some(first.iter().filter_map(place).collect()));
+        }
         (false, true) => format!("lacks {}", missing.join(", ")),
         (true, false) => format!("has {} besides", extra.join(", ")),
         (false, false) => format!("lacks {} and has {}", missing.join(", "), extra.join(", ")),

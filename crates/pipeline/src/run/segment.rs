@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use gristmill_core::{Chunk, Encoder, Findings, OrderedStep, Result, Step};
+use gristmill_core::{Batch, Chunk, Encoder, Findings, OrderedStep, Result, Step};
 
 use super::work::{Count, Tally, Work, apply_step, settle};
 
@@ -19,6 +19,9 @@ pub(super) struct Local {
     /// Steps that only batches of some sources need, since the others' decoders did them: by
     /// source, with their position in the job.
     pub(super) leading: Vec<Vec<(usize, Box<dyn Step>)>>,
+    /// By source, the places of the columns behind those steps, where their order is not that of
+    /// the first source.
+    pub(super) order: Vec<Option<Vec<usize>>>,
     /// Steps with their position in the job.
     pub(super) steps: Vec<(usize, Box<dyn Step>)>,
 }
@@ -40,6 +43,7 @@ impl Local {
     ) -> Result<Work> {
         let mut work = Work { starts_source: chunk.starts_source(), ..Work::default() };
         let leading = self.leading.get(source).map_or(&[][..], Vec::as_slice);
+        let order = self.order.get(source).and_then(Option::as_deref);
         let steps: Vec<_> = leading.iter().chain(&self.steps).collect();
         work.steps = steps.iter().map(|(index, _)| (*index, Tally::default())).collect();
         let mut encoding: Vec<_> = encoders.iter().map(|encoder| encoder.begin()).collect();
@@ -54,10 +58,19 @@ impl Local {
             work.decoded.rejected += (work.findings.rejects().len() - rejects) as u64;
             work.decoded.rejected += decoded.flawed;
             work.lines.read(batch.origin());
-            for ((_, step), (_, tally)) in steps.iter().zip(&mut work.steps) {
-                let mut apply = |batch, findings: &mut Findings| step.apply(batch, findings);
-                apply_step(&mut batch, &mut work.findings, tally, step.settles(), &mut apply)?;
+            let mut tallied = steps.iter().zip(&mut work.steps);
+            let mut each = |count: usize, batch: &mut Batch, findings: &mut Findings| {
+                tallied.by_ref().take(count).try_for_each(|((_, step), (_, tally))| {
+                    let mut apply = |batch, findings: &mut Findings| step.apply(batch, findings);
+                    apply_step(batch, findings, tally, step.settles(), &mut apply)
+                })
+            };
+            each(leading.len(), &mut batch, &mut work.findings)?;
+            if let Some(places) = order {
+                let columns = batch.columns().project(places)?;
+                batch = batch.with_columns(columns)?;
             }
+            each(self.steps.len(), &mut batch, &mut work.findings)?;
             if encoders.is_empty() {
                 work.batches.push(batch);
             } else {

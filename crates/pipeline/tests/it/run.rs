@@ -280,6 +280,51 @@ fn a_new_grain_starts_a_new_account() {
 }
 
 #[test]
+fn chained_sources_need_not_have_their_columns_in_one_order() {
+    let sources = folder(&[
+        ("a.csv", "id,n,day\n1,2,2024-01-31\n"),
+        (
+            "b.ndjson",
+            "{\"day\":\"2024-02-01\",\"id\":\"3\",\"n\":\"x\"}\n{\"n\":\"4\",\"id\":\"5\"}\n",
+        ),
+    ]);
+    let day = || gristmill_core::FieldType::Date;
+    let chain = |first: File, second: File| {
+        Pipeline::new("chain")
+            .base(sources.path())
+            .extract(first.column("day", day()))
+            .extract(second.column("day", day()))
+            .step(Validate::new().rule("n", Rule::one_of(["2", "4"])))
+            .load(Output::new("out.csv"))
+            .run()
+            .unwrap()
+    };
+    let written = || fs::read_to_string(sources.path().join("out.csv")).unwrap();
+    let report = chain(File::new("a.csv"), File::new("b.ndjson"));
+    balanced(&report);
+    assert_eq!(report.rejected, 1);
+    assert_eq!(written(), "id,n,day\n1,2,2024-01-31\n5,4,\n");
+    let reversed = chain(File::new("b.ndjson"), File::new("a.csv"));
+    assert_eq!(reversed.rejected, 1);
+    assert_eq!(written(), "day,id,n\n,5,4\n2024-01-31,1,2\n");
+
+    // A source whose reader leaves the first steps to be done afterwards.
+    let base = || Pipeline::new("chain").base(sources.path());
+    let to_parquet = base().extract(File::new("b.ndjson")).load(Output::new("b.parquet"));
+    to_parquet.run().unwrap();
+    let report = base()
+        .extract(File::new("a.csv"))
+        .extract(File::new("b.parquet"))
+        .step(Cast::new().column("day", day()).column("n", gristmill_core::FieldType::Int))
+        .load(Output::new("out.csv"))
+        .run()
+        .unwrap();
+    balanced(&report);
+    assert_eq!(report.rejected, 1);
+    assert_eq!(written(), "id,n,day\n1,2,2024-01-31\n5,4,\n");
+}
+
+#[test]
 fn sources_are_chained_when_their_columns_agree() {
     let both =
         folder(&[("a.csv", "id,n\n1,2\n"), ("b.csv", "id,n\n3,4\n"), ("c.csv", "id,m\n5,6\n")]);
