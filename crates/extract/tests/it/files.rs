@@ -222,7 +222,17 @@ fn an_empty_file_gives_nothing_and_a_header_gives_columns() {
         ("empty.csv", ""),
         ("header.csv", "id,name\n"),
         ("some.csv", "id,name\n1,a\n"),
+        ("empty.json", ""),
+        ("none.json", "[]"),
+        ("empty.ndjson", ""),
     ]);
+    for (file, notes) in [
+        ("empty.json", vec!["`empty.json` is empty".to_owned()]),
+        ("empty.ndjson", vec!["`empty.ndjson` is empty".to_owned()]),
+        ("none.json", vec![]),
+    ] {
+        assert_eq!(folder.read(json!({"file": file})).unwrap().notes, notes);
+    }
     let read = folder.read(json!({"file": "empty.csv", "columns": {"id": "int"}})).unwrap();
     assert_eq!((read.names(), read.columns.num_rows()), (vec!["id"], 0));
     let read = folder.read(json!({"file": "*.csv"})).unwrap();

@@ -12,6 +12,9 @@ use super::delimit::{Delimiter, Found, Until};
 use super::token::{is_blank, trimmed_len};
 use crate::simd::Level;
 
+const CUT_OFF: &str = "it was cut off while it was written or copied: get it again";
+const CANNOT_GO_ON: &str = "the records after it cannot be told apart; mend the line";
+
 /// What the structure may go on with.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expect {
@@ -141,10 +144,12 @@ impl Document {
             }
             let what = if open.role == Role::Record { "the record" } else { "the value" };
             let line = self.line(open.start);
-            return Err(self.error(
-                ErrorKind::Truncated,
-                format!("ends in the middle of {what} that starts on line {line}"),
-            ));
+            return Err(self
+                .error(
+                    ErrorKind::Truncated,
+                    format!("ends in the middle of {what} that starts on line {line}"),
+                )
+                .hint(CUT_OFF));
         }
         match self.expect {
             Expect::Top if self.source.text().is_empty() => Ok(None),
@@ -157,6 +162,7 @@ impl Document {
     fn truncated(&self, what: &str) -> Error {
         let line = self.line(self.at);
         self.error(ErrorKind::Truncated, format!("ends on line {line} before its {what} is closed"))
+            .hint(CUT_OFF)
     }
 
     /// Reads on from `self.at` up to the end of a value or one structural character. Answers
@@ -410,7 +416,10 @@ impl Document {
         let line = self.line(self.at);
         let message =
             format!("is not valid JSON on line {line}: expected {expected} but found {found}");
-        self.error(ErrorKind::Corrupt, message)
+        self.error(ErrorKind::Corrupt, message).hint(match self.expect {
+            Expect::Top => "say what it is with `format:`, or mend the line",
+            _ => CANNOT_GO_ON,
+        })
     }
 
     fn mismatch(&self, open: &Open) -> Error {
@@ -420,7 +429,6 @@ impl Document {
             "is not valid JSON on line {line}: `{byte}` closes what it does not open, in the record \
              that starts on line {start}"
         );
-        self.error(ErrorKind::Corrupt, message)
-            .hint("the records after it cannot be told apart; mend the line")
+        self.error(ErrorKind::Corrupt, message).hint(CANNOT_GO_ON)
     }
 }

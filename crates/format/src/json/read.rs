@@ -90,6 +90,9 @@ impl crate::Reader for Reader {
     }
 
     fn notes(&self) -> Vec<String> {
+        if self.ended && self.first {
+            return vec![format!("`{}` is empty", self.name)];
+        }
         if self.cutter.bom() {
             return vec![format!(
                 "`{}` begins with a byte order mark, which is left out",

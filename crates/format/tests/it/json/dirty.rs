@@ -147,6 +147,8 @@ fn broken_documents_are_errors_that_name_the_line() {
             Ok(_) => assert_eq!(message, "", "{text}"),
             Err(error) => {
                 assert_eq!((error.kind(), error.to_string().as_str()), (kind, message));
+                let cut_off = error.hint_text().unwrap().contains("get it again");
+                assert_eq!(cut_off, kind == ErrorKind::Truncated);
             }
         }
     }
