@@ -24,6 +24,8 @@ const ROWS: usize = 1024;
 /// What all chunks of a file share.
 pub(super) struct Layout {
     pub name: Arc<str>,
+    /// Whether the text is that of the file in another encoding.
+    pub transcoded: bool,
     pub grammar: Grammar,
     pub level: Level,
     pub sizes: Sizes,
@@ -215,14 +217,15 @@ impl TextChunk {
         };
         if let Err(error) = str::from_utf8(text) {
             let at = error.valid_up_to();
-            say(
-                "encoding",
-                format!(
-                    "byte {} of the record (0x{:02X}) is not valid text",
-                    in_record(at),
-                    text[at]
-                ),
-            );
+            let message = if self.layout.transcoded {
+                // What stands there now is not what stood in the file.
+                let before = &self.padded[record.start as usize..position + at];
+                let before = before.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
+                format!("character {} of the record is not valid in its encoding", before + 1)
+            } else {
+                format!("byte {} of the record (0x{:02X}) is not UTF-8", in_record(at), text[at])
+            };
+            say("encoding", message);
         }
         if let Some(at) = memchr(0, text) {
             say("nul", format!("byte {} of the record is a NUL byte", in_record(at)));

@@ -19,6 +19,8 @@ use crate::compression::read_error;
 pub(super) struct Head {
     /// The file, from its first byte.
     pub text: Text,
+    /// Whether the text is that of the file in another encoding.
+    pub transcoded: bool,
     /// What delimits its fields and records.
     pub grammar: Grammar,
     /// Names of the fields, each once.
@@ -87,6 +89,7 @@ impl HeadReader<'_> {
             }
             (Some(first), Header::Present) => {
                 let width = Width::Header;
+                self.notes.extend(self.other_delimiter(&first));
                 if given.is_empty() {
                     let names = unique(first.names(name)?, name, self.notes);
                     (names, width, first.next)
@@ -111,7 +114,8 @@ impl HeadReader<'_> {
             }
             (Some(first), Header::Absent) => (given, Width::Names, first.start),
         };
-        Ok(Head { text, grammar: self.grammar, names, width, body })
+        let transcoded = encoding != Encoding::Utf8;
+        Ok(Head { text, transcoded, grammar: self.grammar, names, width, body })
     }
 
     fn line_end(&self, text: &mut Text, at: usize) -> Result<u8> {
@@ -213,6 +217,17 @@ impl HeadReader<'_> {
                 }
             }
         }
+    }
+
+    /// What may be wrong where the header is one name that holds a delimiter of other files.
+    fn other_delimiter(&self, first: &First) -> Option<String> {
+        let [name] = first.fields.as_slice() else { return None };
+        let found = name.iter().find(|byte| b",;\t|".contains(byte))?;
+        let delimiter = if *found == b'\t' { "tab".into() } else { char::from(*found).to_string() };
+        Some(format!(
+            "`{}` has one column; if its delimiter is `{delimiter}`, say `csv: {{delimiter: \"{delimiter}\"}}`",
+            self.name
+        ))
     }
 
     fn no_header(&self, why: &str) -> Error {

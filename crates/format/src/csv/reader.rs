@@ -122,6 +122,7 @@ impl FormatReader for Reader {
         let syntax = FieldSyntax::new(grammar.quote, grammar.escape.is_some(), nulls);
         open.layout = Some(Arc::new(Layout {
             name: Arc::clone(&self.name),
+            transcoded: open.head.transcoded,
             grammar,
             syntax,
             level: self.level,

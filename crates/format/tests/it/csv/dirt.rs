@@ -136,7 +136,7 @@ fn invalid_utf_8() {
     assert_eq!(outcome.values(), some(&[&["1", "Ada"], &["3", "Ren\u{FFFD}e"]]));
     assert_eq!(
         outcome.reasons(),
-        [(3, "encoding", "byte 6 of the record (0xE9) is not valid text", "2,Ren\u{FFFD}")]
+        [(3, "encoding", "byte 6 of the record (0xE9) is not UTF-8", "2,Ren\u{FFFD}")]
     );
     assert_eq!(outcome.rejects[0].errors[0].field.as_deref(), Some("name"));
     assert_eq!(
@@ -152,7 +152,9 @@ fn malformed_utf_16() {
     let outcome = read_fixture("malformed_utf16le.csv");
     assert_eq!(outcome.values(), some(&[&["1", "Ada"], &["3", "\u{FFFD}"]]));
     assert_eq!(outcome.rejects.len(), 1);
-    assert_eq!(outcome.rejects[0].errors[0].rule, "encoding");
+    let reason = &outcome.rejects[0].errors[0];
+    assert_eq!(reason.rule, "encoding");
+    assert_eq!(reason.message, "character 3 of the record is not valid in its encoding");
 }
 
 #[test]
@@ -181,6 +183,25 @@ fn nothing_or_a_header_only() {
         read(b"\n\r\n", &ReadOptions::default()).notes,
         ["`x.csv` has no header and no record"]
     );
+}
+
+#[test]
+fn a_header_of_one_name_with_another_delimiter_is_noted() {
+    let notes = |text: &[u8], options| read(text, &options).notes;
+    let usual = ReadOptions::default;
+    assert_eq!(
+        notes(b"a;b\n1;2\n", usual()),
+        ["`x.csv` has one column; if its delimiter is `;`, say `csv: {delimiter: \";\"}`"]
+    );
+    assert_eq!(
+        notes(b"a\tb\n", usual()),
+        ["`x.csv` has one column; if its delimiter is `tab`, say `csv: {delimiter: \"tab\"}`"]
+    );
+    for one_column_or_more in [&b"a\n1;2\n"[..], b"a;b,c\n"] {
+        assert_eq!(notes(one_column_or_more, usual()), [""; 0]);
+    }
+    let semicolon = serde_json::from_str(r#"{"delimiter": ";"}"#).unwrap();
+    assert_eq!(notes(b"a;b\n1;2\n", semicolon), [""; 0]);
 }
 
 #[test]
