@@ -64,6 +64,11 @@ mistake!(number_rule_on_a_string, "      aum: decimal(18, 2)\n", "");
 mistake!(unknown_rule, "{min: 0}", "{minimum: 0}");
 mistake!(undefined_parameter, "out/funds.parquet", "${OUT}/funds.parquet");
 mistake!(unknown_format, "out/funds.parquet", "out/funds.dat");
+mistake!(
+    type_cut_off_at_its_comma,
+    "- clean: {trim: all}",
+    "- clean: {trim: all}\n  - cast: {aum: decimal(18, 2)}"
+);
 mistake!(tab_in_yaml, "  - clean:", "\t- clean:");
 mistake!(missing_colon, "pipeline: funds", "pipeline funds");
 mistake!(duplicate_key, "as_of_date: date", "as_of_date: date\n      as_of_date: string");

@@ -172,7 +172,15 @@ fn decimal(text: &str, base: &str, arguments: &str) -> Result<FieldType, String>
         return Err(format!("`{text}` is not a type; the types are {NAMES}"));
     }
     let wrong = || format!("`{text}`: write decimal(precision, scale), for example decimal(18, 2)");
-    let arguments = arguments.strip_suffix(')').ok_or_else(wrong)?;
+    let Some(arguments) = arguments.strip_suffix(')') else {
+        // What YAML makes of `{aum: decimal(18, 2)}`.
+        return Err(match arguments.trim().parse::<u8>() {
+            Ok(_) => format!(
+                "`{text}` is cut off at its comma; write it in quotes, as in \"{text}, 2)\": between braces a comma ends an entry"
+            ),
+            Err(_) => wrong(),
+        });
+    };
     let (precision, scale) = arguments.split_once(',').unwrap_or((arguments, "0"));
     let precision: u8 = precision.trim().parse().map_err(|_| wrong())?;
     let scale: i8 = scale.trim().parse().map_err(|_| wrong())?;
@@ -238,6 +246,7 @@ mod tests {
     #[test]
     fn wrong_names_say_what_is_right() {
         assert!("decimal".parse::<FieldType>().unwrap_err().contains("decimal(18, 2)"));
+        assert!("decimal(18".parse::<FieldType>().unwrap_err().contains("\"decimal(18, 2)\""));
         assert!("decimal(40,2)".parse::<FieldType>().unwrap_err().contains("38"));
         assert!("dat".parse::<FieldType>().unwrap_err().contains("types are"));
     }
