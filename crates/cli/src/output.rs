@@ -2,10 +2,10 @@
 
 use std::any::Any;
 use std::fmt::Display;
-use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
+use std::io::{self, IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 
-use gristmill_core::Error;
+use gristmill_core::{Error, ErrorKind};
 use gristmill_pipeline::Status;
 use gristmill_pipeline::definition::{Diagnostics, LoadError};
 
@@ -39,6 +39,8 @@ pub(crate) fn fail(failure: &Failure, globals: &Globals) -> ExitCode {
     let (status, code) = match failure {
         // What is wrong before anything has run is wrong with the command.
         Failure::Load(_) | Failure::Error(_) => ("invalid", 2),
+        // As a run says it.
+        Failure::Source(error) if error.kind() == ErrorKind::Configuration => ("invalid", 2),
         Failure::Source(_) => ("failed", 1),
     };
     let error = match failure {
@@ -105,7 +107,7 @@ pub(crate) fn print(text: impl Display) {
     let mut out = stdout().lock();
     let written = write!(out, "{text}").and_then(|()| out.flush());
     if let Err(error) = written
-        && error.kind() != ErrorKind::BrokenPipe
+        && error.kind() != io::ErrorKind::BrokenPipe
     {
         say_error("cannot write to standard output", &[error.to_string()], None);
     }

@@ -140,7 +140,7 @@ impl Options {
             } else if !paths::has_open_name(&self.file) {
                 mistakes.push(
                     Mistake::new(at("file"), format!("cannot tell the format of `{}`", self.file))
-                        .hint("say `format:`: csv, json, ndjson, parquet or arrow"),
+                        .hint(paths::no_format(&self.file)),
                 );
             }
             return;

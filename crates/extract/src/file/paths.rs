@@ -80,6 +80,16 @@ fn literal(file: &str, path: PathBuf, base: &Path) -> Result<Found> {
     }
 }
 
+/// What to do about a path that does not tell the format.
+pub(super) fn no_format(file: &str) -> String {
+    let say = "say `format:`: csv, json, ndjson, parquet or arrow";
+    if Path::new(file).extension().is_some() {
+        return say.to_owned();
+    }
+    let folder = file.trim_end_matches(['/', MAIN_SEPARATOR]);
+    format!("{say}; if it is a folder, name the files in it, for example `{folder}/*.csv`")
+}
+
 /// The error for a file that cannot be opened.
 pub(super) fn unopened(file: &str, path: &Path, base: &Path, error: io::Error) -> Error {
     let missing = error.kind() == io::ErrorKind::NotFound;
