@@ -64,7 +64,8 @@ impl Error {
             .hint("this is a bug in Gristmill; please report it with the pipeline and the message")
     }
 
-    /// An input or output error while doing `what`, for example "cannot read `funds.csv`".
+    /// An input or output error while doing `what`, for example "cannot read `funds.csv`", with
+    /// what to do where the system's answer tells.
     pub fn io(what: impl Into<String>, source: io::Error) -> Self {
         let kind = match source.kind() {
             io::ErrorKind::NotFound => ErrorKind::NotFound,
@@ -78,7 +79,20 @@ impl Error {
             | io::ErrorKind::Interrupted => ErrorKind::Transient,
             _ => ErrorKind::Io,
         };
-        Self::new(kind, what).caused_by(source)
+        let hint = match source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                Some("run it as a user who may, or change the permissions")
+            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Some("the disk is full: make room, or write to another one")
+            }
+            _ => None,
+        };
+        let error = Self::new(kind, what).caused_by(source);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 
     /// Adds what to do about it.
@@ -177,6 +191,8 @@ mod tests {
         let again = Error::new(ErrorKind::Corrupt, "no database: bad header")
             .caused_by(Error::new(ErrorKind::Corrupt, "bad header"));
         assert_eq!(again.causes(), [""; 0]);
+        let full = Error::io("cannot write `x`", io::ErrorKind::StorageFull.into());
+        assert!(full.hint_text().is_some_and(|hint| hint.starts_with("the disk is full")));
         assert_eq!(without_number("odd (os error two)"), "odd (os error two)");
     }
 }

@@ -133,7 +133,7 @@ pub(crate) fn run_then(
         if let Err(error) = write_report(&outcome.report, &path) {
             let why = std::iter::once(error.to_string()).chain(error.causes());
             let why = why.collect::<Vec<_>>().join(": ");
-            outcome.report.notes.push(format!("the report could not be written: {why}"));
+            outcome.report.notes.push(format!("there is no report: {why}"));
         }
     }
     if let Some(ledger) = &ledger {
@@ -306,7 +306,10 @@ fn write_report(report: &Report, path: &Path) -> Result<()> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less the umask
-    let mut file = builder.prefix(".gristmill-").tempfile_in(folder).map_err(failed)?;
+    let mut file = builder.prefix(".gristmill-").tempfile_in(folder).map_err(|error| {
+        // Its own text names the temporary file.
+        failed(error.kind().into())
+    })?;
     std::io::Write::write_all(&mut file, (text + "\n").as_bytes()).map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
