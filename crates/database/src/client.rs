@@ -57,11 +57,15 @@ impl Client {
         };
         runtime.spawn(connection);
         let client = Self { client, runtime };
+        // Since PostgreSQL 14 a server can notice in the middle of a statement that nobody waits for
+        // its end.
         client
             .batch(
                 "SET TIME ZONE 'UTC'; SET datestyle TO 'ISO'; SET intervalstyle TO 'iso_8601'; \
                  SET extra_float_digits TO 3; SET standard_conforming_strings TO on; \
-                 SET idle_in_transaction_session_timeout TO 0",
+                 SET idle_in_transaction_session_timeout TO 0; \
+                 SELECT set_config(name, '2s', FALSE) FROM pg_settings \
+                 WHERE name = 'client_connection_check_interval'",
             )
             .map_err(|e| error_of(&what(), e))?;
         Ok(client)

@@ -59,6 +59,25 @@ impl Dialect {
         }
     }
 
+    /// That a number is not in a column of a table that lasts for the load. Each database has one
+    /// form of it that it answers by a lookup, and one that it answers by reading all rows each time.
+    pub(crate) fn not_among(self, value: &str, column: &str, table: &str) -> String {
+        match self {
+            Dialect::Sqlite => {
+                format!("{value} NOT IN (SELECT {column} FROM {table} WHERE {column} IS NOT NULL)")
+            }
+            Dialect::Postgres => {
+                format!("NOT EXISTS (SELECT 1 FROM {table} AS n WHERE n.{column} = {value})")
+            }
+        }
+    }
+
+    /// Whether records that change nothing are kept among the judged ones, to know which keys the
+    /// input has. Otherwise the staged records are asked, by a join that is hashed.
+    pub(crate) fn keeps_unchanged(self) -> bool {
+        self == Dialect::Sqlite
+    }
+
     /// What an INSERT says behind the columns, so that it may give numbers that the database would
     /// give itself.
     pub(crate) fn overriding(self) -> &'static str {

@@ -78,7 +78,7 @@ impl Statements {
         let (first, last) = (dialect.parameter(1), dialect.parameter(2));
         let mut range = format!("s.{row} BETWEEN {first} AND {last}");
         if let Some(losers) = losers {
-            range += &format!(" AND s.{row} NOT IN (SELECT seq FROM {losers})");
+            range += &format!(" AND {}", dialect.not_among(&format!("s.{row}"), "seq", losers));
         }
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         let values: Vec<&str> = columns.iter().map(|column| column.value.as_str()).collect();
@@ -155,8 +155,10 @@ impl<D: Database> Merge<'_, D> {
     pub(crate) fn run(mut self, last: i64, findings: &mut Findings) -> Result<Outcome> {
         self.in_steps(1, last, self.step, findings)?;
         if let Plan::Versions(versions) = &mut self.plan {
-            self.outcome.retired =
+            let (retired, unchanged) =
                 versions.finish(self.database).map_err(|e| cannot::<D>(self.table, e))?;
+            self.outcome.retired = retired;
+            self.outcome.unchanged += unchanged;
         }
         Ok(self.outcome)
     }

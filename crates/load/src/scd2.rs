@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::dialect::Dialect;
+use crate::merge::Statements;
 
 /// What becomes of the current version of a key that no record of the load has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -143,7 +144,7 @@ impl Names {
         );
         let wins = self.losers.as_ref().map_or_else(
             || "1 = 1".to_owned(),
-            |losers| format!("s.{row} NOT IN (SELECT seq FROM {losers})"),
+            |losers| dialect.not_among(&format!("s.{row}"), "seq", losers),
         );
         let found = format!("LEFT JOIN {table} AS t ON {key} AND t.{current} = {yes}");
         let mut sql = self.create(
@@ -151,24 +152,35 @@ impl Names {
             "grp BIGINT, seq BIGINT, at {time}, verdict INTEGER, sk BIGINT, till {time}, cur BIGINT",
             "grp, seq",
         );
-        if self.timed {
+        let columns = |grp: &str, seq: &str, judged: &str| {
+            format!(
+                "{grp} AS grp, {seq} AS seq, {time} AS at, {judged} AS verdict, \
+                 t.{surrogate} AS sk, CAST(NULL AS {}) AS till, t.{surrogate} AS cur",
+                self.time_type
+            )
+        };
+        let records = if self.timed {
             let keys: Vec<String> =
                 self.keys.iter().map(|(_, staged, _)| format!("s.{staged}")).collect();
-            sql += &format!(
-                "INSERT INTO {work}work SELECT g.grp, g.seq, {time}, \
-                 CASE WHEN g.n > 1 THEN 4 ELSE {judged} END, t.{surrogate}, NULL, t.{surrogate} \
-                 FROM (SELECT s.{row} AS seq, min(s.{row}) OVER k AS grp, count(*) OVER k AS n \
+            let judged = format!("CASE WHEN g.n > 1 THEN 4 ELSE {judged} END");
+            format!(
+                "SELECT {} FROM (SELECT s.{row} AS seq, min(s.{row}) OVER k AS grp, count(*) OVER k AS n \
                  FROM {staged} AS s WHERE {wins} WINDOW k AS (PARTITION BY {})) AS g \
-                 {join} {staged} AS s ON s.{row} = g.seq {found};",
+                 {join} {staged} AS s ON s.{row} = g.seq {found}",
+                columns("g.grp", "g.seq", &judged),
                 keys.join(", ")
-            );
+            )
         } else {
-            sql += &format!(
-                "INSERT INTO {work}work SELECT s.{row}, s.{row}, {time}, {judged}, \
-                 t.{surrogate}, NULL, t.{surrogate} FROM {staged} AS s {found} WHERE {wins};"
-            );
-        }
-        if let Some(losers) = &self.losers {
+            let number = format!("s.{row}");
+            let columns = columns(&number, &number, &judged);
+            format!("SELECT {columns} FROM {staged} AS s {found} WHERE {wins}")
+        };
+        sql += &if dialect.keeps_unchanged() {
+            format!("INSERT INTO {work}work {records};")
+        } else {
+            format!("INSERT INTO {work}work SELECT * FROM ({records}) AS j WHERE verdict <> 0;")
+        };
+        if let Some(losers) = self.losers.as_ref().filter(|_| dialect.keeps_unchanged()) {
             // Their key is in the input, whatever becomes of them.
             sql += &format!(
                 "INSERT INTO {work}work SELECT -s.{row}, s.{row}, NULL, {}, NULL, NULL, t.{surrogate} \
@@ -322,6 +334,50 @@ impl Names {
         )
     }
 
+    /// How many records change nothing, and are not among the judged ones.
+    pub(crate) fn count_unchanged(&self) -> Option<String> {
+        let Self { dialect, staged, work, .. } = self;
+        let losers = self
+            .losers
+            .as_ref()
+            .map_or_else(|| "0".to_owned(), |losers| format!("(SELECT count(*) FROM {losers})"));
+        (!dialect.keeps_unchanged()).then(|| {
+            format!(
+                "SELECT (SELECT count(*) FROM {staged}) - {losers} - (SELECT count(*) FROM {work}work)"
+            )
+        })
+    }
+
+    /// The statements for a table without versions yet, where each record begins one. Surrogate
+    /// keys are the numbers of the records, behind the highest one.
+    pub(crate) fn first_load(&self, highest: i64) -> Statements {
+        let Self { dialect, staged, time, .. } = self;
+        let row = dialect.row();
+        let mut range =
+            format!("s.{row} BETWEEN {} AND {}", dialect.parameter(1), dialect.parameter(2));
+        if let Some(losers) = &self.losers {
+            range += &format!(" AND {}", dialect.not_among(&format!("s.{row}"), "seq", losers));
+        }
+        let names: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
+        let values: Vec<String> =
+            self.columns.iter().map(|(_, staged)| format!("s.{staged}")).collect();
+        let deleted = match &self.deleted {
+            Some(_) => format!(", {}", dialect.truth(false)),
+            None => String::new(),
+        };
+        Statements {
+            update: None,
+            insert: format!(
+                "INSERT INTO {} SELECT {highest} + s.{row}, {}, {time}, NULL, {}{deleted} \
+                 FROM {staged} AS s WHERE {range} ORDER BY s.{row}",
+                self.target(&names),
+                values.join(", "),
+                dialect.truth(true),
+            ),
+            count: format!("SELECT count(*) FROM {staged} AS s WHERE {range}"),
+        }
+    }
+
     /// The records of a group, and whether the database is to be changed for them.
     pub(crate) fn members(&self) -> String {
         format!(
@@ -362,8 +418,16 @@ impl Names {
         let mut gone = format!(
             "INSERT INTO {work}gone SELECT t.{surrogate} FROM {table} AS t WHERE t.{current} = {yes} \
              AND t.{surrogate} <= {} AND NOT ({unknown}) AND t.{effective} < {when} \
-             AND t.{surrogate} NOT IN (SELECT cur FROM {work}work WHERE cur IS NOT NULL)",
+             AND {}",
             dialect.parameter(1),
+            if dialect.keeps_unchanged() {
+                dialect.not_among(&format!("t.{surrogate}"), "cur", &format!("{work}work"))
+            } else {
+                format!(
+                    "NOT EXISTS (SELECT 1 FROM {staged} AS s WHERE {})",
+                    self.same_key("t", "s")
+                )
+            },
         );
         if let Some(deleted) = &self.deleted {
             gone += &format!(" AND t.{deleted} = {no}");

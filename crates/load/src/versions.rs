@@ -26,6 +26,8 @@ pub(crate) struct Versions {
     base: i64,
     highest: i64,
     unknown: Option<i64>,
+    /// Records that change nothing, and are not among the judged ones.
+    unchanged: u64,
 }
 
 impl Versions {
@@ -39,13 +41,16 @@ impl Versions {
         unknown: Option<i64>,
     ) -> Result<Self, D::Error> {
         let Names { table, surrogate, work, .. } = names;
-        let highest = format!("SELECT coalesce(max({surrogate}), 0) FROM {table}");
-        let base = database.number(&highest, &[])?.max(0);
+        let base = highest(database, table, surrogate)?;
         database.batch(&drop_tables(work))?;
         database.batch(&names.judge())?;
         if database.number(&names.asks_history(), &[])? != 0 {
             database.batch(&names.judge_history())?;
         }
+        let unchanged = match names.count_unchanged() {
+            Some(count) => database.number(&count, &[])? as u64,
+            None => 0,
+        };
         let mut retire = Vec::new();
         if missing != Missing::Keep {
             database.batch(&format!("CREATE TABLE {work}gone (sk BIGINT PRIMARY KEY)"))?;
@@ -62,6 +67,7 @@ impl Versions {
             base,
             highest: base,
             unknown,
+            unchanged,
         })
     }
 
@@ -109,8 +115,9 @@ impl Versions {
         Ok(rows.into_iter().map(|row| (row[0], row[1] != 0)).collect())
     }
 
-    /// Ends the versions of missing keys, and answers how many.
-    pub(crate) fn finish<D: Database>(&mut self, database: &D) -> Result<u64, D::Error> {
+    /// Ends the versions of missing keys, and answers how many; then how many records were never
+    /// part of a range because they change nothing.
+    pub(crate) fn finish<D: Database>(&mut self, database: &D) -> Result<(u64, u64), D::Error> {
         let mut retired = 0;
         for (i, sql) in self.retire.iter().enumerate() {
             // The second statement has no parameters, the first two, and the third one of its own.
@@ -128,8 +135,18 @@ impl Versions {
             self.highest += retired as i64;
         }
         database.batch(&drop_tables(&self.work))?;
-        Ok(retired)
+        Ok((retired, self.unchanged))
     }
+}
+
+/// The highest surrogate key of a table; at least 0.
+pub(crate) fn highest<D: Database>(
+    database: &D,
+    table: &str,
+    surrogate: &str,
+) -> Result<i64, D::Error> {
+    let sql = format!("SELECT coalesce(max({surrogate}), 0) FROM {table}");
+    Ok(database.number(&sql, &[])?.max(0))
 }
 
 fn drop_tables(work: &str) -> String {

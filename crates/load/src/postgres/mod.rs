@@ -147,7 +147,7 @@ impl Postgres {
             let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", target.table);
             client.batch(&lock).map_err(loading)?;
             let plan = if options.mode == Mode::Scd2 {
-                Plan::Versions(dimension::judge(client, target, options, stage, self.started)?)
+                dimension::plan(client, target, options, stage, self.started)?
             } else {
                 Plan::Rows(statements(client, target, stage, options)?)
             };

@@ -267,7 +267,11 @@ impl Target {
     /// What is left to do once rows are there: an index over all rows is made faster than one that
     /// grows with them.
     pub(crate) fn finish_statements(&self, options: &Options) -> String {
-        if self.existed { String::new() } else { finish_statements(options) }
+        let mut sql = if self.existed { String::new() } else { finish_statements(options) };
+        if options.mode == Mode::Scd2 {
+            sql += &dimension::finish_statement(&self.table, options);
+        }
+        sql
     }
 }
 
@@ -360,7 +364,8 @@ fn finish_statements(options: &Options) -> String {
     match options.mode {
         Mode::Upsert => format!("ALTER TABLE {table} ADD PRIMARY KEY ({});", key_list(options)),
         Mode::Scd2 => format!(
-            "{} CREATE UNIQUE INDEX {} ON {table} ({}, {});",
+            "ALTER TABLE {table} ADD PRIMARY KEY ({}); {} CREATE UNIQUE INDEX {} ON {table} ({}, {});",
+            quoted(&options.surrogate()),
             current_index(&options.table, options),
             index_name(&options.table, "version"),
             key_list(options),
