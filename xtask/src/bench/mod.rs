@@ -10,6 +10,7 @@ mod measure;
 mod options;
 mod own;
 mod peer;
+mod server;
 mod side;
 mod table;
 mod workload;
@@ -91,6 +92,12 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     }
     if !own.rows.is_empty() {
         tables.push(own);
+    }
+    if options.server {
+        server::client()?;
+        let rows = server::measured(&bench, &cache, &options)?;
+        let title = "Beside a database's own programs";
+        tables.push(Table { title, head: server::HEAD.to_vec(), key: 3, rows });
     }
     for table in &tables {
         println!("{}\n\n{}", table.title, table.aligned());

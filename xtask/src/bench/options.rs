@@ -10,7 +10,8 @@ use crate::data;
 /// What the usage says.
 pub(crate) const USAGE: &str = "\
   bench [WORKLOAD…]        measures the release build beside Polars, DuckDB and SQLite's shell
-        WORKLOAD           w1, w2 (w2a w2b w2c w2d), w3, w4, w6, w10 (start), w11 (growth), or all
+        WORKLOAD           w1, w2 (w2a w2b w2c w2d), w3, w4, w5 and w7 (PostgreSQL), w6,
+                           w10 (start), w11 (growth), or all
         --shape SHAPE      funds, funds-clean, events, wide, long-text, unicode, distinct, or all
         --rows N           so many records in place of the workload's own number
         --scale SHARE      that share of the workload's own number
@@ -37,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) workloads: Vec<Workload>,
     pub(crate) start: bool,
     pub(crate) growth: bool,
+    /// W5 and W7, on a server.
+    pub(crate) server: bool,
     pub(crate) shapes: Shapes,
     pub(crate) rows: Option<u64>,
     /// Of the workload's own number of records, where `rows` is not said.
@@ -55,6 +58,7 @@ impl Options {
             workloads: Vec::new(),
             start: false,
             growth: false,
+            server: false,
             shapes: Shapes::Main,
             rows: None,
             scale: 1.0,
@@ -120,7 +124,8 @@ impl Options {
         self.workloads.extend(found);
         self.start |= matches!(name, "w10" | "all");
         self.growth |= matches!(name, "w11" | "all");
-        if self.workloads.len() == before && !matches!(name, "w10" | "w11") {
+        self.server |= matches!(name, "w5" | "w7" | "all");
+        if self.workloads.len() == before && !matches!(name, "w5" | "w7" | "w10" | "w11") {
             bail!("unknown workload `{name}`\n\n{USAGE}");
         }
         Ok(())

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 
 pub(crate) use shape::{Kind, Shape};
 
-use random::Random;
+pub(crate) use random::Random;
 use rows::Rows;
 
 /// All shapes; the first is the default.
