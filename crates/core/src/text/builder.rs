@@ -28,7 +28,8 @@ pub struct ValueError {
 
 impl fmt::Display for ValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown: String = self.value.chars().take(100).collect();
+        let cut = self.value.char_indices().nth(100).map_or(self.value.len(), |(at, _)| at);
+        let shown = &self.value[..cut];
         let more = if shown.len() < self.value.len() { "…" } else { "" };
         let article = if self.field_type == FieldType::Int { "an" } else { "a" };
         write!(f, "`{shown}{more}` is not {article} {}", self.field_type)?;
@@ -190,16 +191,16 @@ impl ColumnBuilder {
         let fields = Fields { text, syntax, places, clean: &self.clean };
         match &mut self.values {
             Values::String(texts) => fields.texts(texts),
-            Values::Bool(column) => fields.words(column, word::bool),
-            Values::Int(column) => fields.words(column, |word, len| word::number(word, len)?.int()),
-            Values::Double(column) => {
-                fields.words(column, |word, len| word::number(word, len)?.double())
-            }
+            Values::Bool(column) => fields.words(column, |spot| word::bool(spot.head()?, spot.len)),
+            Values::Int(column) => fields.words(column, |spot| spot.number()?.int()),
+            Values::Double(column) => fields.words(column, |spot| spot.number()?.double()),
             Values::Decimal(column, precision, scale) => {
                 let (precision, scale) = (*precision, *scale);
-                fields.words(column, |word, len| word::number(word, len)?.decimal(precision, scale))
+                fields.words(column, |spot| spot.number()?.decimal(precision, scale))
             }
-            Values::Date(column) if self.formats.is_empty() => fields.words(column, word::date),
+            Values::Date(column) if self.formats.is_empty() => {
+                fields.words(column, |spot| word::date(spot.head()?, spot.len))
+            }
             _ => 0,
         }
     }

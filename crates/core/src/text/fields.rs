@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-use super::fixed::Fixed;
-use super::texts::{INLINE, SharedText, Texts};
-use super::word::{self, WORD};
+use super::fixed::{Fixed, Told};
+use super::texts::{INLINE, Parts, SharedText, Texts, View};
+use super::word::{self, Number, WORD};
 use super::{Case, Clean};
 
 /// What the fields of a text look like, as far as a glance goes.
@@ -54,31 +54,29 @@ pub(super) struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    /// Appends what `parse` tells from a word and a length. Answers the first row it does not tell.
+    /// Appends what `parse` tells of a field of up to 16 bytes. Answers the first row of which it
+    /// tells nothing.
     #[inline(always)]
     pub(super) fn words<T: Copy + Default>(
         self,
         column: &mut Fixed<T>,
-        parse: impl Fn(u128, usize) -> Option<T>,
+        parse: impl Fn(Spot<'_>) -> Option<T>,
     ) -> usize {
         let tokens = self.clean.nulls.iter().map(String::len);
         let nulls = Lengths(self.syntax.nulls.0 | Lengths::of(tokens).0);
         // An empty field is null whether or not it is a null token.
         let empty_is_null = self.clean.default.is_none();
-        for (row, place) in self.places.iter().enumerate() {
+        let padded = self.text.padded();
+        column.extend_while(self.places, |place| {
             let (start, len) = (place.start as usize, place.end.wrapping_sub(place.start) as usize);
             if len == 0 && empty_is_null {
-                column.push_null();
-                continue;
+                return Some(Told::Null);
             }
-            let Some(word) = self.text.word(start).filter(|_| len <= WORD) else { return row };
-            if nulls.have(len) {
-                return row;
+            if len > WORD || nulls.have(len) {
+                return None;
             }
-            let Some(value) = parse(word, len) else { return row };
-            column.push(value);
-        }
-        self.places.len()
+            parse(Spot { padded, start, len }).map(Told::Value)
+        })
     }
 
     /// Appends texts, trimmed and in the case that is asked for. Answers the first row that takes
@@ -86,12 +84,12 @@ impl Fields<'_> {
     #[inline(always)]
     pub(super) fn texts(self, column: &mut Texts) -> usize {
         match (self.clean.trim, self.clean.case) {
-            (false, Case::Keep) => self.cleaned::<false>(column, |_| None),
-            (true, Case::Keep) => self.cleaned::<true>(column, |_| None),
-            (false, Case::Upper) => self.cleaned::<false>(column, |word| Some(word::upper(word))),
-            (true, Case::Upper) => self.cleaned::<true>(column, |word| Some(word::upper(word))),
-            (false, Case::Lower) => self.cleaned::<false>(column, |word| Some(word::lower(word))),
-            (true, Case::Lower) => self.cleaned::<true>(column, |word| Some(word::lower(word))),
+            (false, Case::Keep) => self.cleaned::<false>(column, View::keep),
+            (false, Case::Upper) => self.cleaned::<false>(column, View::upper),
+            (false, Case::Lower) => self.cleaned::<false>(column, View::lower),
+            (true, Case::Keep) => self.cleaned::<true>(column, View::keep),
+            (true, Case::Upper) => self.cleaned::<true>(column, View::upper),
+            (true, Case::Lower) => self.cleaned::<true>(column, View::lower),
         }
     }
 
@@ -99,72 +97,113 @@ impl Fields<'_> {
     fn cleaned<const TRIM: bool>(
         self,
         column: &mut Texts,
-        case: impl Fn(u128) -> Option<u128>,
+        ascii: impl Fn(u128, usize) -> Option<View>,
     ) -> usize {
-        let bytes = self.text.bytes();
         let tokens = Lengths::of(self.clean.nulls.iter().map(String::len));
         let empty_is_null = self.syntax.nulls.have(0) && self.clean.default.is_none();
-        for (row, place) in self.places.iter().enumerate() {
-            let (mut start, mut end) = (place.start as usize, place.end as usize);
+        let (text, places) = (self.text, self.places);
+        let (bytes, padded) = (text.bytes(), text.padded());
+        // Lengths of fields that are content as they stand, if they are without quotes.
+        let content = Lengths(!(self.syntax.nulls.0 | tokens.0 | 1));
+        column.extend_while(places, |parts, place| {
+            let (start, end) = (place.start as usize, place.end as usize);
             if start == end {
-                if !empty_is_null {
-                    return row;
-                }
-                column.push_null();
-                continue;
+                return empty_is_null.then_some(Told::Null);
             }
-            let Some(field) = bytes.get(start..end) else { return row };
-            let quote = field[0];
-            let mut doubled = false;
-            if self.syntax.quote == Some(quote) {
-                (start, end) = (start + 1, end - 1);
-                let Some(inner) = bytes.get(start..end) else { return row };
-                doubled = match self.text.word(start) {
-                    Some(word) if inner.len() <= WORD => word::has(word, inner.len(), quote),
-                    _ => memchr(quote, inner).is_some(),
-                };
-                if self.syntax.escape || bytes.get(end) != Some(&quote) {
-                    return row;
-                }
-            } else if self.syntax.nulls.have(field.len()) {
-                return row;
-            }
-            if TRIM {
-                while start < end && is_space(bytes[start]) {
-                    start += 1;
-                }
-                while start < end && is_space(bytes[end - 1]) {
-                    end -= 1;
-                }
-                // Other blanks than ASCII's take more than a glance.
-                if start < end && !(bytes[start].is_ascii() && bytes[end - 1].is_ascii()) {
-                    return row;
-                }
-            }
-            if doubled {
-                let plain = self.clean.case == Case::Keep && tokens == Lengths::default();
-                if plain && column.push_undoubled(start, end, quote) {
-                    continue;
-                }
-                return row;
-            }
-            let len = end - start;
-            if tokens.have(len) {
-                return row;
-            }
-            let pushed = match self.text.word(start) {
-                Some(word) if len <= INLINE => match case(word::first(word, len)) {
-                    // What is not ASCII does not come out as ASCII: its highest bit is left as it is.
-                    Some(word) => column.push_ascii(word, len),
-                    None => column.push_part(start, end),
-                },
-                _ => self.clean.case == Case::Keep && column.push_part(start, end),
+            // The usual field is short, of ASCII and without quotes, with a blank or none around.
+            let field = bytes.get(start..end)?;
+            let (first, last) = (field[0], field[field.len() - 1]);
+            let (from, to) = match TRIM {
+                true => (start + usize::from(is_space(first)), end - usize::from(is_space(last))),
+                false => (start, end),
             };
-            if !pushed {
-                return row;
+            let len = to.wrapping_sub(from);
+            if len <= INLINE && content.have(len) && content.have(field.len()) {
+                let word = u128::from_le_bytes(*padded.get(from..)?.first_chunk()?);
+                let more = TRIM && (is_space(word as u8) || is_space(bytes[to - 1]));
+                let view = ascii(word, len);
+                if view.is_some() && Some(first) != self.syntax.quote && !more {
+                    return view.map(Told::Value);
+                }
+            }
+            self.general(parts, place, tokens).map(Told::Value)
+        })
+    }
+
+    /// Any field that is not empty.
+    fn general(&self, parts: &mut Parts, place: &Range<u32>, tokens: Lengths) -> Option<View> {
+        let bytes = self.text.bytes();
+        let (mut start, mut end) = (place.start as usize, place.end as usize);
+        let field = bytes.get(start..end)?;
+        let quote = field[0];
+        let mut doubled = false;
+        if self.syntax.quote == Some(quote) {
+            (start, end) = (start + 1, end - 1);
+            let inner = bytes.get(start..end)?;
+            doubled = match self.text.word(start) {
+                Some(word) if inner.len() <= WORD => word::has(word, inner.len(), quote),
+                _ => memchr(quote, inner).is_some(),
+            };
+            if self.syntax.escape || bytes.get(end) != Some(&quote) {
+                return None;
+            }
+        } else if self.syntax.nulls.have(field.len()) {
+            return None;
+        }
+        if self.clean.trim {
+            while start < end && is_space(bytes[start]) {
+                start += 1;
+            }
+            while start < end && is_space(bytes[end - 1]) {
+                end -= 1;
+            }
+            // Other blanks than ASCII's take more than a glance.
+            if start < end && !(bytes[start].is_ascii() && bytes[end - 1].is_ascii()) {
+                return None;
             }
         }
-        self.places.len()
+        if doubled {
+            let plain = self.clean.case == Case::Keep && tokens == Lengths::default();
+            return if plain { parts.undoubled(start, end, quote) } else { None };
+        }
+        let len = end - start;
+        if tokens.have(len) {
+            return None;
+        }
+        match self.clean.case {
+            Case::Keep => parts.part(start, end),
+            Case::Upper => View::upper(self.text.word(start)?, len),
+            Case::Lower => View::lower(self.text.word(start)?, len),
+        }
+    }
+}
+
+/// A field of up to 16 bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Spot<'a> {
+    /// The text, and at least 16 bytes behind it.
+    padded: &'a [u8],
+    start: usize,
+    pub(super) len: usize,
+}
+
+impl Spot<'_> {
+    /// The 16 bytes from its start on.
+    #[inline(always)]
+    pub(super) fn head(self) -> Option<u128> {
+        Some(u128::from_le_bytes(*self.padded.get(self.start..)?.first_chunk()?))
+    }
+
+    /// The 16 bytes up to its end, if the text has as many.
+    #[inline(always)]
+    pub(super) fn tail(self) -> Option<u128> {
+        Some(u128::from_le_bytes(*self.padded.get(..self.start + self.len)?.last_chunk()?))
+    }
+
+    /// The number that it is.
+    #[inline(always)]
+    pub(super) fn number(self) -> Option<Number> {
+        word::number(self.tail()?, self.len)
     }
 }
 

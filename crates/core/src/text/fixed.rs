@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray};
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, BooleanBufferBuilder, NullBuffer};
 
+use super::fill;
 use crate::types::FieldType;
 
 /// The rows that are null, ascending.
@@ -12,7 +13,8 @@ use crate::types::FieldType;
 pub(super) struct Nulls(Vec<u32>);
 
 impl Nulls {
-    #[inline]
+    /// Not inline: the loops that find nulls keep their state in registers.
+    #[inline(never)]
     pub(super) fn push(&mut self, row: usize) {
         self.0.push(row as u32);
     }
@@ -29,6 +31,17 @@ impl Nulls {
         }
         Some(NullBuffer::new(valid.finish()))
     }
+}
+
+/// The capacity for a batch like one of so many rows, so that few are grown.
+pub(super) fn like(rows: usize) -> usize {
+    rows + rows / 8
+}
+
+/// What is told of a field.
+pub(super) enum Told<T> {
+    Value(T),
+    Null,
 }
 
 /// The values of a column whose type has a fixed width.
@@ -53,9 +66,26 @@ impl<T: Copy + Default> Fixed<T> {
         self.values.push(T::default());
     }
 
+    /// Appends what is told of items, up to the first of which nothing is. Answers how many.
+    #[inline(always)]
+    pub(super) fn extend_while<I>(
+        &mut self,
+        items: &[I],
+        mut tell: impl FnMut(&I) -> Option<Told<T>>,
+    ) -> usize {
+        let (rows, nulls) = (self.values.len(), &mut self.nulls);
+        fill::extend_while(&mut self.values, items, |place, item| match tell(item)? {
+            Told::Value(value) => Some(value),
+            Told::Null => {
+                nulls.push(rows + place);
+                Some(T::default())
+            }
+        })
+    }
+
     pub(super) fn take(&mut self) -> (Vec<T>, Option<NullBuffer>) {
         let rows = self.values.len();
-        let values = std::mem::replace(&mut self.values, Vec::with_capacity(rows));
+        let values = std::mem::replace(&mut self.values, Vec::with_capacity(like(rows)));
         (values, self.nulls.finish(rows))
     }
 

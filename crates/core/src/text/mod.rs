@@ -12,9 +12,12 @@ mod builder;
 mod clean;
 mod display;
 mod fields;
+mod fill;
 mod fixed;
 pub mod parse;
 pub mod print;
+#[cfg(target_arch = "x86_64")]
+mod sse2;
 mod texts;
 mod word;
 

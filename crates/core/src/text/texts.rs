@@ -10,7 +10,9 @@ use arrow_array::{ArrayRef, BinaryViewArray, StringViewArray};
 use arrow_buffer::{Buffer, ScalarBuffer};
 use bytes::Bytes;
 
-use super::fixed::Nulls;
+use super::Case;
+use super::fill;
+use super::fixed::{self, Nulls, Told};
 use super::word::{self, WORD};
 
 /// The length up to which a view holds its bytes.
@@ -49,6 +51,12 @@ impl SharedText {
         &self.padded[..self.len]
     }
 
+    /// The text and what stands behind it.
+    #[inline(always)]
+    pub(super) fn padded(&self) -> &[u8] {
+        &self.padded
+    }
+
     /// The 16 bytes from `at` on, of which those behind the text mean nothing.
     #[inline(always)]
     pub(super) fn word(&self, at: usize) -> Option<u128> {
@@ -67,14 +75,25 @@ impl SharedText {
 
 /// Values of a column of text, or of bytes.
 ///
-/// Invariant of a column of text: every view is of UTF-8. One that holds its bytes is made from a
-/// `str`, from a part of the shared text between two boundaries of characters, or from ASCII. Any
-/// other points at such a part, or at a `str` that was copied to the heap, in the block it names.
+/// Invariant of a column of text: every view is of UTF-8, see [`View`].
 #[derive(Debug)]
 pub(super) struct Texts {
     binary: bool,
-    views: Vec<u128>,
+    views: Vec<View>,
     nulls: Nulls,
+    parts: Parts,
+}
+
+/// A value of a column of text that it was made for. One that holds its bytes is made from a `str`,
+/// from a part of the shared text between two boundaries of characters, or from ASCII. Any other
+/// points at such a part, or at a `str` that was copied to the heap, in the block it names.
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct View(u128);
+
+/// What views of one column point at.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
     /// The text that is block 0, and whether a view points at it.
     shared: Option<(SharedText, bool)>,
     /// Blocks that are complete, behind the shared one.
@@ -83,35 +102,48 @@ pub(super) struct Texts {
     heap: Vec<u8>,
 }
 
-impl Texts {
-    pub(super) fn new(binary: bool, capacity: usize) -> Self {
-        let (views, nulls) = (Vec::with_capacity(capacity), Nulls::default());
-        Self { binary, views, nulls, shared: None, blocks: Vec::new(), heap: Vec::new() }
+impl View {
+    const NULL: Self = Self(0);
+
+    /// The first `len` bytes of a word, up to 12, if they are ASCII.
+    #[inline(always)]
+    pub(super) fn keep(word: u128, len: usize) -> Option<Self> {
+        Self::ascii(word, len, Case::Keep)
     }
 
-    /// Values may be parts of this text from now on, until the column is finished. Nothing was
-    /// pushed yet, or it is kept as it is and the text is not shared.
-    pub(super) fn share(&mut self, text: &SharedText) {
-        if self.views.is_empty() {
-            self.shared = Some((text.clone(), false));
-        }
+    /// The same in upper case.
+    #[inline(always)]
+    pub(super) fn upper(word: u128, len: usize) -> Option<Self> {
+        Self::ascii(word, len, Case::Upper)
     }
 
+    /// The same in lower case.
+    #[inline(always)]
+    pub(super) fn lower(word: u128, len: usize) -> Option<Self> {
+        Self::ascii(word, len, Case::Lower)
+    }
+
+    #[inline(always)]
+    fn ascii(word: u128, len: usize, case: Case) -> Option<Self> {
+        if len <= INLINE { word::view(word, len, case).map(Self) } else { None }
+    }
+
+    fn far(len: usize, prefix: u32, block: usize, at: usize) -> Self {
+        let place = (block as u128) << 64 | (at as u128) << 96;
+        Self(len as u128 | u128::from(prefix) << 32 | place)
+    }
+}
+
+impl Parts {
+    /// A view of bytes, which in a column of text are a `str`'s.
     #[inline]
-    pub(super) fn push_str(&mut self, text: &str) {
-        self.push_bytes(text.as_bytes());
-    }
-
-    /// Appends bytes, which in a column of text are a `str`'s.
-    #[inline]
-    fn push_bytes(&mut self, bytes: &[u8]) {
+    fn bytes(&mut self, bytes: &[u8]) -> View {
         let len = bytes.len();
         if len <= INLINE {
             let mut word = [0; WORD];
             word[..4].copy_from_slice(&(len as u32).to_le_bytes());
             word[4..4 + len].copy_from_slice(bytes);
-            self.views.push(u128::from_le_bytes(word));
-            return;
+            return View(u128::from_le_bytes(word));
         }
         if self.heap.len() + len > BLOCK && !self.heap.is_empty() {
             self.blocks.push(Buffer::from(std::mem::take(&mut self.heap)));
@@ -119,48 +151,31 @@ impl Texts {
         let (block, at) = (usize::from(self.shared.is_some()) + self.blocks.len(), self.heap.len());
         self.heap.extend_from_slice(bytes);
         let prefix = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        self.views.push(view(len, prefix, block, at));
+        View::far(len, prefix, block, at)
     }
 
-    /// Appends bytes, if it is a column of bytes.
-    pub(super) fn push_binary(&mut self, bytes: &[u8]) -> Option<()> {
-        self.binary.then(|| self.push_bytes(bytes))
-    }
-
-    /// Appends the first `len` bytes of a word, up to 12, if they are ASCII.
+    /// A view of a part of the shared text, from `start` to `end`, if it is one.
     #[inline(always)]
-    pub(super) fn push_ascii(&mut self, word: u128, len: usize) -> bool {
-        let fits = len <= INLINE && word::is_ascii(word::first(word, len.min(INLINE)));
-        if fits {
-            self.views.push(len as u128 | word::first(word, len) << 32);
-        }
-        fits
-    }
-
-    /// Appends a part of the shared text, from `start` to `end`, if it is one.
-    #[inline(always)]
-    pub(super) fn push_part(&mut self, start: usize, end: usize) -> bool {
-        let Some((text, used)) = &mut self.shared else { return false };
+    pub(super) fn part(&mut self, start: usize, end: usize) -> Option<View> {
+        let (text, used) = self.shared.as_mut()?;
         if start > end || !text.is_boundary(start) || !text.is_boundary(end) {
-            return false;
+            return None;
         }
-        let (Some(word), len) = (text.word(start), end - start) else { return false };
+        let (word, len) = (text.word(start)?, end - start);
         if len <= INLINE {
-            self.views.push(len as u128 | word::first(word, len) << 32);
-        } else {
-            *used = true;
-            self.views.push(view(len, word as u32, 0, start));
+            return Some(View(len as u128 | word::first(word, len) << 32));
         }
-        true
+        *used = true;
+        Some(View::far(len, word as u32, 0, start))
     }
 
-    /// Appends a part of the shared text in which every `quote`, an ASCII character, is doubled, with
-    /// single ones, if it is such a part.
-    pub(super) fn push_undoubled(&mut self, start: usize, end: usize, quote: u8) -> bool {
-        let Some((text, _)) = &self.shared else { return false };
+    /// A view of a part of the shared text in which every `quote`, an ASCII character, is doubled,
+    /// with single ones, if it is such a part.
+    pub(super) fn undoubled(&mut self, start: usize, end: usize, quote: u8) -> Option<View> {
+        let (text, _) = self.shared.as_ref()?;
         let is_part = start < end && text.is_boundary(start) && text.is_boundary(end);
         if !is_part || !quote.is_ascii() {
-            return false;
+            return None;
         }
         // Written byte by byte, over a quote that is the first of two.
         let (old, doubled) = (self.heap.len(), &text.bytes()[start..end]);
@@ -176,7 +191,7 @@ impl Texts {
         self.heap.truncate(at);
         if lone || open {
             self.heap.truncate(old);
-            return false;
+            return None;
         }
         // What is left is UTF-8: only ASCII characters were taken out.
         let (len, block) = (at - old, 1 + self.blocks.len());
@@ -184,34 +199,76 @@ impl Texts {
         if len <= INLINE {
             word[..len].copy_from_slice(&self.heap[old..]);
             self.heap.truncate(old);
-            self.views.push(len as u128 | u128::from_le_bytes(word) << 32);
-        } else {
-            word[..4].copy_from_slice(&self.heap[old..old + 4]);
-            self.views.push(view(len, u128::from_le_bytes(word) as u32, block, old));
+            return Some(View(len as u128 | u128::from_le_bytes(word) << 32));
         }
-        true
+        word[..4].copy_from_slice(&self.heap[old..old + 4]);
+        Some(View::far(len, u128::from_le_bytes(word) as u32, block, old))
+    }
+}
+
+impl Texts {
+    pub(super) fn new(binary: bool, capacity: usize) -> Self {
+        let views = Vec::with_capacity(capacity);
+        Self { binary, views, nulls: Nulls::default(), parts: Parts::default() }
+    }
+
+    /// Values may be parts of this text from now on, until the column is finished. Nothing was
+    /// pushed yet, or it is kept as it is and the text is not shared.
+    pub(super) fn share(&mut self, text: &SharedText) {
+        if self.views.is_empty() {
+            self.parts.shared = Some((text.clone(), false));
+        }
+    }
+
+    #[inline]
+    pub(super) fn push_str(&mut self, text: &str) {
+        let view = self.parts.bytes(text.as_bytes());
+        self.views.push(view);
+    }
+
+    /// Appends bytes, if it is a column of bytes.
+    pub(super) fn push_binary(&mut self, bytes: &[u8]) -> Option<()> {
+        self.binary.then(|| self.views.push(self.parts.bytes(bytes)))
     }
 
     #[inline(always)]
     pub(super) fn push_null(&mut self) {
         self.nulls.push(self.views.len());
-        self.views.push(0);
+        self.views.push(View::NULL);
+    }
+
+    /// Appends what is told of items, up to the first of which nothing is. Answers how many.
+    #[inline(always)]
+    pub(super) fn extend_while<I>(
+        &mut self,
+        items: &[I],
+        mut tell: impl FnMut(&mut Parts, &I) -> Option<Told<View>>,
+    ) -> usize {
+        let (rows, nulls, parts) = (self.views.len(), &mut self.nulls, &mut self.parts);
+        fill::extend_while(&mut self.views, items, |place, item| match tell(parts, item)? {
+            Told::Value(view) => Some(view),
+            Told::Null => {
+                nulls.push(rows + place);
+                Some(View::NULL)
+            }
+        })
     }
 
     /// The column, and an empty one for the next.
     pub(super) fn finish(&mut self) -> ArrayRef {
         let rows = self.views.len();
-        let views = std::mem::replace(&mut self.views, Vec::with_capacity(rows));
-        let views = ScalarBuffer::from(views);
+        let views = std::mem::replace(&mut self.views, Vec::with_capacity(fixed::like(rows)));
+        let views = ScalarBuffer::from(plain(views));
         let nulls = self.nulls.finish(rows);
+        let Parts { shared, blocks: complete, heap } = std::mem::take(&mut self.parts);
         let mut blocks = Vec::new();
-        if let Some((text, used)) = self.shared.take() {
+        if let Some((text, used)) = shared {
             // Not kept for nothing.
             blocks.push(if used { Buffer::from(text.padded) } else { Buffer::default() });
         }
-        blocks.append(&mut self.blocks);
-        if !self.heap.is_empty() {
-            blocks.push(Buffer::from(std::mem::take(&mut self.heap)));
+        blocks.extend(complete);
+        if !heap.is_empty() {
+            blocks.push(Buffer::from(heap));
         }
         if blocks.iter().all(Buffer::is_empty) {
             blocks.clear();
@@ -220,14 +277,14 @@ impl Texts {
             // SAFETY: the views are in the bounds of the blocks they name, and any bytes will do.
             return Arc::new(unsafe { BinaryViewArray::new_unchecked(views, blocks, nulls) });
         }
-        // SAFETY: as above, and the values are UTF-8: see the type's invariant. Views of nulls are
-        // empty.
+        // SAFETY: as above, and the values are UTF-8: see `View`. Those of nulls are empty.
         Arc::new(unsafe { StringViewArray::new_unchecked(views, blocks, nulls) })
     }
 }
 
-fn view(len: usize, prefix: u32, block: usize, at: usize) -> u128 {
-    len as u128 | u128::from(prefix) << 32 | (block as u128) << 64 | (at as u128) << 96
+/// The numbers that views are.
+fn plain(views: Vec<View>) -> Vec<u128> {
+    views.into_iter().map(|view| view.0).collect() // in place
 }
 
 #[cfg(test)]
@@ -249,6 +306,18 @@ mod tests {
         assert!(SharedText::new(Bytes::from_static(&[0xFF; 32]), 8).is_none());
         assert!(SharedText::new(Bytes::from_static(b"abc"), 3).is_none());
         assert!(SharedText::new(Bytes::from_static(b"abc"), 4).is_none());
+    }
+
+    impl Texts {
+        fn push(&mut self, view: Option<View>) -> bool {
+            self.views.extend(view);
+            view.is_some()
+        }
+
+        fn push_part(&mut self, start: usize, end: usize) -> bool {
+            let view = self.parts.part(start, end);
+            self.push(view)
+        }
     }
 
     #[test]
@@ -288,13 +357,15 @@ mod tests {
                     (1, Some(part)) => { texts.push_str(part); expected.push(Some(part.to_owned())); }
                     (3, Some(part)) if share && !part.is_empty() => {
                         let doubled = part.replace("\"\"", "");
-                        let pushed = texts.push_undoubled(start, end, b'"');
+                        let view = texts.parts.undoubled(start, end, b'"');
+                        let pushed = texts.push(view);
                         prop_assert_eq!(pushed, !doubled.contains('"'));
                         let single = part.replace("\"\"", "\"");
                         expected.extend(pushed.then_some(Some(single)));
                     }
                     (2, Some(part)) => {
-                        let pushed = texts.push_ascii(source.word(start).unwrap(), part.len());
+                        let word = source.word(start).unwrap();
+                        let pushed = texts.push(View::keep(word, part.len()));
                         prop_assert_eq!(pushed, part.is_ascii() && part.len() <= INLINE);
                         expected.extend(pushed.then_some(Some(part.to_owned())));
                     }

@@ -3,7 +3,7 @@
 //! Every function here gives the same result as its counterpart in [`parse`](super::parse) or as
 //! `str`'s methods, or answers that it cannot tell; then the caller takes the general way.
 
-use super::parse;
+use super::{Case, parse};
 
 /// How many bytes a word holds.
 pub(super) const WORD: usize = 16;
@@ -12,7 +12,7 @@ const LOW: u128 = u128::MAX / 0xFF;
 const HIGH: u128 = LOW * 0x80;
 
 /// By a number of bytes, a word in which all bits of the first ones are set.
-const FIRST: [u128; WORD + 1] = {
+pub(super) const FIRST: [u128; WORD + 1] = {
     let mut masks = [0; WORD + 1];
     let mut len = 1;
     while len <= WORD {
@@ -28,10 +28,27 @@ pub(super) fn first(word: u128, len: usize) -> u128 {
     word & FIRST[len]
 }
 
-/// Whether all bytes are ASCII.
+/// The first `len` bytes, at most 12, in a case, as a view holds them: behind their number. `None`
+/// if one is not ASCII.
 #[inline(always)]
-pub(super) fn is_ascii(word: u128) -> bool {
-    word & HIGH == 0
+pub(super) fn view(word: u128, len: usize, case: Case) -> Option<u128> {
+    #[cfg(target_arch = "x86_64")]
+    return super::sse2::view(word, len, case);
+    #[cfg(not(target_arch = "x86_64"))]
+    portable_view(word, len, case)
+}
+
+/// As [`view`], on any processor.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+#[inline(always)]
+fn portable_view(word: u128, len: usize, case: Case) -> Option<u128> {
+    let word = first(word, len);
+    let cased = match case {
+        Case::Keep => word,
+        Case::Upper => word ^ (letters(word, b'a') >> 2),
+        Case::Lower => word ^ (letters(word, b'A') >> 2),
+    };
+    (word & HIGH == 0).then_some(len as u128 | cased << 32)
 }
 
 /// Whether one of the first `len` bytes, at most 16, is `byte`.
@@ -49,19 +66,8 @@ fn position(word: u128, byte: u8) -> usize {
     zero.trailing_zeros() as usize / 8
 }
 
-/// ASCII letters of a word of ASCII bytes in upper case.
-#[inline(always)]
-pub(super) fn upper(word: u128) -> u128 {
-    word ^ (letters(word, b'a') >> 2)
-}
-
-/// ASCII letters of a word of ASCII bytes in lower case.
-#[inline(always)]
-pub(super) fn lower(word: u128) -> u128 {
-    word ^ (letters(word, b'A') >> 2)
-}
-
 /// The highest bit of each ASCII byte that is one of the 26 from `a` on.
+#[cfg(any(test, not(target_arch = "x86_64")))]
 #[inline(always)]
 fn letters(word: u128, a: u8) -> u128 {
     let from = word.wrapping_add(LOW * u128::from(0x80 - a));
@@ -72,17 +78,27 @@ fn letters(word: u128, a: u8) -> u128 {
 /// A decimal number without exponent, of at most 16 digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Number {
-    negative: bool,
-    digits: u64,
+    pub(super) negative: bool,
+    pub(super) digits: u64,
     /// Digits behind the point.
-    fraction: u32,
+    pub(super) fraction: u32,
 }
 
-/// Reads a number from the first `len` bytes: digits, perhaps behind a minus, and with digits on
+/// Reads a number from the last `len` bytes: digits, perhaps behind a minus, and with digits on
 /// both sides of a point if there is one.
 #[inline(always)]
-pub(super) fn number(word: u128, len: usize) -> Option<Number> {
-    let (mut word, mut len) = (word, len);
+pub(super) fn number(tail: u128, len: usize) -> Option<Number> {
+    #[cfg(target_arch = "x86_64")]
+    return super::sse2::number(tail, len);
+    #[cfg(not(target_arch = "x86_64"))]
+    portable_number(tail, len)
+}
+
+/// As [`number`], on any processor.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+#[inline(always)]
+fn portable_number(tail: u128, mut len: usize) -> Option<Number> {
+    let mut word = tail.checked_shr(8 * WORD.checked_sub(len)? as u32)?;
     let negative = word as u8 == b'-';
     if negative {
         word >>= 8;
@@ -113,6 +129,7 @@ pub(super) fn number(word: u128, len: usize) -> Option<Number> {
 
 /// The number that eight bytes of digits make, the first in the lowest byte: pairs, then fours,
 /// then all eight.
+#[cfg(any(test, not(target_arch = "x86_64")))]
 #[inline(always)]
 fn eight_digits(digits: u64) -> u64 {
     let pairs = (digits.wrapping_mul(10).wrapping_add(digits >> 8)) & 0x00FF_00FF_00FF_00FF;
@@ -177,10 +194,11 @@ pub(super) fn date(word: u128, len: usize) -> Option<i32> {
 #[inline(always)]
 pub(super) fn bool(word: u128, len: usize) -> Option<bool> {
     // Without a branch on which it is: nobody can guess that.
-    let is_true = (len == 4) & (word as u32 == u32::from_le_bytes(*b"true"));
-    let is_false =
-        (len == 5) & (word as u64 & 0xFF_FFFF_FFFF == u64::from_le_bytes(*b"false\0\0\0"));
-    (is_true | is_false).then_some(is_true)
+    const WORDS: [u64; 2] =
+        [u64::from_le_bytes(*b"true\0\0\0\0"), u64::from_le_bytes(*b"false\0\0\0")];
+    let which = len.wrapping_sub(4);
+    let is_one = first(word, len.min(WORD)) as u64 == *WORDS.get(which)?;
+    is_one.then_some(which == 0)
 }
 
 #[cfg(test)]
@@ -196,10 +214,18 @@ mod tests {
         u128::from_le_bytes(bytes)
     }
 
+    /// The word that ends with the text.
+    fn tail(text: &[u8], before: u8) -> u128 {
+        let mut bytes = [before; WORD];
+        bytes[WORD - text.len()..].copy_from_slice(text);
+        u128::from_le_bytes(bytes)
+    }
+
     /// Where the word can tell, it agrees with the general parsers.
     fn agrees(text: &[u8], behind: u8) {
-        let (word, len) = (word(text, behind), text.len());
-        let number = number(word, len);
+        let (head, tail, len) = (word(text, behind), tail(text, behind), text.len());
+        let number = number(tail, len);
+        assert_eq!(number, portable_number(tail, len));
         if let Some(value) = number.and_then(Number::double) {
             assert_eq!(parse::double(text).map(f64::to_bits), Some(value.to_bits()));
         }
@@ -211,10 +237,10 @@ mod tests {
                 assert_eq!(parse::decimal(text, precision, scale), Some(value));
             }
         }
-        if let Some(value) = date(word, len) {
+        if let Some(value) = date(head, len) {
             assert_eq!(parse::date(text), Some(value));
         }
-        if let Some(value) = bool(word, len) {
+        if let Some(value) = bool(head, len) {
             assert_eq!(parse::bool(text), Some(value));
         }
     }
@@ -227,20 +253,20 @@ mod tests {
             ("4951031.65", 4_951_031.65),
             ("9007199254740992", 2f64.powi(53)),
         ] {
-            let number = number(word(text.as_bytes(), b'7'), text.len()).unwrap();
+            let number = number(tail(text.as_bytes(), b'7'), text.len()).unwrap();
             assert_eq!(number.double(), Some(expected), "{text}");
         }
         assert_eq!(
-            number(word(b"-0", b' '), 2).and_then(Number::double).map(f64::to_bits),
+            number(tail(b"-0", b' '), 2).and_then(Number::double).map(f64::to_bits),
             Some((-0.0f64).to_bits())
         );
-        assert_eq!(number(word(b"9007199254740993", 0), 16).and_then(Number::double), None);
-        assert_eq!(number(word(b"1234.50", b','), 7).and_then(|n| n.decimal(18, 2)), Some(123_450));
-        assert_eq!(number(word(b"-42", b','), 3).and_then(Number::int), Some(-42));
+        assert_eq!(number(tail(b"9007199254740993", 0), 16).and_then(Number::double), None);
+        assert_eq!(number(tail(b"1234.50", b','), 7).and_then(|n| n.decimal(18, 2)), Some(123_450));
+        assert_eq!(number(tail(b"-42", b','), 3).and_then(Number::int), Some(-42));
         assert_eq!(date(word(b"1970-01-02", b','), 10), Some(1));
         assert_eq!(date(word(b"2024-13-45", b','), 10), None);
         for wrong in ["", "-", ".", "1.", ".5", "+1", "1e5", "1.2.3", "--1", "1-", "٣"] {
-            assert_eq!(number(word(wrong.as_bytes(), b'1'), wrong.len()), None, "{wrong}");
+            assert_eq!(number(tail(wrong.as_bytes(), b'1'), wrong.len()), None, "{wrong}");
         }
     }
 
@@ -260,12 +286,27 @@ mod tests {
         }
 
         #[test]
-        fn case_and_search_agree_with_str(text in "[\\x00-\\x7f]{0,15}", byte in any::<u8>()) {
-            let word = first(word(text.as_bytes(), b'a'), text.len());
-            prop_assert!(is_ascii(word));
-            let bytes = |word: u128| word.to_le_bytes()[..text.len()].to_vec();
-            prop_assert_eq!(bytes(upper(word)), text.to_ascii_uppercase().into_bytes());
-            prop_assert_eq!(bytes(lower(word)), text.to_ascii_lowercase().into_bytes());
+        fn views_agree_with_str(text in "([\\x00-\\x7f]{0,12}|\\PC{0,4})", behind in any::<u8>()) {
+            prop_assume!(text.len() <= 12);
+            let word = word(text.as_bytes(), behind);
+            for case in [Case::Keep, Case::Upper, Case::Lower] {
+                let cased = match case {
+                    Case::Keep => text.clone(),
+                    Case::Upper => text.to_ascii_uppercase(),
+                    Case::Lower => text.to_ascii_lowercase(),
+                };
+                let mut expected = [0; WORD];
+                expected[0] = text.len() as u8;
+                expected[4..4 + text.len()].copy_from_slice(cased.as_bytes());
+                let expected = text.is_ascii().then_some(u128::from_le_bytes(expected));
+                prop_assert_eq!(view(word, text.len(), case), expected);
+                prop_assert_eq!(portable_view(word, text.len(), case), expected);
+            }
+        }
+
+        #[test]
+        fn search_agrees_with_str(text in "[\\x00-\\x7f]{0,15}", byte in any::<u8>()) {
+            let word = word(text.as_bytes(), b'a');
             prop_assert_eq!(has(word, text.len(), byte), text.as_bytes().contains(&byte));
         }
     }
