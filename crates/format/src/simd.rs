@@ -122,6 +122,10 @@ pub(crate) trait Simd: Copy {
     /// Loads a block.
     fn load(self, bytes: &[u8; BLOCK]) -> Self::Block;
 
+    /// Says that the block at `at`, within the text or behind it, will be asked for soon.
+    #[inline(always)]
+    fn prefetch(self, _text: &[u8], _at: usize) {}
+
     /// The bytes of a block that are equal to `byte`.
     fn equal(self, block: Self::Block, byte: u8) -> u64;
 

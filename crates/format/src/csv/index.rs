@@ -4,8 +4,11 @@ use std::ops::{Deref, Range};
 
 use gristmill_core::Rows;
 
-use super::grammar::Grammar;
+use super::grammar::{CR, Grammar};
 use crate::simd::{BLOCK, Kernel, Level, Simd, before, block};
+
+/// How far ahead text is asked for: a worker did not read it, so it is far away.
+const AHEAD: usize = 16 * BLOCK;
 
 /// The records of a batch and their fields, as positions in the chunk's text.
 #[derive(Debug, Default)]
@@ -47,20 +50,37 @@ impl Index {
         places: &mut Vec<Range<u32>>,
     ) {
         let base = base as u32;
+        places.clear();
+        if let Rows::All(_) = rows {
+            let records = &self.records[some.clone()];
+            let (Some(first), Some(last)) = (records.first(), records.last()) else { return };
+            let ends = &self.ends[first.first as usize..last.first as usize + width];
+            // Mostly nothing stands between records.
+            if ends.len() == records.len() * width {
+                let rows = ends.chunks_exact(width).zip(records);
+                match (field, field + 1 == width) {
+                    (0, true) => places.extend(rows.map(|(_, of)| of.start - base..of.end - base)),
+                    (0, false) => places.extend(rows.map(|(at, of)| of.start - base..at[0] - base)),
+                    (_, true) => {
+                        places.extend(rows.map(|(at, of)| at[field - 1] + 1 - base..of.end - base));
+                    }
+                    _ => {
+                        let place = |at: &[u32]| at[field - 1] + 1 - base..at[field] - base;
+                        places.extend(rows.map(|(at, _)| place(at)));
+                    }
+                }
+                return;
+            }
+        }
         let ends: &[u32] = &self.ends;
-        let place = |record: &Entry| {
+        let place = |row: usize| {
+            let record = &self.records[rows.ordinal(row) as usize];
             let at = record.first as usize + field;
             let start = if field == 0 { record.start } else { ends[at - 1] + 1 };
             let end = if field + 1 == width { record.end } else { ends[at] };
             start - base..end - base
         };
-        places.clear();
-        match rows {
-            Rows::All(_) => places.extend(self.records[some].iter().map(place)),
-            Rows::Some(ordinals) => {
-                places.extend(ordinals[some].iter().map(|&at| place(&self.records[at as usize])));
-            }
-        }
+        places.extend(some.map(place));
     }
 
     /// The bytes of a field of a record that has it, quotes included.
@@ -131,11 +151,14 @@ impl Kernel for Fields<'_> {
         lasts.clear();
         let first = ends.len();
         let mut inside = 0u64; // all ones inside of quotes
+        let mut crs = 0; // whether there is one
         let mut at = from;
         let mut next = to;
         while at < to {
+            simd.prefetch(text, at + AHEAD);
             let bytes = simd.load(block(text, at));
             let valid = before(to, at);
+            crs |= simd.equal(bytes, CR);
             let quotes = simd.equal(bytes, quote) & quotes_on & valid;
             let quoted = simd.prefix_xor(quotes) ^ inside;
             inside = (quoted.cast_signed() >> 63).cast_unsigned();
@@ -168,7 +191,7 @@ impl Kernel for Fields<'_> {
         let (mut start, mut first) = (from, first as u32);
         for &last in lasts.iter() {
             let at = ends[last as usize] as usize;
-            let end = grammar.content_end(text, start, at);
+            let end = if crs == 0 { at } else { grammar.content_end(text, start, at) };
             let fields = last + 1 - first;
             // Blank lines are no records.
             if fields > 1 || end > start {

@@ -2,11 +2,12 @@
 #![expect(unsafe_code, reason = "vector instructions; each use says why it is sound")]
 
 use std::arch::x86_64::{
-    __m128i, __m256i, __m512i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x,
-    _mm_set1_epi8, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8,
-    _mm512_add_epi32, _mm512_castsi512_si128, _mm512_cmpeq_epi8_mask, _mm512_cvtepu8_epi32,
-    _mm512_extracti32x4_epi32, _mm512_loadu_si512, _mm512_maskz_compress_epi8, _mm512_set1_epi8,
-    _mm512_set1_epi32, _mm512_storeu_si512, _pext_u64,
+    __m128i, __m256i, __m512i, _MM_HINT_T0, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_prefetch,
+    _mm_set_epi64x, _mm_set1_epi8, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8,
+    _mm256_set1_epi8, _mm512_add_epi32, _mm512_castsi512_si128, _mm512_cmpeq_epi8_mask,
+    _mm512_cvtepu8_epi32, _mm512_extracti32x4_epi32, _mm512_loadu_si512,
+    _mm512_maskz_compress_epi8, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_storeu_si512,
+    _pext_u64,
 };
 
 use super::{BLOCK, Kernel, Simd};
@@ -57,6 +58,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch(self, text: &[u8], at: usize) {
+        prefetch(text, at);
+    }
+
+    #[inline(always)]
     fn equal(self, block: [__m256i; 2], byte: u8) -> u64 {
         // SAFETY: `self` proves AVX2.
         let [low, high] = unsafe {
@@ -93,6 +99,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn prefetch(self, text: &[u8], at: usize) {
+        prefetch(text, at);
+    }
+
+    #[inline(always)]
     fn equal(self, block: __m512i, byte: u8) -> u64 {
         // SAFETY: `self` proves AVX-512BW.
         unsafe { _mm512_cmpeq_epi8_mask(block, _mm512_set1_epi8(byte.cast_signed())) }
@@ -117,6 +128,13 @@ impl Simd for Avx512 {
         // SAFETY: `self` proves AVX-512F and VBMI2.
         unsafe { positions(mask, base, quarters) }
     }
+}
+
+#[inline(always)]
+fn prefetch(text: &[u8], at: usize) {
+    let place = text.as_ptr().wrapping_add(at);
+    // SAFETY: every x86-64 processor has SSE; no address is wrong to ask for.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
 }
 
 /// The product with all ones, without carries: each bit is the sum of those up to it.
