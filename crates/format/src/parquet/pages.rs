@@ -26,6 +26,8 @@ const PAGE_ROWS: usize = 20_000;
 const PAGE_BYTES: usize = 1 << 20;
 /// Bytes of a dictionary from which on no more values are looked up: the crate's default.
 const DICTIONARY_BYTES: usize = 1 << 20;
+/// Bytes of a page's header, about.
+const PAGE_HEADER: usize = 64;
 /// Room before the values of a page for its levels: three bytes of bits take four at most.
 const HEAD: usize = 64 + PAGE_ROWS / 6;
 /// The width of the smallest values that may have a shape.
@@ -63,11 +65,8 @@ pub(super) struct Pages<K: Kind> {
     column: ColumnDescPtr,
     /// The page that is being filled.
     open: Open<K>,
-    /// How many pages are full.
-    pages: usize,
-    /// Pages that come behind the dictionary.
-    waiting: Vec<CompressedPage>,
-    written: Written,
+    /// Pages that are full. They are put behind each other when it is known how long they are.
+    complete: Vec<CompressedPage>,
     dictionary: Option<Dictionary>,
     /// Whether further values go through the dictionary.
     look_up: bool,
@@ -117,8 +116,10 @@ struct Written {
 }
 
 impl Written {
-    fn new() -> Self {
-        let out = TrackedWrite::new(Vec::new());
+    /// Nothing yet; there will be these pages.
+    fn new<'a>(pages: impl Iterator<Item = &'a CompressedPage>) -> Self {
+        let len = pages.map(|page| page.compressed_size() + PAGE_HEADER).sum();
+        let out = TrackedWrite::new(Vec::with_capacity(len));
         Self { out, uncompressed: 0, dictionary: None, first: None, stats: Vec::new() }
     }
 
@@ -179,9 +180,7 @@ impl<K: Kind> Pages<K> {
             kind,
             column,
             open: Open::new(),
-            pages: 0,
-            waiting: Vec::new(),
-            written: Written::new(),
+            complete: Vec::new(),
             dictionary: K::DICTIONARY.then(Dictionary::new),
             look_up: K::DICTIONARY,
             dense: Vec::new(),
@@ -232,7 +231,7 @@ impl<K: Kind> Pages<K> {
 
     /// Whether the open page is the first one and has yet to show that a dictionary pays.
     fn on_trial(&self) -> bool {
-        self.look_up && self.pages == 0 && self.open.count < TRIAL
+        self.look_up && self.complete.is_empty() && self.open.count < TRIAL
     }
 
     /// Whether the open page is smaller by its ids and what it added to the dictionary.
@@ -245,7 +244,7 @@ impl<K: Kind> Pages<K> {
     /// Looks up no more values. The first page becomes `PLAIN` and the dictionary is forgotten;
     /// a later one ends here.
     fn give_up(&mut self, tools: &mut Tools) -> Result<(), ParquetError> {
-        if self.pages == 0 {
+        if self.complete.is_empty() {
             self.forget();
         } else if self.open.rows > 0 {
             self.close_page(tools)?;
@@ -277,7 +276,7 @@ impl<K: Kind> Pages<K> {
 
     fn close_page(&mut self, tools: &mut Tools) -> Result<(), ParquetError> {
         let pays = self.dictionary.as_ref().is_none_or(|dictionary| self.pays(dictionary));
-        if self.look_up && !pays && self.pages == 0 {
+        if self.look_up && !pays && self.complete.is_empty() {
             self.forget();
         }
         let encoding = self.write_values();
@@ -308,11 +307,7 @@ impl<K: Kind> Pages<K> {
             statistics: None,
         };
         let data = CompressedPage::new(data, page.len());
-        match self.dictionary {
-            None => self.written.add(data, &mut self.offset_index)?,
-            Some(_) => self.waiting.push(data),
-        }
-        self.pages += 1;
+        self.complete.push(data);
         self.note_page(nulls);
 
         let open = &mut self.open;
@@ -427,8 +422,7 @@ impl<K: Kind> Chunk for Pages<K> {
         if self.open.rows > 0 {
             self.close_page(tools)?;
         }
-        let mut written = std::mem::replace(&mut self.written, Written::new());
-        let index = &mut self.offset_index;
+        let mut first = None;
         if let Some(dictionary) = &self.dictionary {
             let page = Page::DictionaryPage {
                 buf: tools.compressor.compress(dictionary.page(), None, &mut self.place)?,
@@ -436,10 +430,12 @@ impl<K: Kind> Chunk for Pages<K> {
                 encoding: Encoding::PLAIN,
                 is_sorted: false,
             };
-            written.add(CompressedPage::new(page, dictionary.page().len()), index)?;
+            first = Some(CompressedPage::new(page, dictionary.page().len()));
         }
-        for page in std::mem::take(&mut self.waiting) {
-            written.add(page, index)?;
+        let pages = std::mem::take(&mut self.complete);
+        let mut written = Written::new(first.iter().chain(&pages));
+        for page in first.into_iter().chain(pages) {
+            written.add(page, &mut self.offset_index)?;
         }
         let bytes = Bytes::from(written.out.into_inner()?);
 
