@@ -49,7 +49,7 @@ pub use origin::{Location, Origin, Place, Span};
 pub use plan::ReadPlan;
 pub use record::Record;
 pub use registry::{ExtractContext, ExtractorKind, LoadContext, LoaderKind, Planned, StepKind};
-pub use reject::{LineHead, Reason, Reject, RejectLine, Stage};
+pub use reject::{LineHead, LineWriter, Reason, Reject, RejectLine, Stage};
 pub use size::{ByteSize, Ratio};
 pub use stage::{
     BindContext, Bound, Chunk, Encoded, Encoder, Extractor, Grain, Loaded, Loader, OrderedStep,

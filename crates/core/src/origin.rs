@@ -1,5 +1,6 @@
 //! Where rows come from: the provenance shared by all rows of one decoded batch.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use arrow_array::RecordBatch;
@@ -187,16 +188,16 @@ impl Origin {
 
     /// The record as it stood in the source: its text, or for columns its JSON form.
     /// Bytes that are not UTF-8 become U+FFFD. Of a record too long to be kept, its beginning.
-    pub fn raw(&self, ordinal: usize) -> String {
+    pub fn raw(&self, ordinal: usize) -> Cow<'_, str> {
         match &self.content {
             Content::Text { bytes, spans, .. } => {
                 let span = spans[ordinal];
                 let start = span.start as usize;
                 let end = bytes.len().min(start + span.len as usize);
-                String::from_utf8_lossy(&bytes[start..end]).into_owned()
+                lossy(&bytes[start..end])
             }
-            Content::Columns(columns) => json::row_to_string(columns, ordinal),
-            Content::Kept { raw, .. } => String::from_utf8_lossy(raw).into_owned(),
+            Content::Columns(columns) => json::row_to_string(columns, ordinal).into(),
+            Content::Kept { raw, .. } => lossy(raw),
         }
     }
 
@@ -261,6 +262,11 @@ impl Locator {
     }
 }
 
+/// As `String::from_utf8_lossy`, which looks at every byte even of what is well.
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
+
 fn count(bytes: &[u8], line_end: u8) -> u64 {
     memchr_iter(line_end, bytes).count() as u64
 }
@@ -301,7 +307,7 @@ mod tests {
         let origin = Arc::new(Origin::text("x.csv".into(), text, 100, spans, b'\n'));
         origin.set_place(Place { first_record: 11, first_line: 21 });
         let location = origin.locate(1);
-        let raw = Bytes::from(origin.raw(1));
+        let raw = Bytes::from(origin.raw(1).into_owned());
         let kept = Arc::new(Origin::kept(Arc::clone(origin.source()), raw, location.clone()));
         assert_eq!(kept.locate(0), location);
         assert_eq!((kept.raw(0), kept.raw_len(0)), (origin.raw(1), origin.raw_len(1)));

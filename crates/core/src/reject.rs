@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::write_string;
 use crate::origin::{Location, Locator, Origin};
 
 /// The stage that took a record out.
@@ -111,13 +112,9 @@ pub struct RejectLine {
 /// The longest `raw` that the rejects file keeps, in bytes.
 pub const MAX_RAW: usize = 1 << 20;
 
-/// A [`RejectLine`] up to `line`: what depends on where in its source a batch stands.
-#[derive(Debug, Serialize)]
+/// Of a [`RejectLine`] what depends on where in its source a batch stands.
+#[derive(Debug)]
 pub struct LineHead<'a> {
-    /// As in [`RejectLine`].
-    pub run: &'a str,
-    /// As in [`RejectLine`].
-    pub pipeline: &'a str,
     /// As in [`RejectLine`].
     pub stage: Stage,
     /// As in [`RejectLine`].
@@ -128,17 +125,59 @@ pub struct LineHead<'a> {
     pub line: Option<u64>,
 }
 
-impl LineHead<'_> {
-    /// Writes the line that begins with this head and ends with a [tail](Reject::write_tail), and
-    /// a line end: a [`RejectLine`] as JSON.
+/// Writes the lines of a rejects file: [`RejectLine`]s as JSON.
+#[derive(Debug)]
+pub struct LineWriter {
+    /// A line up to the stage.
+    start: Vec<u8>,
+    /// The last source, and the line from behind the stage up to the record's number.
+    source: Option<(String, Vec<u8>)>,
+    /// The line up to its tail.
+    head: Vec<u8>,
+}
+
+impl LineWriter {
+    /// A writer for the rejects of one run of a pipeline.
+    pub fn new(run: &str, pipeline: &str) -> Self {
+        let mut start = b"{\"run\":".to_vec();
+        write_string(&mut start, run);
+        start.extend_from_slice(b",\"pipeline\":");
+        write_string(&mut start, pipeline);
+        start.extend_from_slice(b",\"stage\":\"");
+        Self { start, source: None, head: Vec::new() }
+    }
+
+    /// Writes the line that has this head and ends with a [tail](Reject::write_tail), and a line
+    /// end.
     ///
     /// # Errors
     /// When `out` takes no more.
-    pub fn write(&self, tail: &[u8], out: &mut impl Write) -> io::Result<()> {
-        let mut head = serde_json::to_vec(self)?;
-        head.pop(); // the brace that closes it
-        out.write_all(&head)?;
-        out.write_all(b",")?;
+    pub fn write(
+        &mut self,
+        line: &LineHead<'_>,
+        tail: &[u8],
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        let source = match &mut self.source {
+            Some((last, text)) if last == line.source => text,
+            other => {
+                let mut text = b"\",\"source\":".to_vec();
+                write_string(&mut text, line.source);
+                text.extend_from_slice(b",\"record\":");
+                &mut other.insert((line.source.to_owned(), text)).1
+            }
+        };
+        let mut number = itoa::Buffer::new();
+        self.head.clear();
+        self.head.extend_from_slice(&self.start);
+        self.head.extend_from_slice(line.stage.name().as_bytes());
+        self.head.extend_from_slice(source);
+        self.head.extend_from_slice(number.format(line.record).as_bytes());
+        self.head.extend_from_slice(b",\"line\":");
+        let line = line.line.map_or("null", |line| number.format(line));
+        self.head.extend_from_slice(line.as_bytes());
+        self.head.push(b',');
+        out.write_all(&self.head)?;
         out.write_all(tail)?;
         out.write_all(b"\n")
     }
@@ -168,14 +207,14 @@ impl Reject {
             line: location.line,
             offset: location.offset,
             length: location.length,
-            raw,
+            raw: raw.into_owned(),
             truncated,
             errors: self.errors.clone(),
         }
     }
 
     /// Appends what stands behind `line` in the [`RejectLine`]: the part that is known before
-    /// anybody knows where in its source the batch stands. See [`LineHead::write`].
+    /// anybody knows where in its source the batch stands. See [`LineWriter`].
     pub fn write_tail(&self, location: &Location, out: &mut Vec<u8>) {
         let (raw, truncated) = self.raw(location);
         let Location { offset, length, .. } = *location;
@@ -188,15 +227,20 @@ impl Reject {
 
     /// The record as it stood, as much of it as the rejects file keeps, and whether that is less
     /// than all.
-    fn raw(&self, location: &Location) -> (String, bool) {
-        let mut raw = self.origin.raw(self.ordinal as usize);
-        let mut truncated = location.length.is_some_and(|length| length > raw.len() as u64);
-        if raw.len() > MAX_RAW {
-            let cut = (0..=MAX_RAW).rev().find(|&at| raw.is_char_boundary(at)).unwrap_or(0);
-            raw.truncate(cut);
-            truncated = true;
+    fn raw(&self, location: &Location) -> (Cow<'_, str>, bool) {
+        let raw = self.origin.raw(self.ordinal as usize);
+        let truncated = location.length.is_some_and(|length| length > raw.len() as u64);
+        if raw.len() <= MAX_RAW {
+            return (raw, truncated);
         }
-        (raw, truncated)
+        let cut = raw.floor_char_boundary(MAX_RAW);
+        match raw {
+            Cow::Borrowed(raw) => (Cow::Borrowed(&raw[..cut]), true),
+            Cow::Owned(mut raw) => {
+                raw.truncate(cut);
+                (Cow::Owned(raw), true)
+            }
+        }
     }
 }
 
@@ -217,22 +261,21 @@ mod tests {
             Reason::record("fields", "1 field"),
             Reason::field("née", "type", "`\"` is not an int", Some("\"".to_owned())),
         ];
+        let mut lines = LineWriter::new("r\"", "p");
         for ordinal in 0..2 {
             let origin = Arc::clone(&origin);
             let reject = Reject { origin, ordinal, stage: Stage::Parse, errors: errors.clone() };
-            let line = reject.to_line("r", "p", &mut Locator::default());
+            let line = reject.to_line("r\"", "p", &mut Locator::default());
             let location = reject.origin.locate(ordinal as usize);
             let (mut tail, mut out) = (b"kept".to_vec(), Vec::new());
             reject.write_tail(&location, &mut tail);
             let head = LineHead {
-                run: "r",
-                pipeline: "p",
                 stage: Stage::Parse,
                 source: reject.origin.source(),
                 record: location.record,
                 line: location.line,
             };
-            head.write(&tail[4..], &mut out).unwrap();
+            lines.write(&head, &tail[4..], &mut out).unwrap();
             assert_eq!(out, (serde_json::to_string(&line).unwrap() + "\n").into_bytes());
         }
     }

@@ -122,7 +122,7 @@ impl Spool {
         };
         let ordinal = rows.ordinal((row - self.blocks[block].first) as usize) as usize;
         let location = self.locator.locate(&origin, ordinal);
-        let mut raw = origin.raw(ordinal).into_bytes();
+        let mut raw = origin.raw(ordinal).into_owned().into_bytes();
         raw.truncate(MAX_RAW + 4); // a reject shows no more, and says that it was cut
         Ok(Arc::new(Origin::kept(Arc::clone(origin.source()), Bytes::from(raw), location)))
     }

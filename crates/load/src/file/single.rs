@@ -9,9 +9,9 @@ use gristmill_core::{
     Encoded, Encoder, Error, ErrorKind, Findings, Loaded, Loader, PublishedFile, Result,
 };
 use gristmill_format::{Sink, Writer};
+use gristmill_parallel::Flusher;
 
 use super::failed;
-use super::flush::Flusher;
 use crate::hidden::{Beside, Hidden};
 
 pub(crate) struct Single {

@@ -160,8 +160,6 @@ impl Lines {
     /// Hands out every line, in the order of the records.
     pub(super) fn each<E>(
         &self,
-        run: &str,
-        pipeline: &str,
         mut write: impl FnMut(&LineHead<'_>, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let place = |entry: &Entry| self.extents[entry.extent as usize].place;
@@ -171,8 +169,6 @@ impl Lines {
         for entry in order {
             let Place { first_record, first_line } = place(entry);
             let head = LineHead {
-                run,
-                pipeline,
                 stage: entry.stage,
                 source: &self.extents[entry.extent as usize].source,
                 record: first_record + entry.record,

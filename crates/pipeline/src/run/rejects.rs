@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use gristmill_core::{Error, Findings, Result};
+use gristmill_core::{Error, Findings, LineWriter, Result};
+use gristmill_parallel::Flusher;
 
 use super::Rejects;
 use super::lines::Lines;
@@ -18,8 +19,7 @@ const OUT: usize = 64 << 10;
 pub(super) struct RejectsFile {
     out: Option<Output>,
     keep_empty: bool,
-    run: String,
-    pipeline: String,
+    lines: LineWriter,
     count: u64,
     tallies: BTreeMap<(String, String), RejectTally>,
 }
@@ -28,6 +28,7 @@ struct Output {
     path: PathBuf,
     temporary: PathBuf,
     writer: BufWriter<File>,
+    flusher: Flusher,
 }
 
 impl RejectsFile {
@@ -42,8 +43,7 @@ impl RejectsFile {
         Ok(Self {
             out,
             keep_empty,
-            run: run.to_owned(),
-            pipeline: pipeline.to_owned(),
+            lines: LineWriter::new(run, pipeline),
             count: 0,
             tallies: BTreeMap::new(),
         })
@@ -57,9 +57,14 @@ impl RejectsFile {
         lines.add_to(&mut self.tallies);
         self.count += lines.len() as u64;
         let Some(out) = &mut self.out else { return Ok(()) };
-        let Output { writer, .. } = &mut *out;
+        let Output { writer, flusher, .. } = &mut *out;
+        let mut bytes = 0;
         lines
-            .each(&self.run, &self.pipeline, |head, tail| head.write(tail, writer))
+            .each(|head, tail| {
+                bytes += tail.len() as u64;
+                self.lines.write(head, tail, writer)
+            })
+            .and_then(|()| flusher.wrote(bytes))
             .map_err(|source| out.cannot_write(source))
     }
 
@@ -108,11 +113,13 @@ impl Output {
         let temporary = folder.join(format!(".{name}.gristmill-{run}.tmp"));
         let file = File::create_new(&temporary).map_err(failed)?;
         file.try_lock().map_err(|source| failed(source.into()))?;
-        Ok(Self { path: path.to_owned(), temporary, writer: BufWriter::with_capacity(OUT, file) })
+        let flusher = Flusher::new(file.try_clone().map_err(failed)?);
+        let writer = BufWriter::with_capacity(OUT, file);
+        Ok(Self { path: path.to_owned(), temporary, writer, flusher })
     }
 
     fn publish(mut self) -> Result<PathBuf> {
-        let done = self.writer.flush().and_then(|()| self.writer.get_ref().sync_data());
+        let done = self.writer.flush().and_then(|()| self.flusher.finish());
         done.and_then(|()| fs::rename(&self.temporary, &self.path))
             .map_err(|source| self.cannot_write(source))?;
         Ok(std::mem::take(&mut self.path))

@@ -59,18 +59,18 @@ impl Local {
             work.decoded.rejected += decoded.flawed;
             work.lines.read(batch.origin());
             let mut tallied = steps.iter().zip(&mut work.steps);
-            let mut each = |count: usize, batch: &mut Batch, findings: &mut Findings| {
-                tallied.by_ref().take(count).try_for_each(|((_, step), (_, tally))| {
+            let mut each = |count: usize, batch: Batch, findings: &mut Findings| {
+                tallied.by_ref().take(count).try_fold(batch, |batch, ((_, step), (_, tally))| {
                     let mut apply = |batch, findings: &mut Findings| step.apply(batch, findings);
                     apply_step(batch, findings, tally, step.settles(), &mut apply)
                 })
             };
-            each(leading.len(), &mut batch, &mut work.findings)?;
+            batch = each(leading.len(), batch, &mut work.findings)?;
             if let Some(places) = order {
                 let columns = batch.columns().project(places)?;
                 batch = batch.with_columns(columns)?;
             }
-            each(self.steps.len(), &mut batch, &mut work.findings)?;
+            batch = each(self.steps.len(), batch, &mut work.findings)?;
             if encoders.is_empty() {
                 work.batches.push(batch);
             } else {

@@ -83,8 +83,9 @@ impl Work {
         mut apply: impl FnMut(Batch, &mut Findings) -> Result<Batch>,
     ) -> Result<()> {
         let mut tally = Tally::default();
-        for batch in &mut self.batches {
-            apply_step(batch, &mut self.findings, &mut tally, settles, &mut apply)?;
+        for batch in std::mem::take(&mut self.batches) {
+            let findings = &mut self.findings;
+            self.batches.push(apply_step(batch, findings, &mut tally, settles, &mut apply)?);
         }
         match self.steps.iter_mut().find(|(at, _)| *at == index) {
             // A step with a local and an ordered part: what the second took out, of the same records.
@@ -101,15 +102,14 @@ impl Work {
     }
 }
 
-/// Applies one step to one batch in place, and counts what it did.
+/// Applies one step to one batch, and counts what it did.
 pub(super) fn apply_step(
-    slot: &mut Batch,
+    mut batch: Batch,
     findings: &mut Findings,
     tally: &mut Tally,
     settles: bool,
     apply: &mut impl FnMut(Batch, &mut Findings) -> Result<Batch>,
-) -> Result<()> {
-    let mut batch = slot.clone(); // columns and provenance are shared
+) -> Result<Batch> {
     if settles {
         batch = settle(batch, findings)?;
     }
@@ -126,8 +126,7 @@ pub(super) fn apply_step(
     tally.deduplicated += findings.deduplicated - deduplicated;
     tally.rejected += (findings.rejects().len() - rejects) as u64;
     tally.rejected += after.flawed.saturating_sub(before.flawed);
-    *slot = batch;
-    Ok(())
+    Ok(batch)
 }
 
 /// Turns flawed rows into rejects, and checks that each of them became one.

@@ -9,7 +9,8 @@ use std::thread::{self, JoinHandle};
 const STEP: u64 = 32 << 20;
 
 /// Flushes what has been written to a file on a thread of its own. A small file needs none.
-pub(super) struct Flusher {
+#[derive(Debug)]
+pub struct Flusher {
     file: File,
     /// Written since the last flush was asked for.
     written: u64,
@@ -17,12 +18,16 @@ pub(super) struct Flusher {
 }
 
 impl Flusher {
-    pub(super) fn new(file: File) -> Self {
+    /// A flusher of this file.
+    pub fn new(file: File) -> Self {
         Self { file, written: 0, running: None }
     }
 
     /// Takes note of so many more bytes.
-    pub(super) fn wrote(&mut self, bytes: u64) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn wrote(&mut self, bytes: u64) -> io::Result<()> {
         self.written += bytes;
         if self.written < STEP {
             return Ok(());
@@ -43,7 +48,10 @@ impl Flusher {
 
     /// Makes all of the file durable. An error that an earlier flush met is not told twice by the
     /// system, so it is told here.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When a flush failed, this one or one before.
+    pub fn finish(&mut self) -> io::Result<()> {
         self.join()?;
         self.file.sync_all()
     }
