@@ -109,7 +109,7 @@ pub(crate) fn rejects(findings: &Findings) -> Vec<(u64, String, String, String)>
             assert_eq!(location.line, Some(location.record));
             assert_eq!(&**reject.origin.source(), "input.txt");
             let reason = &reject.errors[0];
-            let raw = reject.origin.raw(reject.ordinal as usize);
+            let raw = reject.origin.raw(reject.ordinal as usize).into_owned();
             (location.record, raw, reason.rule.to_string(), reason.message.clone())
         })
         .collect()

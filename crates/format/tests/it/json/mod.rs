@@ -95,7 +95,7 @@ impl How {
                     let long = len > self.sizes.max_record; // then only its beginning is kept
                     let kept = raw.trim_end_matches(['\n', '\u{fffd}']);
                     assert!(record == raw || long && record.starts_with(kept), "{raw}");
-                    all.raws.push(raw);
+                    all.raws.push(raw.into_owned());
                 }
                 let batch = batch.settle(&mut all.findings)?;
                 for row in 0..batch.num_rows() {
