@@ -122,10 +122,6 @@ pub(crate) trait Simd: Copy {
     /// Loads a block.
     fn load(self, bytes: &[u8; BLOCK]) -> Self::Block;
 
-    /// Says that the block at `at`, within the text or behind it, will be asked for soon.
-    #[inline(always)]
-    fn prefetch(self, _text: &[u8], _at: usize) {}
-
     /// The bytes of a block that are equal to `byte`.
     fn equal(self, block: Self::Block, byte: u8) -> u64;
 
@@ -159,6 +155,16 @@ pub(crate) trait Simd: Copy {
             }
         }
     }
+}
+
+/// Has the bytes at `at`, within the text or behind it, brought near, where the processor can be
+/// told so.
+#[inline(always)]
+pub(crate) fn prefetch(text: &[u8], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    x86::prefetch(text, at);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (text, at);
 }
 
 /// The block of a padded text that starts at `at`.

@@ -5,7 +5,7 @@ use std::ops::{Deref, Range};
 use gristmill_core::Rows;
 
 use super::grammar::{CR, Grammar};
-use crate::simd::{BLOCK, Kernel, Level, Simd, before, block};
+use crate::simd::{BLOCK, Kernel, Level, Simd, before, block, prefetch};
 
 /// How far ahead text is asked for: a worker did not read it, so it is far away.
 const AHEAD: usize = 16 * BLOCK;
@@ -155,7 +155,7 @@ impl Kernel for Fields<'_> {
         let mut at = from;
         let mut next = to;
         while at < to {
-            simd.prefetch(text, at + AHEAD);
+            prefetch(text, at + AHEAD);
             let bytes = simd.load(block(text, at));
             let valid = before(to, at);
             crs |= simd.equal(bytes, CR);

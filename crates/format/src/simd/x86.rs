@@ -58,11 +58,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn prefetch(self, text: &[u8], at: usize) {
-        prefetch(text, at);
-    }
-
-    #[inline(always)]
     fn equal(self, block: [__m256i; 2], byte: u8) -> u64 {
         // SAFETY: `self` proves AVX2.
         let [low, high] = unsafe {
@@ -99,11 +94,6 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn prefetch(self, text: &[u8], at: usize) {
-        prefetch(text, at);
-    }
-
-    #[inline(always)]
     fn equal(self, block: __m512i, byte: u8) -> u64 {
         // SAFETY: `self` proves AVX-512BW.
         unsafe { _mm512_cmpeq_epi8_mask(block, _mm512_set1_epi8(byte.cast_signed())) }
@@ -130,8 +120,9 @@ impl Simd for Avx512 {
     }
 }
 
+/// See [`super::prefetch`].
 #[inline(always)]
-fn prefetch(text: &[u8], at: usize) {
+pub(super) fn prefetch(text: &[u8], at: usize) {
     let place = text.as_ptr().wrapping_add(at);
     // SAFETY: every x86-64 processor has SSE; no address is wrong to ask for.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
