@@ -167,29 +167,18 @@ impl LineWriter {
                 &mut other.insert((line.source.to_owned(), text)).1
             }
         };
-        let mut number = itoa::Buffer::new();
         self.head.clear();
         self.head.extend_from_slice(&self.start);
         self.head.extend_from_slice(line.stage.name().as_bytes());
         self.head.extend_from_slice(source);
-        self.head.extend_from_slice(number.format(line.record).as_bytes());
+        write_number(&mut self.head, Some(line.record));
         self.head.extend_from_slice(b",\"line\":");
-        let line = line.line.map_or("null", |line| number.format(line));
-        self.head.extend_from_slice(line.as_bytes());
+        write_number(&mut self.head, line.line);
         self.head.push(b',');
         out.write_all(&self.head)?;
         out.write_all(tail)?;
         out.write_all(b"\n")
     }
-}
-
-#[derive(Serialize)]
-struct LineTail<'a> {
-    offset: Option<u64>,
-    length: Option<u64>,
-    raw: &'a str,
-    truncated: bool,
-    errors: &'a [Reason],
 }
 
 impl Reject {
@@ -217,12 +206,27 @@ impl Reject {
     /// anybody knows where in its source the batch stands. See [`LineWriter`].
     pub fn write_tail(&self, location: &Location, out: &mut Vec<u8>) {
         let (raw, truncated) = self.raw(location);
-        let Location { offset, length, .. } = *location;
-        let tail = LineTail { offset, length, raw: &raw, truncated, errors: &self.errors };
-        let start = out.len();
-        serde_json::to_writer(&mut *out, &tail)
-            .expect("strings and numbers have a JSON form, and a vector takes all");
-        out.remove(start); // the brace that opens it
+        out.extend_from_slice(b"\"offset\":");
+        write_number(out, location.offset);
+        out.extend_from_slice(b",\"length\":");
+        write_number(out, location.length);
+        out.extend_from_slice(b",\"raw\":");
+        write_string(out, &raw);
+        out.extend_from_slice(b",\"truncated\":");
+        out.extend_from_slice(if truncated { b"true" } else { b"false" });
+        out.extend_from_slice(b",\"errors\":[");
+        for (n, reason) in self.errors.iter().enumerate() {
+            out.extend_from_slice(if n == 0 { b"{\"field\":" } else { b",{\"field\":" });
+            write_text(out, reason.field.as_deref());
+            out.extend_from_slice(b",\"rule\":");
+            write_string(out, &reason.rule);
+            out.extend_from_slice(b",\"message\":");
+            write_string(out, &reason.message);
+            out.extend_from_slice(b",\"value\":");
+            write_text(out, reason.value.as_deref());
+            out.push(b'}');
+        }
+        out.extend_from_slice(b"]}");
     }
 
     /// The record as it stood, as much of it as the rejects file keeps, and whether that is less
@@ -241,6 +245,18 @@ impl Reject {
                 (Cow::Owned(raw), true)
             }
         }
+    }
+}
+
+fn write_number(out: &mut Vec<u8>, number: Option<u64>) {
+    let mut digits = itoa::Buffer::new();
+    out.extend_from_slice(number.map_or("null", |number| digits.format(number)).as_bytes());
+}
+
+fn write_text(out: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        Some(text) => write_string(out, text),
+        None => out.extend_from_slice(b"null"),
     }
 }
 
