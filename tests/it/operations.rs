@@ -30,6 +30,7 @@ fn help() {
     for (name, arguments) in [
         ("help", vec!["--help"]),
         ("help_run", vec!["run", "--help"]),
+        ("help_plan", vec!["plan", "--help"]),
         ("help_check", vec!["check", "--help"]),
         ("help_init", vec!["init", "--help"]),
         ("help_convert", vec!["convert", "--help"]),
@@ -58,6 +59,43 @@ fn check_shows_what_would_be_loaded_and_changes_nothing() {
     assert_eq!(ran.code, Some(2));
     assert_shown!("check_mistake", sandbox, ran);
     assert_eq!(sandbox.run(&["check", "--offline", "people.yaml"]).code, Some(0));
+}
+
+#[test]
+fn a_plan_says_what_would_change_and_changes_nothing() {
+    let sandbox = Sandbox::copy("examples/dim_fund");
+    let ran = sandbox.run(&["run", "pipeline.yaml", "--quiet"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let contents = |sandbox: &Sandbox| {
+        let files = sandbox.files();
+        files.into_iter().map(|name| (sandbox.bytes(&name), name)).collect::<Vec<_>>()
+    };
+    let before = contents(&sandbox);
+    let ran = sandbox.run(&["plan", "pipeline.yaml", "--param", "MONTH=2024-02"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_shown!("plan", sandbox, ran);
+    assert!(contents(&sandbox) == before, "a plan changed something");
+
+    // What the plan said is what the run does.
+    let json = sandbox.run(&["plan", "pipeline.yaml", "--param", "MONTH=2024-02", "--json"]);
+    let planned: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    let ran = sandbox.run(&["run", "pipeline.yaml", "--param", "MONTH=2024-02", "--json"]);
+    let done: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(planned["status"], "planned");
+    for key in ["read", "rejected", "rejected_by", "account"] {
+        assert_eq!(planned[key], done[key], "{key}");
+    }
+    let account = |report: &serde_json::Value| report["destinations"][0]["account"].clone();
+    assert_eq!(account(&planned), account(&done));
+
+    // A new table and new files leave nothing, either.
+    let sandbox = people();
+    let before = sandbox.files();
+    sandbox
+        .write("people.yaml", PIPELINE.replace("rejects:", "  - file: people.parquet\nrejects:"));
+    let ran = sandbox.run(&["plan", "people.yaml"]);
+    assert_shown!("plan_new", sandbox, ran);
+    assert_eq!(sandbox.files(), before);
 }
 
 #[test]

@@ -57,6 +57,9 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Run a pipeline.
     Run(Run),
+    /// Run a pipeline, all but publishing: say what would be inserted, updated, closed, left alone and
+    /// rejected, and change nothing.
+    Plan(Plan),
     /// Check a pipeline file and its sources, and run nothing.
     Check(Check),
     /// Write a commented pipeline for a data file, with the types that its values have.
@@ -94,6 +97,15 @@ pub(crate) struct Run {
     pub(crate) pipeline: PipelineFile,
     #[command(flatten)]
     pub(crate) state: State,
+    /// Number of workers, instead of the pipeline's `limits.workers`; the machine's cores where neither says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) workers: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineFile,
     /// Number of workers, instead of the pipeline's `limits.workers`; the machine's cores where neither says.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: Option<u16>,

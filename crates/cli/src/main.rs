@@ -34,6 +34,7 @@ fn main() -> ExitCode {
 fn run(command: Command, globals: &Globals) -> Done {
     match command {
         Command::Run(run) => commands::run::run(&run, globals),
+        Command::Plan(plan) => commands::run::plan(&plan, globals),
         Command::Check(check) => commands::check::run(&check, globals),
         Command::Init(init) => commands::init::run(&init, globals),
         Command::Convert(convert) => commands::convert::run(&convert, globals),

@@ -233,11 +233,31 @@ pub trait Part: Send {
     fn finish(self: Box<Self>) -> Result<Encoded>;
 }
 
+/// What a load would change in rows that are there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preview {
+    /// Columns that would change, and in how many rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<(String, u64)>,
+    /// The first of these rows, each in one line: its key, and each old and new value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<String>,
+}
+
 /// Two-phase: `append` in order, `prepare` makes all of it durable but invisible, `publish` shows it.
 /// Dropping a loader that is not published aborts it.
 pub trait Loader: Send {
     /// What the destination is called in messages and the report.
     fn name(&self) -> &str;
+
+    /// Says that nothing will be published, and that [`Self::preview`] will be asked for. Called
+    /// before the first `append`, if at all.
+    fn plan(&mut self) {}
+
+    /// What publishing would change in rows that are there; known once `prepare` was called.
+    fn preview(&self) -> Option<Preview> {
+        None
+    }
 
     /// The encoder that workers share.
     fn encoder(&self) -> Arc<dyn Encoder>;

@@ -15,6 +15,9 @@ pub(crate) trait Database {
     /// The rows of a query for numbers and truth values; nulls are 0.
     fn numbers(&self, sql: &str, parameters: &[Option<i64>]) -> Result<Vec<Vec<i64>>, Self::Error>;
 
+    /// The rows of a query, whose values are texts.
+    fn texts(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Self::Error>;
+
     /// Whether the transaction is still there.
     fn is_in_transaction(&self) -> bool;
 

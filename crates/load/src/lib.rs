@@ -41,6 +41,7 @@ pub mod file;
 mod hidden;
 mod merge;
 pub mod postgres;
+mod preview;
 mod reading;
 pub mod scd2;
 mod spool;

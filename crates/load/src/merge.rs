@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::database::Database;
 use crate::dialect::Dialect;
+use crate::preview::{Change, Changes};
 use crate::spool::{Spool, origin};
 use crate::versions::Versions;
 
@@ -48,6 +49,8 @@ impl Outcome {
 /// A column of the target, in the forms in which SQL writes it.
 pub(crate) struct MergeColumn {
     pub(crate) name: String,
+    /// Its name as people write it.
+    pub(crate) field: String,
     /// Its value, of the staging table `s`.
     pub(crate) value: String,
     /// The collation, where it is part of the key.
@@ -62,6 +65,8 @@ pub(crate) struct Statements {
     pub(crate) update: Option<String>,
     pub(crate) insert: String,
     pub(crate) count: String,
+    /// What `update` changes.
+    pub(crate) changes: Changes,
 }
 
 impl Statements {
@@ -94,17 +99,39 @@ impl Statements {
             columns.iter().filter(|column| column.key.is_none()).collect();
         let set: Vec<String> =
             others.iter().map(|column| format!("{} = {}", column.name, column.value)).collect();
-        let differs: Vec<String> = others
-            .iter()
-            .map(|column| {
-                let (row, record) = (format!("t.{}", column.name), column.value.clone());
-                let same = match column.as_text {
-                    true => dialect.same(&format!("{row}::text"), &format!("({record})::text")),
-                    false => dialect.same(&row, &record),
-                };
-                format!("NOT ({same})")
-            })
-            .collect();
+        let same = |column: &MergeColumn| {
+            let (row, record) = (format!("t.{}", column.name), column.value.clone());
+            match column.as_text {
+                true => dialect.same(&format!("{row}::text"), &format!("({record})::text")),
+                false => dialect.same(&row, &record),
+            }
+        };
+        let differs: Vec<String> =
+            others.iter().map(|column| format!("NOT ({})", same(column))).collect();
+        let differs = differs.join(" OR ");
+        let wins = losers.map_or_else(
+            || "1 = 1".to_owned(),
+            |losers| dialect.not_among(&format!("s.{row}"), "seq", losers),
+        );
+        let mut changes = Changes::default();
+        if matches && !others.is_empty() {
+            changes.rows = format!(
+                "FROM {staged} AS s {} {table} AS t ON {same_key} WHERE {wins} AND ({differs})",
+                dialect.join()
+            );
+            let keys = columns.iter().filter(|column| column.key.is_some());
+            changes.keys =
+                keys.map(|column| (column.field.clone(), column.value.clone())).collect();
+            changes.columns = others
+                .iter()
+                .map(|column| Change {
+                    name: column.field.clone(),
+                    old: format!("t.{}", column.name),
+                    new: column.value.clone(),
+                    same: same(column),
+                })
+                .collect();
+        }
         let is_new = if matches {
             format!(" AND NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same_key})")
         } else {
@@ -115,7 +142,7 @@ impl Statements {
                 format!(
                     "UPDATE {table} AS t SET {} FROM {staged} AS s WHERE {range} AND {same_key} AND ({})",
                     set.join(", "),
-                    differs.join(" OR ")
+                    differs
                 )
             }),
             insert: format!(
@@ -126,6 +153,7 @@ impl Statements {
                 values.join(", ")
             ),
             count: format!("SELECT count(*) FROM {staged} AS s WHERE {range}"),
+            changes,
         }
     }
 }
@@ -134,6 +162,16 @@ impl Statements {
 pub(crate) enum Plan {
     Rows(Statements),
     Versions(Versions),
+}
+
+impl Plan {
+    /// What it is about to change in rows that are there.
+    pub(crate) fn changes(&self) -> &Changes {
+        match self {
+            Plan::Rows(statements) => &statements.changes,
+            Plan::Versions(versions) => versions.changes(),
+        }
+    }
 }
 
 /// A merge going on.

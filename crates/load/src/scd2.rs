@@ -25,6 +25,7 @@ use serde_json::Value;
 
 use crate::dialect::Dialect;
 use crate::merge::Statements;
+use crate::preview::{Change, Changes};
 
 /// What becomes of the current version of a key that no record of the load has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -334,6 +335,33 @@ impl Names {
         )
     }
 
+    /// The versions that end or are corrected, beside the records that say so.
+    pub(crate) fn changes(&self) -> Changes {
+        let Self { dialect, table, staged, work, surrogate, .. } = self;
+        let plain = |name: &String| unquoted(name);
+        Changes {
+            rows: format!(
+                "FROM {work}work AS w {join} {staged} AS s ON s.{} = w.seq \
+                 {join} {table} AS t ON t.{surrogate} = w.sk WHERE w.verdict IN (1, 2)",
+                dialect.row(),
+                join = dialect.join(),
+            ),
+            keys: self
+                .keys
+                .iter()
+                .map(|(name, staged, _)| (plain(name), format!("s.{staged}")))
+                .collect(),
+            columns: self
+                .tracked
+                .iter()
+                .map(|(name, staged)| {
+                    let (old, new) = (format!("t.{name}"), format!("s.{staged}"));
+                    Change { name: plain(name), same: dialect.same(&old, &new), old, new }
+                })
+                .collect(),
+        }
+    }
+
     /// How many records change nothing, and are not among the judged ones.
     pub(crate) fn count_unchanged(&self) -> Option<String> {
         let Self { dialect, staged, work, .. } = self;
@@ -375,6 +403,7 @@ impl Names {
                 dialect.truth(true),
             ),
             count: format!("SELECT count(*) FROM {staged} AS s WHERE {range}"),
+            changes: Changes::default(),
         }
     }
 
@@ -514,6 +543,11 @@ impl Names {
             .collect();
         all(&parts)
     }
+}
+
+/// A name that SQL writes in quotes, as people write it.
+fn unquoted(name: &str) -> String {
+    name.trim_matches('"').replace("\"\"", "\"")
 }
 
 fn all(parts: &[String]) -> String {

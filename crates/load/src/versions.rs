@@ -1,6 +1,7 @@
 //! Loads of versions: in which order the statements of [`crate::scd2`] are run.
 
 use crate::database::Database;
+use crate::preview::Changes;
 use crate::scd2::{Missing, Names, verdict};
 
 /// What a load of versions makes of a range of records.
@@ -28,6 +29,7 @@ pub(crate) struct Versions {
     unknown: Option<i64>,
     /// Records that change nothing, and are not among the judged ones.
     unchanged: u64,
+    changes: Changes,
 }
 
 impl Versions {
@@ -68,7 +70,13 @@ impl Versions {
             highest: base,
             unknown,
             unchanged,
+            changes: names.changes(),
         })
+    }
+
+    /// The versions that end or are corrected.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// Loads the records of some groups, from the first to the last.

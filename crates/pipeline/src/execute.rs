@@ -79,6 +79,9 @@ pub struct RunOptions<'a> {
     pub observer: Option<&'a dyn Observer>,
     /// Told what the ledger calls the run.
     pub entered: Entered,
+    /// Whether everything is done but to publish: nothing is written, nothing entered in the
+    /// ledger, and the report says what would be.
+    pub plan: bool,
 }
 
 /// How a run ended.
@@ -111,6 +114,7 @@ pub(crate) fn run_then(
     let started = Utc::now();
     let id = run_id(started);
     let folder = match &options.state {
+        _ if options.plan => None,
         State::Beside => Some(definition.base.join(STATE_FOLDER)),
         State::Folder(folder) => Some(folder.clone()),
         State::None => None,
@@ -128,7 +132,7 @@ pub(crate) fn run_then(
     tracing::info!(run = %id, pipeline = %definition.name, "started");
     let mut outcome = attempt(definition, options, &id, started, folder.as_deref());
     let after = after(&mut outcome.report);
-    if let Some(path) = &definition.report {
+    if let Some(path) = definition.report.as_ref().filter(|_| !options.plan) {
         let path = definition.base.join(path);
         if let Err(error) = write_report(&outcome.report, &path) {
             let why = std::iter::once(error.to_string()).chain(error.causes());
@@ -152,7 +156,7 @@ pub(crate) fn run_then(
 fn entry(outcome: &Outcome) -> ledger::Outcome {
     let report = &outcome.report;
     let status = match report.status {
-        Status::Published => ledger::Status::Published,
+        Status::Published | Status::Planned => ledger::Status::Published,
         Status::Failed | Status::Invalid => ledger::Status::Failed,
         Status::Stopped => ledger::Status::Stopped,
         Status::Interrupted => ledger::Status::Interrupted,
@@ -173,6 +177,7 @@ fn attempt(
     folder: Option<&Path>,
 ) -> Outcome {
     let rejects = match (&definition.rejects, folder) {
+        _ if options.plan => Rejects::Counted,
         (Some(path), _) => Rejects::Always(definition.base.join(path)),
         (None, Some(folder)) => {
             Rejects::IfAny(folder.join("rejects").join(format!("{}-{id}.ndjson", definition.name)))
@@ -186,6 +191,7 @@ fn attempt(
         workers: options.workers,
         cancel: options.cancel.clone(),
         observer: options.observer,
+        plan: options.plan,
     };
     let (mut report, error) = match job(definition, rejects) {
         Err(diagnostics) => {
@@ -280,6 +286,7 @@ pub fn check(definition: &Definition) -> Result<Checked> {
         workers: None,
         cancel: Cancel::new(),
         observer: None,
+        plan: true,
     };
     match run::schema(&job, &context) {
         Ok(schema) => Ok(Checked::Fits(describe(&schema))),

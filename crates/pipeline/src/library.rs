@@ -169,6 +169,7 @@ impl Pipeline {
             workers: None,
             cancel: self.cancel,
             observer: None,
+            plan: false,
         };
         let rejects = match self.rejects {
             Rejects::Always(path) => Rejects::Always(self.base.join(path)),

@@ -26,6 +26,7 @@ pub(crate) fn run(arguments: &Convert, globals: &Globals) -> Done {
         cancel: cancel_on_signal(globals, &entered)?,
         observer: Some(&shown),
         entered,
+        plan: false,
     };
     let outcome = convert(&conversion, &options);
     shown.clear();

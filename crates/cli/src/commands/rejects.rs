@@ -41,6 +41,7 @@ fn run_again(arguments: &Replay, globals: &Globals) -> Done {
         cancel: cancel_on_signal(globals, &entered)?,
         observer: Some(&shown),
         entered,
+        plan: false,
     };
     let outcome = replay(&arguments.file, definition, arguments.into.as_deref(), &options);
     shown.clear();

@@ -1,4 +1,4 @@
-//! `gristmill run`.
+//! `gristmill run` and `gristmill plan`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{Done, files, json_has_room, load, show};
-use crate::arguments::{Globals, Run};
+use crate::arguments::{Globals, Plan, Run};
 use crate::output::{self, Failure};
 use crate::progress::Shown;
 
@@ -24,6 +24,22 @@ pub(crate) fn run(arguments: &Run, globals: &Globals) -> Done {
         cancel: cancel_on_signal(globals, &entered)?,
         observer: Some(&shown),
         entered,
+        plan: false,
+    };
+    let outcome = run_definition(&definition, &options);
+    shown.clear();
+    Ok(show(&outcome?, globals))
+}
+
+pub(crate) fn plan(arguments: &Plan, globals: &Globals) -> Done {
+    let definition = load(&arguments.pipeline)?;
+    let shown = Shown::new(globals);
+    let options = RunOptions {
+        workers: arguments.workers.map(usize::from),
+        cancel: cancel_on_signal(globals, &Entered::default())?,
+        observer: Some(&shown),
+        plan: true,
+        ..RunOptions::default()
     };
     let outcome = run_definition(&definition, &options);
     shown.clear();

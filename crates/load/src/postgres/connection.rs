@@ -35,6 +35,10 @@ impl Database for Client {
         Ok(rows.collect())
     }
 
+    fn texts(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, DatabaseError> {
+        Client::texts(self, sql)
+    }
+
     fn is_in_transaction(&self) -> bool {
         !self.is_closed()
     }

@@ -1,7 +1,7 @@
 //! `gristmill_loads`: one row for each load, committed with it.
 
 use gristmill_core::{Error, ErrorKind, Loaded, Result};
-use gristmill_database::{Address, Client, DatabaseError, SqlState, error_of};
+use gristmill_database::{Address, Client, DatabaseError, error_of};
 
 use super::session::Session;
 use super::target::Target;
@@ -16,26 +16,29 @@ const CREATE: &str = "CREATE TABLE gristmill_loads (\
     account jsonb NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp(), \
     PRIMARY KEY (run, destination))";
 
-/// Creates it unless it is there. By itself: it would hold other pipelines up for as long as the
-/// load lasts.
-pub(crate) fn create(client: &Client) -> Result<()> {
-    let created = is_there(client).and_then(|there| match there {
-        true => Ok(()),
-        false => match client.batch(CREATE) {
-            // Another run was faster.
-            Err(e) if e.code() == Some(&SqlState::UNIQUE_VIOLATION) => Ok(()),
-            Err(e) if e.code() == Some(&SqlState::DUPLICATE_TABLE) => Ok(()),
-            created => created,
-        },
-    });
-    created.map_err(|e| {
-        let denied = e.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
-        let error = error_of(&format!("cannot create the table `{TABLE}`"), e);
-        if denied {
-            return error.hint(format!("grant the user CREATE on the schema, or run: {CREATE};"));
-        }
-        error
-    })
+/// Refuses a database in which it can neither be found nor created, before anything is loaded.
+pub(crate) fn check(client: &Client) -> Result<()> {
+    let sql = format!(
+        "SELECT to_regclass('{TABLE}') IS NOT NULL \
+         OR coalesce(has_schema_privilege(current_schema(), 'CREATE'), FALSE)"
+    );
+    let possible: bool =
+        client.row(&sql, &[]).map_err(|e| error_of("cannot look for a table", e))?.get(0);
+    if possible {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Permission, format!("the table `{TABLE}` cannot be created"))
+        .hint(format!("grant the user CREATE on the schema, or run: {CREATE};")))
+}
+
+/// Creates it unless it is there: in the transaction of the first load. Another first load waits
+/// until this one has committed.
+fn create(client: &Client) -> Result<(), DatabaseError> {
+    if is_there(client)? {
+        return Ok(());
+    }
+    client.batch(&format!("SELECT pg_advisory_xact_lock(hashtextextended('{TABLE}', 0))"))?;
+    if is_there(client)? { Ok(()) } else { client.batch(CREATE) }
 }
 
 fn is_there(client: &Client) -> Result<bool, DatabaseError> {
@@ -50,18 +53,23 @@ pub(crate) fn record(
     outcome: &Outcome,
 ) -> Result<()> {
     let account = serde_json::to_string(outcome).unwrap_or_default();
+    let writing = |e| error_of(&format!("cannot write the table `{TABLE}`"), e);
+    create(client).map_err(writing)?;
     client
         .execute(
             "INSERT INTO gristmill_loads (run, pipeline, destination, mode, account) \
              VALUES ($1, $2, $3, $4, $5::text::jsonb)",
             &[&session.run(), &session.pipeline(), &target.name, &mode.name(), &account],
         )
-        .map_err(|e| error_of(&format!("cannot write the table `{TABLE}`"), e))?;
+        .map_err(writing)?;
     Ok(())
 }
 
 /// Whether a run's loads are committed.
 pub(crate) fn has(client: &Client, run: &str) -> Result<bool, DatabaseError> {
+    if !is_there(client)? {
+        return Ok(false);
+    }
     Ok(client.row("SELECT EXISTS (SELECT 1 FROM gristmill_loads WHERE run = $1)", &[&run])?.get(0))
 }
 

@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
 use gristmill_core::{
-    Encoded, Encoder, Error, ErrorKind, Findings, LoadContext, Loaded, Loader, Result,
+    Encoded, Encoder, Error, ErrorKind, Findings, LoadContext, Loaded, Loader, Preview, Result,
 };
 use gristmill_database::{Address, error_of};
 
@@ -66,6 +66,9 @@ pub(crate) struct Postgres {
     begun: bool,
     transaction: u64,
     prepared: Option<Outcome>,
+    /// Whether nothing will be published, and what would change.
+    plans: bool,
+    preview: Option<Preview>,
 }
 
 impl Postgres {
@@ -97,6 +100,8 @@ impl Postgres {
             begun: false,
             transaction,
             prepared: None,
+            plans: false,
+            preview: None,
         })
     }
 
@@ -151,6 +156,9 @@ impl Postgres {
             } else {
                 Plan::Rows(statements(client, target, stage, options)?)
             };
+            if self.plans {
+                self.preview = Some(plan.changes().preview(client).map_err(loading)?);
+            }
             let merge = Merge {
                 database: client,
                 table: &options.table,
@@ -188,6 +196,7 @@ fn statements(
         .enumerate()
         .map(|(i, column)| MergeColumn {
             name: gristmill_database::quoted(&column.name),
+            field: column.name.clone(),
             value: column.value(i),
             key: column.is_key.then(String::new),
             as_text: !column.compares(),
@@ -206,6 +215,14 @@ fn statements(
 impl Loader for Postgres {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn plan(&mut self) {
+        self.plans = true;
+    }
+
+    fn preview(&self) -> Option<Preview> {
+        self.preview.clone()
     }
 
     fn encoder(&self) -> Arc<dyn Encoder> {

@@ -49,7 +49,7 @@ impl Shared {
             }
         }
         let client = Client::connect(address)?;
-        loads::create(&client)?;
+        loads::check(&client)?;
         let session = Arc::new(Mutex::new(Session {
             address: address.clone(),
             client: Some(client),

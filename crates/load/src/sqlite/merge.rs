@@ -32,6 +32,13 @@ impl Database for Connection {
         rows.collect()
     }
 
+    fn texts(&self, sql: &str) -> rusqlite::Result<Vec<Vec<Option<String>>>> {
+        let mut statement = self.prepare(sql)?;
+        let columns = statement.column_count();
+        let rows = statement.query_map([], |row| (0..columns).map(|i| row.get(i)).collect())?;
+        rows.collect()
+    }
+
     fn is_in_transaction(&self) -> bool {
         !self.is_autocommit()
     }
@@ -68,6 +75,7 @@ pub(crate) fn statements(
         .zip(0..)
         .map(|(column, i)| MergeColumn {
             name: quoted(&column.name),
+            field: column.name.clone(),
             value: format!("s.c{i}"),
             key: column.key.as_deref().map(quoted),
             as_text: false,

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use gristmill_core::{
-    Encoded, Encoder, Error, ErrorKind, Findings, LoadContext, Loaded, Loader, Result,
+    Encoded, Encoder, Error, ErrorKind, Findings, LoadContext, Loaded, Loader, Preview, Result,
 };
 use rusqlite::{Connection, ErrorCode};
 
@@ -69,6 +69,9 @@ pub(crate) struct Sqlite {
     /// Memory that rejects of the merge may take.
     room: u64,
     prepared: Option<(u64, Outcome)>,
+    /// Whether nothing will be published, and what would change.
+    plans: bool,
+    preview: Option<Preview>,
 }
 
 impl Sqlite {
@@ -101,6 +104,8 @@ impl Sqlite {
             stage,
             room: context.memory.0 / 4,
             prepared: None,
+            plans: false,
+            preview: None,
         })
     }
 
@@ -172,6 +177,10 @@ impl Sqlite {
             }
             Plan::Rows(statements)
         };
+        if self.plans {
+            let preview = plan.changes().preview(connection).map_err(writing)?;
+            self.preview = Some(preview);
+        }
         let merge = Merge {
             database: connection,
             table: &target.name,
@@ -204,6 +213,14 @@ fn broken_references(connection: &Connection) -> rusqlite::Result<Option<i64>> {
 impl Loader for Sqlite {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn plan(&mut self) {
+        self.plans = true;
+    }
+
+    fn preview(&self) -> Option<Preview> {
+        self.preview.clone()
     }
 
     fn encoder(&self) -> Arc<dyn Encoder> {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use gristmill_core::metrics::StageMetrics;
 use gristmill_core::{
-    Account, Encoded, Error, ErrorKind, Findings, Loaded, Loader, PublishedFile, Result, Stage,
+    Account, Encoded, Error, ErrorKind, Findings, Loaded, Loader, Preview, PublishedFile, Result,
+    Stage,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,6 +26,8 @@ use crate::run::RunError;
 pub enum Status {
     /// Everything was published.
     Published,
+    /// It was a plan: nothing was published, and nothing is wrong.
+    Planned,
     /// Something went wrong; nothing was published.
     Failed,
     /// A limit or a rule stopped it; nothing was published.
@@ -39,7 +42,7 @@ impl Status {
     /// The exit code of the command.
     pub fn exit_code(self) -> u8 {
         match self {
-            Status::Published => 0,
+            Status::Published | Status::Planned => 0,
             Status::Failed => 1,
             Status::Invalid => 2,
             Status::Stopped => 3,
@@ -51,6 +54,7 @@ impl Status {
     pub fn name(self) -> &'static str {
         match self {
             Status::Published => "published",
+            Status::Planned => "planned",
             Status::Failed => "failed",
             Status::Stopped => "stopped",
             Status::Invalid => "invalid",
@@ -179,6 +183,9 @@ pub struct DestinationReport {
     /// Files published.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PublishedFile>,
+    /// Of a plan: what would change in rows that are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Preview>,
 }
 
 fn is_none(rows: &u64) -> bool {
@@ -194,6 +201,7 @@ impl DestinationReport {
             retired: 0,
             bytes: 0,
             files: Vec::new(),
+            preview: None,
         }
     }
 
@@ -232,6 +240,7 @@ impl DestinationReport {
         let loaded = loader.prepare(&mut refused)?;
         self.account.rejected += refused.rejects().len() as u64;
         self.close(loaded);
+        self.preview = loader.preview();
         Ok(refused)
     }
 }
@@ -396,6 +405,9 @@ impl Report {
         }
         for destination in &mut self.destinations {
             destination.name = secrets.redact(&destination.name);
+            for sample in destination.preview.iter_mut().flat_map(|preview| &mut preview.samples) {
+                *sample = secrets.redact(sample);
+            }
         }
         self.notes.iter_mut().for_each(|note| *note = secrets.redact(note));
     }

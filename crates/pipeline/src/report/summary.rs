@@ -13,7 +13,7 @@ const SHOWN: usize = 12;
 pub fn summary(report: &Report) -> String {
     let mut out = String::new();
     headline(&mut out, report);
-    if report.read > 0 || report.status == Status::Published {
+    if report.read > 0 || has_loaded(report) {
         let _ = writeln!(out);
         records(&mut out, report);
         destinations(&mut out, report);
@@ -34,6 +34,7 @@ pub fn summary(report: &Report) -> String {
 fn headline(out: &mut String, report: &Report) {
     let what = match report.status {
         Status::Published => "published",
+        Status::Planned => "planned, nothing published",
         Status::Failed if report.destinations.iter().any(|destination| destination.published) => {
             "failed, not all published"
         }
@@ -78,7 +79,7 @@ fn records(out: &mut String, report: &Report) {
         let _ = write!(where_to, ", in {}", path.display());
     }
     line(out, "rejected", report.rejected, &where_to);
-    if report.status == Status::Published {
+    if has_loaded(report) {
         if account.unchanged > 0 {
             line(out, "unchanged", account.unchanged, "");
         }
@@ -87,12 +88,13 @@ fn records(out: &mut String, report: &Report) {
         } else {
             String::new()
         };
-        line(out, "loaded", account.loaded(), &changed);
+        let loaded = if report.status == Status::Planned { "would load" } else { "loaded" };
+        line(out, loaded, account.loaded(), &changed);
     }
 }
 
 fn destinations(out: &mut String, report: &Report) {
-    if report.status != Status::Published {
+    if !has_loaded(report) {
         return;
     }
     let _ = writeln!(out);
@@ -115,7 +117,20 @@ fn destinations(out: &mut String, report: &Report) {
             parts.push(bytes(destination.bytes));
         }
         let _ = writeln!(out, "  -> {}: {}", destination.name, parts.join(", "));
+        let Some(preview) = &destination.preview else { continue };
+        for (column, rows) in &preview.columns {
+            let s = if *rows == 1 { "" } else { "s" };
+            let _ = writeln!(out, "     {column} changes in {} row{s}", thousands(*rows));
+        }
+        for sample in &preview.samples {
+            let _ = writeln!(out, "     e.g. {}", one_line(sample));
+        }
     }
+}
+
+/// Whether the account of destinations is that of a load, done or planned.
+fn has_loaded(report: &Report) -> bool {
+    matches!(report.status, Status::Published | Status::Planned)
 }
 
 fn reasons(out: &mut String, report: &Report) {

@@ -73,6 +73,8 @@ pub struct RunContext<'a> {
     pub cancel: Cancel,
     /// Watches the run.
     pub observer: Option<&'a dyn Observer>,
+    /// Whether everything is done but to publish, and then taken back.
+    pub plan: bool,
 }
 
 /// Why a run did not publish.
@@ -101,7 +103,8 @@ pub fn run(job: Job, context: &RunContext<'_>) -> (Report, Option<RunError>) {
     report.ended = Some(context.started + clock.elapsed());
     match outcome {
         Ok(()) => {
-            report.status = Status::Published;
+            let plan = context.plan;
+            report.status = if plan { Status::Planned } else { Status::Published };
             (report, None)
         }
         Err(error) => {
@@ -141,6 +144,9 @@ fn execute(
         let opened =
             retry(&job.retry, &context.cancel, |_| destination.open(&schema, &load_context))?;
         loaders.push(opened);
+    }
+    if context.plan {
+        loaders.iter_mut().for_each(|loader| loader.plan());
     }
     report.destinations =
         loaders.iter().map(|loader| DestinationReport::new(loader.name())).collect();
@@ -198,6 +204,10 @@ fn execute(
             .check(report)
             .and_then(|()| job.limits.check(rejects.count(), books.read()))
             .and_then(|()| context.cancel.check());
+    }
+    if context.plan && outcome.is_ok() {
+        loaders.into_iter().for_each(Loader::abort);
+        return Ok(());
     }
     // Written even when the run fails: what was found wrong is worth knowing.
     let written = rejects.publish();
