@@ -11,6 +11,7 @@ use crate::database::Database;
 use crate::dialect::Dialect;
 use crate::preview::{Change, Changes};
 use crate::spool::{Spool, origin};
+use crate::table::Mode;
 use crate::versions::Versions;
 
 /// Records in one attempt, after a larger one was refused.
@@ -59,6 +60,35 @@ pub(crate) struct MergeColumn {
     pub(crate) as_text: bool,
 }
 
+/// The statements that take out the rows of all partitions that a staged record is in. `work` is
+/// what prefixes tables that last for the load.
+pub(crate) fn empty_partitions(
+    dialect: Dialect,
+    table: &str,
+    staged: &str,
+    work: &str,
+    partition: &[&MergeColumn],
+) -> String {
+    let values: Vec<String> = partition
+        .iter()
+        .enumerate()
+        .map(|(i, column)| format!("{} AS p{i}", column.value))
+        .collect();
+    let same: Vec<String> = partition
+        .iter()
+        .enumerate()
+        .map(|(i, column)| dialect.same(&format!("t.{}", column.name), &format!("p.p{i}")))
+        .collect();
+    format!(
+        "DROP TABLE IF EXISTS {work}parts; \
+         CREATE TABLE {work}parts AS SELECT DISTINCT {} FROM {staged} AS s; \
+         DELETE FROM {table} AS t WHERE EXISTS (SELECT 1 FROM {work}parts AS p WHERE {}); \
+         DROP TABLE {work}parts;",
+        values.join(", "),
+        same.join(" AND ")
+    )
+}
+
 /// The statements that load a range of records; the parameters are its first and last number.
 pub(crate) struct Statements {
     /// Changes the rows that are there and differ.
@@ -69,15 +99,36 @@ pub(crate) struct Statements {
     pub(crate) changes: Changes,
 }
 
+/// What becomes of rows that have the key of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// There are none, or keys mean nothing.
+    Nothing,
+    Change,
+    Keep,
+}
+
+impl Found {
+    /// For a table that has rows already.
+    pub(crate) fn of(mode: Mode) -> Self {
+        match mode {
+            Mode::Upsert => Found::Change,
+            Mode::InsertOnly => Found::Keep,
+            Mode::Append | Mode::Replace | Mode::DeleteInsert | Mode::Scd2 => Found::Nothing,
+        }
+    }
+}
+
 impl Statements {
-    /// Where `matches`, rows with the key of a record are changed; otherwise all become new rows.
+    /// With `Found::Change`, rows with the key of a record are changed where they differ, with
+    /// `Found::Keep` they are left alone; `Found::Nothing` makes all records new rows.
     pub(crate) fn new(
         dialect: Dialect,
         table: &str,
         staged: &str,
         losers: Option<&str>,
         columns: &[MergeColumn],
-        matches: bool,
+        found: Found,
     ) -> Self {
         let row = dialect.row();
         let (first, last) = (dialect.parameter(1), dialect.parameter(2));
@@ -114,7 +165,8 @@ impl Statements {
             |losers| dialect.not_among(&format!("s.{row}"), "seq", losers),
         );
         let mut changes = Changes::default();
-        if matches && !others.is_empty() {
+        let changes_rows = found == Found::Change && !others.is_empty();
+        if changes_rows {
             changes.rows = format!(
                 "FROM {staged} AS s {} {table} AS t ON {same_key} WHERE {wins} AND ({differs})",
                 dialect.join()
@@ -132,13 +184,13 @@ impl Statements {
                 })
                 .collect();
         }
-        let is_new = if matches {
+        let is_new = if found != Found::Nothing {
             format!(" AND NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same_key})")
         } else {
             String::new()
         };
         Self {
-            update: (matches && !others.is_empty()).then(|| {
+            update: changes_rows.then(|| {
                 format!(
                     "UPDATE {table} AS t SET {} FROM {staged} AS s WHERE {range} AND {same_key} AND ({})",
                     set.join(", "),

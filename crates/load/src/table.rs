@@ -39,6 +39,12 @@ pub enum Mode {
     Replace,
     /// A record whose key is there changes that row where it differs; others become new rows.
     Upsert,
+    /// A record whose key is there is left out, whatever else it says, and counts as unchanged;
+    /// others become new rows.
+    InsertOnly,
+    /// The rows of each partition that a record has go, and the records take their place: see
+    /// `partition_by`.
+    DeleteInsert,
     /// A slowly changing dimension of type 2: a record that differs from the current row of its
     /// key ends that row and begins a new one. See `keys`, `track`, `effective` and `missing`.
     Scd2,
@@ -50,8 +56,20 @@ impl Mode {
             Mode::Append => "append",
             Mode::Replace => "replace",
             Mode::Upsert => "upsert",
+            Mode::InsertOnly => "insert_only",
+            Mode::DeleteInsert => "delete_insert",
             Mode::Scd2 => "scd2",
         }
+    }
+
+    /// Whether a record may stand for a row that is there, told by its key.
+    pub(crate) fn finds_rows(self) -> bool {
+        matches!(self, Mode::Upsert | Mode::InsertOnly)
+    }
+
+    /// Whether records have a key.
+    pub(crate) fn is_keyed(self) -> bool {
+        self.finds_rows() || self == Mode::Scd2
     }
 }
 
@@ -95,11 +113,15 @@ pub struct Options {
     /// Whether rows are added, replaced, or matched by their key.
     #[serde(default)]
     pub mode: Mode,
-    /// The columns that tell rows apart, for `upsert`, or dimension members, for `scd2`. The table
+    /// The columns that tell rows apart, for `upsert` and `insert_only`, or dimension members, for `scd2`. The table
     /// needs a unique index on them (for `scd2`, on those of the current rows); a table that is
     /// created has one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
+    /// For `delete_insert`: the columns that say which rows the records replace, as in
+    /// `[as_of_date]`. An empty input replaces none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partition_by: Vec<String>,
     /// Which of several records with the same key (for `scd2`, the same key and time) is loaded.
     #[serde(default, skip_serializing_if = "is_default")]
     pub duplicates: Duplicates,
@@ -149,6 +171,7 @@ impl Options {
             database: database.into(),
             mode: Mode::default(),
             keys: Vec::new(),
+            partition_by: Vec::new(),
             duplicates: Duplicates::default(),
             track: Vec::new(),
             surrogate_key: None,
@@ -205,23 +228,31 @@ impl Options {
             );
         }
         mistakes.extend(place.err());
-        if matches!(self.mode, Mode::Upsert | Mode::Scd2) && self.keys.is_empty() {
+        if self.mode.is_keyed() && self.keys.is_empty() {
             mistakes.push(
                 Mistake::new(at("mode"), format!("{} needs keys", self.mode.name()))
                     .hint("add `keys:` with the columns that tell rows apart"),
             );
         }
-        let keyed = ["upsert", "scd2"];
+        if self.mode == Mode::DeleteInsert && self.partition_by.is_empty() {
+            mistakes.push(
+                Mistake::new(at("mode"), "delete_insert needs partitions")
+                    .hint("add `partition_by:` with the columns that say which rows are replaced"),
+            );
+        }
+        let keyed = ["upsert", "insert_only", "scd2"];
+        let versions = &keyed[2..];
         let unused = [
+            ("partition_by", !self.partition_by.is_empty(), &["delete_insert"][..]),
             ("keys", !self.keys.is_empty(), &keyed[..]),
             ("duplicates", !is_default(&self.duplicates), &keyed[..]),
-            ("track", !self.track.is_empty(), &keyed[1..]),
-            ("surrogate_key", self.surrogate_key.is_some(), &keyed[1..]),
-            ("effective", self.effective.is_some(), &keyed[1..]),
-            ("missing", !is_default(&self.missing), &keyed[1..]),
-            ("scope", !is_default(&self.scope), &keyed[1..]),
-            ("version_columns", !is_default(&self.version_columns), &keyed[1..]),
-            ("unknown_member", self.unknown_member.is_some(), &keyed[1..]),
+            ("track", !self.track.is_empty(), versions),
+            ("surrogate_key", self.surrogate_key.is_some(), versions),
+            ("effective", self.effective.is_some(), versions),
+            ("missing", !is_default(&self.missing), versions),
+            ("scope", !is_default(&self.scope), versions),
+            ("version_columns", !is_default(&self.version_columns), versions),
+            ("unknown_member", self.unknown_member.is_some(), versions),
         ];
         for (key, _, modes) in
             unused.into_iter().filter(|(_, set, modes)| *set && !modes.contains(&self.mode.name()))
@@ -256,6 +287,15 @@ impl Options {
                 let at = Pointer::root().key("keys").index(i);
                 mistakes.push(
                     Mistake::new(at, format!("there is no column `{key}`"))
+                        .hint(format!("the columns are {}", listed(&names))),
+                );
+            }
+        }
+        for (i, column) in self.partition_by.iter().enumerate() {
+            if !names.contains(&column) {
+                let at = Pointer::root().key("partition_by").index(i);
+                mistakes.push(
+                    Mistake::new(at, format!("there is no column `{column}`"))
                         .hint(format!("the columns are {}", listed(&names))),
                 );
             }
@@ -371,6 +411,13 @@ impl Table {
     #[must_use]
     pub fn keys<C: Into<String>>(mut self, keys: impl IntoIterator<Item = C>) -> Self {
         self.options.keys = keys.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The columns that say which rows are replaced, with [`Mode::DeleteInsert`].
+    #[must_use]
+    pub fn partition_by<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
+        self.options.partition_by = columns.into_iter().map(Into::into).collect();
         self
     }
 

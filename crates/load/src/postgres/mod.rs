@@ -27,10 +27,11 @@ use chrono::{DateTime, Utc};
 use gristmill_core::{
     Encoded, Encoder, Error, ErrorKind, Findings, LoadContext, Loaded, Loader, Preview, Result,
 };
-use gristmill_database::{Address, error_of};
+use gristmill_database::{Address, Client, DatabaseError, error_of, quoted};
 
+use crate::database::Database;
 use crate::dialect::Dialect;
-use crate::merge::{Merge, MergeColumn, Outcome, Plan, Statements};
+use crate::merge::{Found, Merge, MergeColumn, Outcome, Plan, Statements, empty_partitions};
 use crate::table::{Mode, Options};
 use part::{Layout, Staged, TableEncoder};
 use rows::Copied;
@@ -154,7 +155,7 @@ impl Postgres {
             let plan = if options.mode == Mode::Scd2 {
                 dimension::plan(client, target, options, stage, self.started)?
             } else {
-                Plan::Rows(statements(client, target, stage, options)?)
+                Plan::Rows(statements(client, target, stage, options).map_err(loading)?)
             };
             if self.plans {
                 self.preview = Some(plan.changes().preview(client).map_err(loading)?);
@@ -180,35 +181,48 @@ fn cannot(table: &str) -> String {
     format!("cannot load table `{table}`")
 }
 
-/// The statements for rows.
-fn statements(
-    client: &gristmill_database::Client,
-    target: &Target,
-    stage: &Stage,
-    options: &Options,
-) -> Result<Statements> {
-    let some = format!("SELECT EXISTS (SELECT 1 FROM {})", target.table);
-    let there: bool =
-        client.row(&some, &[]).map_err(|e| error_of(&cannot(&options.table), e))?.get(0);
-    let columns: Vec<MergeColumn> = target
-        .columns
-        .iter()
-        .enumerate()
+/// The columns as merges want them.
+fn columns(target: &Target) -> Vec<MergeColumn> {
+    let columns = target.columns.iter().enumerate();
+    columns
         .map(|(i, column)| MergeColumn {
-            name: gristmill_database::quoted(&column.name),
+            name: quoted(&column.name),
             field: column.name.clone(),
             value: column.value(i),
             key: column.is_key.then(String::new),
             as_text: !column.compares(),
         })
-        .collect();
+        .collect()
+}
+
+/// The statements for rows.
+fn statements(
+    client: &Client,
+    target: &Target,
+    stage: &Stage,
+    options: &Options,
+) -> Result<Statements, DatabaseError> {
+    let columns = columns(target);
+    if options.mode == Mode::DeleteInsert {
+        let is_part = |i: &usize| options.partition_by.contains(&target.columns[*i].field);
+        let partition: Vec<&MergeColumn> =
+            (0..columns.len()).filter(is_part).map(|i| &columns[i]).collect();
+        let (table, work) = (&target.table, &stage.work);
+        let dialect = Dialect::Postgres;
+        client.batch(&empty_partitions(dialect, table, &stage.table, work, &partition))?;
+    }
+    let some = format!("SELECT EXISTS (SELECT 1 FROM {})", target.table);
+    let mut found = Found::of(options.mode);
+    if found != Found::Nothing && client.number(&some, &[])? == 0 {
+        found = Found::Nothing;
+    }
     Ok(Statements::new(
         Dialect::Postgres,
         &target.table,
         &stage.table,
         stage.losers(),
         &columns,
-        options.mode == Mode::Upsert && there,
+        found,
     ))
 }
 

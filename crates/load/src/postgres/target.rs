@@ -115,10 +115,10 @@ impl Target {
         };
         target.match_columns(&existing, options, schema)?;
         let mut keys = options.keys.clone();
-        if existed && matches!(options.mode, Mode::Upsert | Mode::Scd2) {
+        if existed && options.mode.is_keyed() {
             keys = key_columns(client, oid, &options.table, options, refused)?;
         }
-        if matches!(options.mode, Mode::Upsert | Mode::Scd2) {
+        if options.mode.is_keyed() {
             for column in &mut target.columns {
                 column.is_key = keys.iter().any(|key| key.eq_ignore_ascii_case(&column.name));
             }
@@ -204,7 +204,7 @@ impl Target {
             })
             .map(|column| column.name.as_str())
             .collect();
-        if !lacking.is_empty() && options.mode != Mode::Upsert {
+        if !lacking.is_empty() && !options.mode.finds_rows() {
             return Err(misfit(
                 format!(
                     "table `{name}` requires {}, which the records do not have",
@@ -333,16 +333,14 @@ fn time(options: &Options, schema: &Schema) -> Option<usize> {
 
 /// The statement that creates the table.
 fn create_statement(options: &Options, schema: &Schema) -> String {
-    let is_key = |name: &String| {
-        matches!(options.mode, Mode::Upsert | Mode::Scd2) && options.keys.contains(name)
-    };
+    let is_key = |name: &String| options.mode.is_keyed() && options.keys.contains(name);
     let mut columns: Vec<String> = schema
         .fields()
         .iter()
         .filter(|field| !(options.mode == Mode::Scd2 && options.is_time(field.name())))
         .map(|field| {
             // The unknown member of a dimension may have no key.
-            let required = is_key(field.name()) && options.mode == Mode::Upsert;
+            let required = is_key(field.name()) && options.mode.finds_rows();
             let not_null = if required { " NOT NULL" } else { "" };
             format!("{} {}{not_null}", quoted(field.name()), declared(field))
         })
@@ -362,7 +360,9 @@ fn create_statement(options: &Options, schema: &Schema) -> String {
 fn finish_statements(options: &Options) -> String {
     let table = qualified(&options.table);
     match options.mode {
-        Mode::Upsert => format!("ALTER TABLE {table} ADD PRIMARY KEY ({});", key_list(options)),
+        Mode::Upsert | Mode::InsertOnly => {
+            format!("ALTER TABLE {table} ADD PRIMARY KEY ({});", key_list(options))
+        }
         Mode::Scd2 => format!(
             "ALTER TABLE {table} ADD PRIMARY KEY ({}); {} CREATE UNIQUE INDEX {} ON {table} ({}, {});",
             quoted(&options.surrogate()),
@@ -371,6 +371,6 @@ fn finish_statements(options: &Options) -> String {
             key_list(options),
             quoted(&options.version_columns.effective_date)
         ),
-        Mode::Append | Mode::Replace => String::new(),
+        Mode::Append | Mode::Replace | Mode::DeleteInsert => String::new(),
     }
 }

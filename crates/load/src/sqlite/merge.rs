@@ -8,8 +8,8 @@ use super::target::Target;
 use super::{quoted, refused};
 use crate::database::Database;
 use crate::dialect::Dialect;
-use crate::merge::{MergeColumn, Statements, undo};
-use crate::table::{Mode, Options};
+use crate::merge::{self, Found, MergeColumn, Statements, undo};
+use crate::table::Options;
 
 impl Database for Connection {
     type Error = rusqlite::Error;
@@ -59,7 +59,21 @@ impl Database for Connection {
     }
 }
 
-/// The statements for rows, and whether they are to match rows that are there.
+/// The columns as merges want them.
+fn columns(target: &Target) -> Vec<MergeColumn> {
+    let columns = target.columns.iter().zip(0..);
+    columns
+        .map(|(column, i)| MergeColumn {
+            name: quoted(&column.name),
+            field: column.name.clone(),
+            value: format!("s.c{i}"),
+            key: column.key.as_deref().map(quoted),
+            as_text: false,
+        })
+        .collect()
+}
+
+/// The statements for rows, and whether they look for rows that are there.
 pub(crate) fn statements(
     connection: &Connection,
     target: &Target,
@@ -68,29 +82,37 @@ pub(crate) fn statements(
 ) -> rusqlite::Result<(Statements, bool)> {
     let table = format!("main.{}", quoted(&target.name));
     let some = format!("SELECT EXISTS (SELECT 1 FROM {table})");
-    let matches = options.mode == Mode::Upsert && connection.number(&some, &[])? != 0;
-    let columns: Vec<MergeColumn> = target
-        .columns
-        .iter()
-        .zip(0..)
-        .map(|(column, i)| MergeColumn {
-            name: quoted(&column.name),
-            field: column.name.clone(),
-            value: format!("s.c{i}"),
-            key: column.key.as_deref().map(quoted),
-            as_text: false,
-        })
-        .collect();
+    let mut found = Found::of(options.mode);
+    if found != Found::Nothing && connection.number(&some, &[])? == 0 {
+        found = Found::Nothing;
+    }
     let losers = stage.has_losers.then(|| format!("temp.{}", stage.losers()));
     let statements = Statements::new(
         Dialect::Sqlite,
         &table,
         &stage.table,
         losers.as_deref(),
-        &columns,
-        matches,
+        &columns(target),
+        found,
     );
-    Ok((statements, matches))
+    Ok((statements, found != Found::Nothing))
+}
+
+/// Takes out the rows of the partitions that staged records are in.
+pub(crate) fn empty_partitions(
+    connection: &Connection,
+    target: &Target,
+    stage: &Stage,
+    options: &Options,
+) -> rusqlite::Result<()> {
+    let columns = columns(target);
+    let is_part = |i: &usize| options.partition_by.contains(&target.columns[*i].field);
+    let partition: Vec<&MergeColumn> =
+        (0..columns.len()).filter(is_part).map(|i| &columns[i]).collect();
+    let table = format!("main.{}", quoted(&target.name));
+    let work = format!("temp.gristmill_{}_", stage.number());
+    let sql = merge::empty_partitions(Dialect::Sqlite, &table, &stage.table, &work, &partition);
+    connection.execute_batch(&sql)
 }
 
 /// Copies all staged rows as they are, where SQLite does that; answers whether it did.
@@ -136,7 +158,7 @@ mod tests {
     use gristmill_core::FieldType;
 
     use super::*;
-    use crate::table::Options;
+    use crate::table::{Mode, Options};
 
     #[test]
     fn rows_are_found_by_their_key_and_never_by_a_walk_through_the_table() {

@@ -142,6 +142,10 @@ impl Sqlite {
             let sql = format!("DELETE FROM main.{}", quoted(&self.target.name));
             connection.execute_batch(&sql).map_err(writing)?;
         }
+        if self.options.mode == Mode::DeleteInsert {
+            merge::empty_partitions(connection, &self.target, &self.stage, &self.options)
+                .map_err(writing)?;
+        }
         let outcome = self.load(connection, findings)?;
         // An index over all rows is made faster than one that grows with them.
         if let (false, Some(key)) = (self.target.exists, key) {

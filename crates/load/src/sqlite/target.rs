@@ -131,7 +131,7 @@ impl Target {
             .filter(|column| column.required && !given(column))
             .map(|column| column.name.as_str())
             .collect();
-        if !lacking.is_empty() && options.mode != Mode::Upsert {
+        if !lacking.is_empty() && !options.mode.finds_rows() {
             return Err(Error::new(
                 ErrorKind::Schema,
                 format!(
@@ -142,7 +142,7 @@ impl Target {
             .hint("derive them, or give them a default in the table"));
         }
         match options.mode {
-            Mode::Upsert => {
+            Mode::Upsert | Mode::InsertOnly => {
                 let indexes = unique_indexes(connection, &name, &existing).map_err(reading)?;
                 mark_keys(&mut columns, options, &name, &indexes)?;
             }
@@ -154,7 +154,7 @@ impl Target {
                 dimension::check_keys(&columns, &name)?;
                 dimension::check_times(connection, &name, options, schema)?;
             }
-            Mode::Append | Mode::Replace => {}
+            Mode::Append | Mode::Replace | Mode::DeleteInsert => {}
         }
         let place = |table: &Existing| columns.iter().position(|given| given.name == table.name);
         let order: Option<Vec<usize>> = existing.iter().map(place).collect();

@@ -3,6 +3,7 @@
 
 mod conformance;
 mod file;
+mod modes;
 mod postgres;
 mod scd2;
 mod sqlite;
