@@ -21,21 +21,27 @@ pub struct StageMetrics {
     pub wall: Duration,
 }
 
-mod seconds {
+/// Lengths of time as seconds with six digits after the point, for `#[serde(with = "…")]`.
+pub mod seconds {
     use std::time::Duration;
 
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(super) fn serialize<S: Serializer>(
-        value: &Duration,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    /// Writes a number of seconds.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_f64((value.as_secs_f64() * 1e6).round() / 1e6)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Duration, D::Error> {
-        Ok(Duration::from_secs_f64(f64::deserialize(deserializer)?.max(0.0)))
+    /// Reads a number of seconds.
+    ///
+    /// # Errors
+    /// When it is negative, not finite or no number.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(seconds)
+            .map_err(|_| de::Error::custom(format!("{seconds} is not a number of seconds")))
     }
 }

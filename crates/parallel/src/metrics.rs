@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gristmill_core::metrics::seconds;
 use serde::{Deserialize, Serialize};
 
 /// What an [`OrderedMap`](crate::OrderedMap) did so far.
@@ -57,25 +58,4 @@ pub struct ParallelMetrics {
     /// Time spent in calls, added up over calls, in seconds.
     #[serde(with = "seconds")]
     pub wall: Duration,
-}
-
-mod seconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    pub(super) fn serialize<S: Serializer>(
-        value: &Duration,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64((value.as_secs_f64() * 1e6).round() / 1e6)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Duration, D::Error> {
-        let seconds = f64::deserialize(deserializer)?;
-        Duration::try_from_secs_f64(seconds)
-            .map_err(|_| de::Error::custom(format!("{seconds} is not a number of seconds")))
-    }
 }

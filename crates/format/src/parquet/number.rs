@@ -123,6 +123,24 @@ fn values<T>(bounds: Option<(T, T)>, nulls: u64, signed: bool) -> ValueStatistic
         .with_backwards_compatible_min_max(signed)
 }
 
+/// Numbers whose bytes in a file are those in memory.
+macro_rules! as_in_memory {
+    ($variant:ident) => {
+        fn write(cells: &[Self], _: usize, out: &mut Vec<u8>) {
+            out.extend_from_slice(cells.to_byte_slice());
+        }
+
+        fn statistics(
+            bounds: Option<(Self, Self)>,
+            _: usize,
+            nulls: u64,
+            signed: bool,
+        ) -> Statistics {
+            Statistics::$variant(values(bounds, nulls, signed))
+        }
+    };
+}
+
 macro_rules! integer {
     ($type:ty, $bits:ty, $variant:ident) => {
         impl Number for $type {
@@ -149,18 +167,7 @@ macro_rules! integer {
                 if unsigned { (self as $bits) < (other as $bits) } else { self < other }
             }
 
-            fn write(cells: &[Self], _: usize, out: &mut Vec<u8>) {
-                out.extend_from_slice(cells.to_byte_slice());
-            }
-
-            fn statistics(
-                bounds: Option<(Self, Self)>,
-                _: usize,
-                nulls: u64,
-                signed: bool,
-            ) -> Statistics {
-                Statistics::$variant(values(bounds, nulls, signed))
-            }
+            as_in_memory!($variant);
         }
     };
 }
@@ -202,18 +209,7 @@ macro_rules! float {
                 self < other
             }
 
-            fn write(cells: &[Self], _: usize, out: &mut Vec<u8>) {
-                out.extend_from_slice(cells.to_byte_slice());
-            }
-
-            fn statistics(
-                bounds: Option<(Self, Self)>,
-                _: usize,
-                nulls: u64,
-                signed: bool,
-            ) -> Statistics {
-                Statistics::$variant(values(bounds, nulls, signed))
-            }
+            as_in_memory!($variant);
         }
     };
 }
