@@ -2,8 +2,8 @@
 //! engine's types, and a file cut off anywhere is an error.
 
 use std::fs::File;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::io::Write;
+use std::sync::Arc;
 
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -20,49 +20,17 @@ use arrow_array::{
 use arrow_cast::cast;
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
-use gristmill_core::{Batch, ErrorKind, FieldType, Findings, Origin, Result};
+use gristmill_core::{ErrorKind, FieldType, Findings, Result};
 use gristmill_format::{Reader, Writer, ipc, parquet};
 use proptest::prelude::*;
 
-/// A file in memory that stays after its writer is gone.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(buf)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn origin_batch(columns: RecordBatch) -> Batch {
-    let origin = Origin::columns("test".into(), columns.clone());
-    Batch::whole(columns, Arc::new(origin)).unwrap()
-}
+use crate::support::{batch, written};
 
 /// Writes each element of `chunks` as one part.
 fn write(writer: &dyn Writer, chunks: &[Vec<RecordBatch>]) -> Vec<u8> {
-    let out = Shared::default();
-    let encoder = writer.encoder();
-    let mut sink = writer.sink(Box::new(out.clone())).unwrap();
-    for chunk in chunks {
-        let mut part = encoder.begin();
-        for batch in chunk {
-            part.push(&origin_batch(batch.clone())).unwrap();
-        }
-        let part = part.finish().unwrap();
-        assert_eq!(part.records, chunk.iter().map(|b| b.num_rows() as u64).sum::<u64>());
-        sink.append(part).unwrap();
-    }
-    let so_far = sink.bytes_written();
-    let bytes = sink.finish().unwrap();
-    let file = out.0.lock().unwrap().clone();
-    assert_eq!(bytes, file.len() as u64);
-    assert!(so_far <= bytes);
-    file
+    let parts: Vec<_> =
+        chunks.iter().map(|chunk| chunk.iter().cloned().map(batch).collect()).collect();
+    written(writer, &parts)
 }
 
 fn on_disk(bytes: &[u8]) -> File {

@@ -9,3 +9,4 @@ mod json;
 mod parquet;
 mod peers;
 mod rows;
+mod support;

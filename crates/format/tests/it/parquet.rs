@@ -1,8 +1,7 @@
 //! Parquet files as the crate's own reader and writer see them: values come back, and statistics
 //! and page indexes are those that its writer makes of the same data.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -19,22 +18,10 @@ use arrow_cast::cast;
 use arrow_schema::{DataType, Field, Schema};
 use arrow_select::concat::concat_batches;
 use bytes::Bytes;
-use gristmill_core::{Batch, Origin};
 use gristmill_format::parquet;
 use proptest::prelude::*;
 
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(buf)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::support::{self, written};
 
 /// A file with one row group, of batches with so many rows.
 fn write(all: &RecordBatch, batch: usize, compression: parquet::Codec) -> Bytes {
@@ -48,23 +35,16 @@ pub(crate) fn write_groups(
     batch: usize,
     compression: parquet::Codec,
 ) -> Bytes {
-    let out = Shared::default();
     let writer = parquet::writer(&all.schema(), &parquet::WriteOptions { compression }).unwrap();
-    let mut sink = writer.sink(Box::new(out.clone())).unwrap();
-    for start in (0..all.num_rows()).step_by(group) {
-        let mut part = writer.encoder().begin();
-        let end = all.num_rows().min(start + group);
-        for start in (start..end).step_by(batch) {
-            let columns = all.slice(start, batch.min(end - start));
-            let origin = Origin::columns("test".into(), columns.clone());
-            part.push(&Batch::whole(columns, Arc::new(origin)).unwrap()).unwrap();
-        }
-        sink.append(part.finish().unwrap()).unwrap();
-    }
-    let len = sink.finish().unwrap();
-    let bytes = out.0.lock().unwrap().clone();
-    assert_eq!(bytes.len() as u64, len);
-    bytes.into()
+    let slices = |start: usize, end: usize, step| {
+        let starts = (start..end).step_by(step);
+        starts.map(move |start| (start, step.min(end - start))).collect::<Vec<_>>()
+    };
+    let groups = slices(0, all.num_rows(), group).into_iter().map(|(start, len)| {
+        let batches = slices(start, start + len, batch).into_iter();
+        batches.map(|(start, len)| support::batch(all.slice(start, len))).collect()
+    });
+    written(&*writer, &groups.collect::<Vec<_>>()).into()
 }
 
 /// The same, by the crate's writer. Its pages end at the same rows as ours, since it looks at the

@@ -1,47 +1,24 @@
 //! Rows of typed columns as text, against a writer that goes cell by cell.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arrow_array::{
     ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch,
     StringViewArray, TimestampMicrosecondArray, UInt16Array,
 };
 use gristmill_core::text::value_text;
-use gristmill_core::{Batch, Origin};
 use gristmill_format::json::Layout;
 use gristmill_format::{Compression, Writer, csv, json};
 use proptest::prelude::*;
 
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
+use crate::support::{self, written};
 
 /// The batch in two slices, as one part, twice: the second part takes the blocks of the first.
 fn write(writer: &dyn Writer, batch: &RecordBatch, cut: usize) -> String {
-    let mut text = String::new();
-    for _ in 0..2 {
-        let out = Shared::default();
-        let mut sink = writer.sink(Box::new(out.clone())).unwrap();
-        let mut part = writer.encoder().begin();
-        for columns in [batch.slice(0, cut), batch.slice(cut, batch.num_rows() - cut)] {
-            let origin = Arc::new(Origin::columns("t".into(), columns.clone()));
-            part.push(&Batch::whole(columns, origin).unwrap()).unwrap();
-        }
-        sink.append(part.finish().unwrap()).unwrap();
-        sink.finish().unwrap();
-        text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
-    }
-    text
+    let slices = [batch.slice(0, cut), batch.slice(cut, batch.num_rows() - cut)];
+    let parts = [slices.map(support::batch).to_vec()];
+    written(writer, &parts);
+    String::from_utf8(written(writer, &parts)).unwrap()
 }
 
 /// Texts around the lengths at which they are handled differently, some with what is quoted.

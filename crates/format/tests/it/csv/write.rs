@@ -1,13 +1,13 @@
 //! What is written is read back, by the codec and by the `csv` crate.
 
-use std::io::{Read, Write};
-use std::sync::{Arc, Mutex};
+use std::io::Read;
+use std::sync::Arc;
 
 use arrow_array::builder::{Int64Builder, ListBuilder, StringViewBuilder};
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, StructArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use gristmill_core::text::ColumnBuilder;
-use gristmill_core::{Batch, FieldType, Origin, text::ColumnPlan};
+use gristmill_core::{FieldType, text::ColumnPlan};
 use gristmill_format::Compression;
 use gristmill_format::csv::{
     self as codec, Header, LineEnd, QuoteStyle, ReadOptions, WriteOptions,
@@ -15,19 +15,7 @@ use gristmill_format::csv::{
 use proptest::prelude::*;
 
 use super::{read, some};
-
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
+use crate::support::{batch, written};
 
 /// Writes one part a batch.
 fn write(
@@ -37,20 +25,8 @@ fn write(
     compression: Compression,
 ) -> Vec<u8> {
     let writer = codec::writer(Arc::clone(schema), options, compression);
-    let out = Shared::default();
-    let mut sink = writer.sink(Box::new(out.clone())).unwrap();
-    for columns in batches {
-        let origin = Arc::new(Origin::columns("t".into(), columns.clone()));
-        let mut part = writer.encoder().begin();
-        part.push(&Batch::whole(columns.clone(), origin).unwrap()).unwrap();
-        let encoded = part.finish().unwrap();
-        assert_eq!(encoded.records, columns.num_rows() as u64);
-        sink.append(encoded).unwrap();
-    }
-    let written = sink.finish().unwrap();
-    let bytes = out.0.lock().unwrap().clone();
-    assert_eq!(written, bytes.len() as u64);
-    bytes
+    let parts = batches.iter().map(|columns| vec![batch(columns.clone())]);
+    written(&*writer, &parts.collect::<Vec<_>>())
 }
 
 fn strings(names: &[&str], columns: &[&[Option<&str>]]) -> RecordBatch {

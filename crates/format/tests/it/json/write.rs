@@ -1,7 +1,6 @@
 //! What is written is JSON, and reads back as it was.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use gristmill_core::Batch;
 use gristmill_format::Compression;
@@ -10,19 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::How;
-
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
+use crate::support::written;
 
 /// One part for each list of batches.
 fn write(parts: &[&[Batch]], layout: Layout, compression: Compression) -> Vec<u8> {
@@ -30,21 +17,7 @@ fn write(parts: &[&[Batch]], layout: Layout, compression: Compression) -> Vec<u8
     let schema =
         parts.iter().flat_map(|part| part.first()).map(Batch::schema).next().unwrap_or(schema);
     let writer = writer(schema, layout, compression);
-    let out = Shared::default();
-    let mut sink = writer.sink(Box::new(out.clone())).unwrap();
-    for batches in parts {
-        let mut part = writer.encoder().begin();
-        for batch in *batches {
-            part.push(batch).unwrap();
-        }
-        let part = part.finish().unwrap();
-        assert_eq!(part.records, batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>());
-        sink.append(part).unwrap();
-    }
-    let written = sink.finish().unwrap();
-    let bytes = out.0.lock().unwrap().clone();
-    assert_eq!(written, bytes.len() as u64);
-    bytes
+    written(&*writer, &parts.iter().map(|part| part.to_vec()).collect::<Vec<_>>())
 }
 
 #[test]
