@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use gristmill_core::{Error, ErrorKind, RejectLine, Result, Stage};
+use gristmill_core::{Error, ErrorKind, RejectLine, Result};
 use serde::Serialize;
 
 use crate::report::{records_of, thousands};
@@ -19,8 +19,6 @@ pub use replay::replay;
 /// How many records of a rejects file have a reason in common.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Group {
-    /// The stage.
-    pub stage: Stage,
     /// The field; none when it is about the record.
     pub field: Option<String>,
     /// The rule.
@@ -87,7 +85,6 @@ pub fn summarise(path: &Path) -> Result<Summary> {
             let field = reason.field.as_deref().map(str::to_owned);
             let rule = reason.rule.to_string();
             let group = groups.entry((field.clone(), rule.clone())).or_insert_with(|| Group {
-                stage: line.stage,
                 field,
                 rule,
                 records: 0,
@@ -142,8 +139,7 @@ impl fmt::Display for Summary {
         }
         for group in &self.reasons {
             let field = group.field.as_deref().unwrap_or("record");
-            let stage = group.stage.name();
-            writeln!(f, "\n  {:>9}  {field} {} ({stage})", thousands(group.records), group.rule)?;
+            writeln!(f, "\n  {:>9}  {field} {}", thousands(group.records), group.rule)?;
             for example in &group.examples {
                 let at = match example.line {
                     Some(line) => format!("{}:{line}", example.source),
