@@ -225,6 +225,20 @@ fn wrong_type() {
 }
 
 #[test]
+fn words_that_mean_nothing() {
+    let text =
+        "pipeline: p\nextract: [{file: a.csv, nulls: [\"\", NULL]}]\nload: [{file: b.csv}]\n";
+    assert_snapshot!(mistakes(text), @r#"
+    error: an item of `nulls` takes a text, not nothing
+      --> p.yaml:2:37
+       |
+     2 | extract: [{file: a.csv, nulls: ["", NULL]}]
+       |                                     ^^^^
+       = hint: quote it: `"NULL"`; without quotes it means nothing
+    "#);
+}
+
+#[test]
 fn numbers_and_texts() {
     let text = "pipeline: 2024\nextract: [{file: a.csv, nulls: [0, n/a, 2024-01-01]}]\n\
                 load: [{file: b, infer: yes}]\nlimits: {workers: '4', rejected_ratio: 5}\n";

@@ -37,6 +37,11 @@ impl Checker<'_> {
                 text,
                 ..
             }) if wants("a text") => mistake.hint(format!("quote it: `\"{text}\"`")),
+            Value::Scalar(Scalar { kind: Kind::Null, text, .. })
+                if wants("a text") && !text.is_empty() =>
+            {
+                mistake.hint(format!("quote it: `\"{text}\"`; without quotes it means nothing"))
+            }
             Value::Scalar(scalar) if !scalar.plain && !wants("a list") => {
                 let bare = Node {
                     value: Value::Scalar(Scalar::plain(scalar.text.clone())),
