@@ -28,7 +28,8 @@ pub struct Options {
     pub compression: Option<Compression>,
     /// Types of columns, by the name in the file or in any other spelling of it: `as_of_date` is
     /// also `As Of Date`. In CSV, columns without one are strings; in JSON, they have the type of
-    /// their values.
+    /// their values. JSON numbers with a fraction are doubles, of 15 to 17 digits, and so is the
+    /// rest of their column: declare a `decimal` to keep more.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, FieldType>")]
     pub columns: IndexMap<String, FieldType>,

@@ -35,7 +35,8 @@ pub struct Options {
     /// Path of the file, relative to the pipeline file; `-` is the standard output. With
     /// `partition_by` or `max_file_size` it is a folder.
     pub file: String,
-    /// Format of the file. Said by the file's name if left out.
+    /// Format of the file. Said by the file's name if left out. JSON has neither NaN nor infinities:
+    /// they become null there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
     /// Compression of the whole file. Said by the file's name if left out.
@@ -49,7 +50,8 @@ pub struct Options {
     /// 64 files are open at once: with more folders than that, a folder may get several files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition_by: Vec<String>,
-    /// Begin a new file before one grows larger than this.
+    /// Begin a new file before one grows larger than this. A file holds the records of at least one
+    /// stretch of the input (8 MiB of text, for example), and may be larger for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_file_size: Option<ByteSize>,
     /// How CSV is written.
