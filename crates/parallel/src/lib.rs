@@ -51,6 +51,7 @@ pub mod processor;
 pub mod queue;
 mod rebatch;
 pub mod retry;
+mod scatter;
 pub mod spill;
 pub mod views;
 
@@ -70,3 +71,4 @@ pub use pool::Pool;
 pub use processor::ParallelProcessor;
 pub use queue::OrderedQueue;
 pub use retry::{Attempts, FailedAttempt, Jitter, Retry, retry};
+pub use scatter::{NOWHERE, scatter};

@@ -1,12 +1,12 @@
 //! Items and rows, divided among a number of partitions.
 
-use arrow_array::{RecordBatch, UInt64Array};
-use arrow_select::take::take_record_batch;
+use arrow_array::RecordBatch;
 use gristmill_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::columns::ColumnKeys;
 use crate::key::{Key, KeyForm};
+use crate::scatter::scatter;
 
 /// Divides items among partitions, numbered from 0.
 ///
@@ -179,18 +179,12 @@ impl BatchPartitioner {
     /// # Errors
     /// As [`Self::partitions_of`].
     pub fn split(&mut self, batch: &RecordBatch) -> Result<Vec<RecordBatch>> {
-        let mut rows: Vec<Vec<u64>> = self.sizes.iter().map(|_| Vec::new()).collect();
-        for (row, part) in self.partitions_of(batch)?.into_iter().enumerate() {
-            rows[part].push(row as u64);
-        }
-        let parts = rows
-            .iter()
-            .map(|rows| {
-                take_record_batch(batch, &UInt64Array::from_iter_values(rows.iter().copied()))
-            })
-            .collect::<Result<_, _>>()?;
-        for (size, rows) in self.sizes.iter_mut().zip(&rows) {
-            *size += rows.len() as u64;
+        let places = self.partitions_of(batch)?;
+        let places: Vec<u32> = places.into_iter().map(|part| part as u32).collect();
+        let batches = std::slice::from_ref(batch);
+        let parts = scatter(&batch.schema(), batches, &places, self.sizes.len())?;
+        for (size, part) in self.sizes.iter_mut().zip(&parts) {
+            *size += part.num_rows() as u64;
         }
         self.next = (self.next + batch.num_rows()) % self.sizes.len();
         Ok(parts)
