@@ -4,6 +4,7 @@
 //! that a reader sees the old files or the new ones. `single` writes one file, `folder` many
 //! in a folder, `stdout` spools what goes to the standard output.
 
+mod flush;
 mod folder;
 mod options;
 pub mod partition;

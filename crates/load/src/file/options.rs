@@ -11,7 +11,7 @@ use gristmill_format::{Compression, Format, Writer, csv, ipc, json, parquet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::folder::{Folder, Gather, Plan};
+use super::folder::{Folder, Plan, Sizes};
 use super::partition::{can_partition, file_schema};
 use super::single::Single;
 use super::stdout::Stdout;
@@ -255,7 +255,7 @@ impl Options {
             max_file_size: self.max_file_size.map(|size| size.0),
             end: self.end(format),
             workers: context.workers,
-            sizes: Gather::default(),
+            sizes: Sizes::default(),
         };
         let writer = self.writer(format, &file_schema(schema, &self.partition_by))?;
         Ok(Box::new(Folder::open(plan, schema, writer)?))

@@ -8,18 +8,17 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array, downcast_primitive_array};
+use arrow_array::{Array, ArrayRef, RecordBatch, downcast_primitive_array};
 use arrow_buffer::ToByteSlice;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
-use arrow_select::take::take_record_batch;
 use gristmill_core::text::{value_text, write_value};
 use gristmill_core::types::is_json;
 use gristmill_core::{Batch, Encoded, Encoder, Part, Reason, Reject, Result, Stage};
-use gristmill_parallel::KeyForm;
 use gristmill_parallel::views::{compact, value_bytes};
+use gristmill_parallel::{KeyForm, NOWHERE, scatter};
 use hashbrown::HashMap;
-use indexmap::IndexMap;
+use indexmap::IndexSet;
 
 /// The folder of records without a value.
 pub const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -71,11 +70,19 @@ pub(crate) struct Splitter {
     rest: Arc<[usize]>,
 }
 
+/// Rows that go into one folder.
+pub(crate) struct Piece {
+    /// Below the destination.
+    pub(crate) folder: String,
+    pub(crate) columns: RecordBatch,
+    /// The size of their values.
+    pub(crate) bytes: usize,
+}
+
 /// What a worker made of a chunk.
 pub(crate) struct Pieces {
-    /// Folders below the destination and the columns that go into them, in order; a folder may come
-    /// again.
-    pub(crate) pieces: Vec<(String, RecordBatch)>,
+    /// In order; a folder may come again.
+    pub(crate) pieces: Vec<Piece>,
     /// Records that no folder can be named for.
     pub(crate) rejects: Vec<Reject>,
 }
@@ -130,7 +137,7 @@ struct SplitPart {
     waiting_bytes: usize,
     /// The group of each of their rows.
     rows: Vec<u32>,
-    pieces: Vec<(String, RecordBatch)>,
+    pieces: Vec<Piece>,
     bytes: u64,
     rejects: Vec<Reject>,
     records: u64,
@@ -177,37 +184,37 @@ impl SplitPart {
         Ok(folder)
     }
 
-    /// Splits what waits by folder, in the order of their first rows.
+    /// Splits what waits by folder, in the order in which they came up.
     fn split(&mut self) -> Result<()> {
-        let Some(first) = self.waiting.first() else { return Ok(()) };
-        let columns = concat_batches(first.schema_ref(), &self.waiting)?;
-        self.waiting.clear();
+        let waiting = std::mem::take(&mut self.waiting);
+        let Some(first) = waiting.first() else { return Ok(()) };
+        let schema = first.schema();
         self.waiting_bytes = 0;
         // Different values may have one name: NaNs of several bit patterns.
-        let mut places: IndexMap<&str, Vec<u32>> = IndexMap::new();
-        let mut place_of = Vec::with_capacity(self.folders.len());
-        for folder in &self.folders {
-            place_of.push(folder.as_ref().ok().map(|folder| {
-                let entry = places.entry(folder);
-                let place = entry.index();
-                entry.or_default();
-                place
-            }));
-        }
-        for (row, group) in self.rows.drain(..).enumerate() {
-            if let Some(place) = place_of[group as usize] {
-                places[place].push(row as u32);
+        let mut places: IndexSet<&str> = IndexSet::new();
+        let place_of: Vec<u32> = self
+            .folders
+            .iter()
+            .map(|folder| match folder {
+                Ok(folder) => places.insert_full(folder).0 as u32,
+                Err(_) => NOWHERE,
+            })
+            .collect();
+        let rows: Vec<u32> = self.rows.drain(..).map(|group| place_of[group as usize]).collect();
+        let pieces = match rows.first() {
+            // Text is only copied where much of what it stands in is something else.
+            Some(&place) if place != NOWHERE && rows.iter().all(|&other| other == place) => {
+                let all = compact(&concat_batches(&schema, &waiting)?)?;
+                vec![(place as usize, all)]
             }
-        }
-        for (folder, rows) in places.into_iter().filter(|(_, rows)| !rows.is_empty()) {
-            let piece = if rows.len() == columns.num_rows() {
-                columns.clone()
-            } else {
-                take_record_batch(&columns, &UInt32Array::from(rows))?
-            };
-            let piece = compact(&piece)?; // it may wait for long
-            self.bytes += value_bytes(&piece) as u64;
-            self.pieces.push((folder.to_owned(), piece));
+            _ => scatter(&schema, &waiting, &rows, places.len())?.into_iter().enumerate().collect(),
+        };
+        for (place, columns) in pieces {
+            if columns.num_rows() > 0 {
+                let (folder, bytes) = (places[place].to_owned(), value_bytes(&columns));
+                self.bytes += bytes as u64;
+                self.pieces.push(Piece { folder, columns, bytes });
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! One file, published by a rename.
 
 use std::fs;
-use std::io::{self, BufWriter};
+use std::io::BufWriter;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use gristmill_format::{Sink, Writer};
 use gristmill_parallel::Flusher;
 
 use super::failed;
+use super::flush::unflushed;
 use crate::hidden::{Beside, Hidden};
 
 pub(crate) struct Single {
@@ -105,10 +106,6 @@ impl Single {
         let files = vec![PublishedFile { path, records, bytes }];
         Loaded { inserted: records, bytes, files, ..Loaded::default() }
     }
-}
-
-fn unflushed(error: io::Error) -> Error {
-    Error::io("cannot flush it to the disk", error)
 }
 
 pub(crate) fn after_the_end() -> Error {
