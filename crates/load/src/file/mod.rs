@@ -7,6 +7,7 @@
 mod flush;
 mod folder;
 mod options;
+mod out;
 pub mod partition;
 mod single;
 mod stdout;

@@ -13,6 +13,7 @@ use gristmill_parallel::Flusher;
 
 use super::failed;
 use super::flush::unflushed;
+use super::out::Out;
 use crate::hidden::{Beside, Hidden};
 
 pub(crate) struct Single {
@@ -36,7 +37,7 @@ impl Single {
         refuse_what_is_no_file(name, &path)?;
         let (file, hidden) = Beside::new(&path)?.file(run)?;
         let copy = file.try_clone().map_err(|e| Error::io(format!("cannot write `{name}`"), e))?;
-        let out = BufWriter::with_capacity(64 << 10, copy);
+        let out = BufWriter::with_capacity(64 << 10, Out(copy));
         let sink = writer.sink(Box::new(out)).map_err(|e| failed(name, e))?;
         Ok(Self {
             name: name.to_owned(),

@@ -12,6 +12,7 @@ use indexmap::IndexMap;
 use super::below;
 use crate::file::failed;
 use crate::file::flush::Flushes;
+use crate::file::out::Out;
 
 /// Files that are written to at the same time. Records of a partition whose file was closed to
 /// make room go into its next file.
@@ -120,7 +121,7 @@ impl Parts {
             fs::create_dir_all(folder).map_err(creating)?;
         }
         let file = Arc::new(File::create_new(&target).map_err(creating)?);
-        let out = BufWriter::with_capacity(32 << 10, Arc::clone(&file));
+        let out = BufWriter::with_capacity(32 << 10, Out(Arc::clone(&file)));
         let sink = self.writer.sink(Box::new(out)).map_err(writing)?;
         let part = OpenPart { path, file, sink, records: 0, unflushed: 0 };
         self.open.insert(partition.to_owned(), part);
