@@ -224,7 +224,7 @@ impl ColumnBuilder {
     fn parse(&mut self, text: &[u8], known: Option<&str>) -> Result<(), ValueError> {
         let parsed = match &mut self.values {
             Values::String(texts) => {
-                let text = known.or_else(|| str::from_utf8(text).ok());
+                let text = known.or_else(|| simdutf8::basic::from_utf8(text).ok());
                 text.map(|text| texts.push_str(text))
             }
             Values::Json(texts) => json(text).map(|text| texts.push_str(text)),

@@ -36,7 +36,7 @@ impl SharedText {
     pub fn new(padded: Bytes, len: usize) -> Option<Self> {
         let text = padded.get(..len)?;
         let fits = padded.len() >= len + WORD && u32::try_from(padded.len()).is_ok();
-        (fits && str::from_utf8(text).is_ok()).then_some(Self { padded, len })
+        (fits && simdutf8::basic::from_utf8(text).is_ok()).then_some(Self { padded, len })
     }
 
     /// The text.
@@ -177,24 +177,19 @@ impl Parts {
         if !is_part || !quote.is_ascii() {
             return None;
         }
-        // Written byte by byte, over a quote that is the first of two.
-        let (old, doubled) = (self.heap.len(), &text.bytes()[start..end]);
-        self.heap.resize(old + doubled.len(), 0);
-        let (mut at, mut open, mut lone) = (old, false, false);
-        for &byte in doubled {
-            let is_quote = byte == quote;
-            lone |= open & !is_quote;
-            open = is_quote & !open;
-            self.heap[at] = byte;
-            at += usize::from(!open);
+        let (old, mut rest) = (self.heap.len(), &text.bytes()[start..end]);
+        self.heap.reserve(rest.len());
+        while let Some(first) = memchr::memchr(quote, rest) {
+            if rest.get(first + 1) != Some(&quote) {
+                self.heap.truncate(old);
+                return None;
+            }
+            self.heap.extend_from_slice(&rest[..=first]);
+            rest = &rest[first + 2..];
         }
-        self.heap.truncate(at);
-        if lone || open {
-            self.heap.truncate(old);
-            return None;
-        }
+        self.heap.extend_from_slice(rest);
         // What is left is UTF-8: only ASCII characters were taken out.
-        let (len, block) = (at - old, 1 + self.blocks.len());
+        let (len, block) = (self.heap.len() - old, 1 + self.blocks.len());
         let mut word = [0; WORD];
         if len <= INLINE {
             word[..len].copy_from_slice(&self.heap[old..]);
