@@ -7,10 +7,11 @@ use arrow_schema::{DataType, Field, FieldRef};
 use gristmill_core::text::ColumnPlan;
 use gristmill_core::{Error, ErrorKind, FieldType, ReadPlan, Result};
 use indexmap::IndexMap;
+use memchr::memchr;
 
-use super::cut::{Cut, Cutter};
+use super::cut::{Cut, Cutter, Records};
 use super::decode::next_records;
-use super::keys::Keys;
+use super::keys::{Keys, UNKNOWN};
 use super::token::{self, Inner, Kind, Token};
 use super::{Layout, Nested, ReadOptions};
 use crate::Sizes;
@@ -125,8 +126,41 @@ impl Piece {
     /// # Errors
     /// When its records have more than 10,000 different keys.
     pub fn columns(&self) -> Result<Columns> {
-        let cut = &self.cut;
         let mut finder = Finder::new(self.nested);
+        match self.cut.records {
+            // A line that is too long is the only one of its piece.
+            Records::Lines if self.cut.cut_short.is_some() => {}
+            Records::Lines => self.lines(&mut finder)?,
+            Records::Spans(_) => self.spans(&mut finder)?,
+        }
+        Ok(finder.columns)
+    }
+
+    fn lines(&self, finder: &mut Finder) -> Result<()> {
+        let text = self.cut.text();
+        let (mut at, mut checked) = (0, 0);
+        while at < text.len() {
+            if let Some(next) = finder.glance(text, at) {
+                at = next;
+                continue;
+            }
+            let end = memchr(b'\n', &text[at..]).map_or(text.len(), |len| at + len);
+            let line = &text[at..end];
+            let record = line.strip_suffix(b"\r").unwrap_or(line);
+            if record.len() <= self.sizes.max_record {
+                finder.observe(record);
+            }
+            at = end + 1;
+            if at - checked >= self.sizes.batch {
+                checked = at;
+                finder.columns.check_number()?;
+            }
+        }
+        finder.columns.check_number()
+    }
+
+    fn spans(&self, finder: &mut Finder) -> Result<()> {
+        let cut = &self.cut;
         let (mut at, mut next_span) = (0, 0);
         let text = cut.text();
         while at < text.len() {
@@ -140,7 +174,7 @@ impl Piece {
             }
             finder.columns.check_number()?;
         }
-        Ok(finder.columns)
+        Ok(())
     }
 }
 
@@ -153,7 +187,20 @@ struct Finder {
     inner: Inner,
     /// Records that were looked into.
     records: u64,
+    doubt: Doubt,
 }
+
+/// Whether a glance at a record is worth it: not where it has taught nothing of late.
+#[derive(Default)]
+struct Doubt {
+    /// Records at which there is no glance.
+    pause: u32,
+    /// How many there are after the next glance that teaches nothing.
+    next: u32,
+}
+
+/// Records at which there is no glance, at most, until there is one again.
+const LONGEST_PAUSE: u32 = 64;
 
 /// What is known of a key.
 #[derive(Clone, Copy, Default)]
@@ -175,11 +222,65 @@ impl Finder {
             members: Vec::new(),
             inner: Inner::default(),
             records: 0,
+            doubt: Doubt::default(),
+        }
+    }
+
+    /// Passes over the line at `at`: where the next one starts, if it is plain that this one adds
+    /// nothing to what is known. It need not be a record that can be parsed; none such counts.
+    #[inline(always)]
+    fn glance(&mut self, text: &[u8], at: usize) -> Option<usize> {
+        if self.doubt.pause > 0 {
+            self.doubt.pause -= 1;
+            return None;
+        }
+        let next = self.pass_over(text, at);
+        if next.is_some() {
+            self.doubt.next = 0;
+        } else {
+            self.doubt.pause = self.doubt.next;
+            self.doubt.next = (2 * self.doubt.next + 1).min(LONGEST_PAUSE);
+        }
+        next
+    }
+
+    /// No byte is passed over that could end the line: all of them are compared with others, or
+    /// stand in a string that has no control character.
+    #[inline(always)]
+    fn pass_over(&self, text: &[u8], mut at: usize) -> Option<usize> {
+        let mut last = UNKNOWN;
+        let mut expected = b'{';
+        loop {
+            if *text.get(at)? != expected {
+                break;
+            }
+            at += 1;
+            at += usize::from(text.get(at) == Some(&b' '));
+            (last, at) = self.keys.guess(text, at, last)?;
+            at += usize::from(text.get(at) == Some(&b' '));
+            let Known { column: Some(_), scalars, .. } = *self.known.get(last)? else {
+                return None;
+            };
+            let (kind, len) = token::glance(&text[at..])?;
+            at += len;
+            if kind_of_short(kind) & !scalars != 0 {
+                return None;
+            }
+            expected = b',';
+        }
+        if expected != b',' || text[at] != b'}' {
+            return None;
+        }
+        match &text[at + 1..] {
+            [] => Some(at + 1),
+            [b'\n', ..] => Some(at + 2),
+            [b'\r', b'\n', ..] => Some(at + 3),
+            _ => None,
         }
     }
 
     fn observe(&mut self, record: &[u8]) {
-        let Self { columns, keys, known, members, inner, records } = self;
+        let Self { columns, keys, known, members, inner, records, .. } = self;
         members.clear();
         inner.clear();
         let mut news = false;
@@ -376,10 +477,18 @@ fn merge_fields(fields: &mut IndexMap<Box<str>, Shape>, next: IndexMap<Box<str>,
 #[inline(always)]
 fn kind(record: &[u8], value: Token) -> u8 {
     match value.kind {
+        Kind::Int if value.len() > 18 => long_int(record, value),
+        kind => kind_of_short(kind),
+    }
+}
+
+/// As [`kind`], for a value that is no integer of more than 18 bytes.
+#[inline(always)]
+fn kind_of_short(kind: Kind) -> u8 {
+    match kind {
         Kind::Null => 0,
         Kind::Bool => BOOL,
-        Kind::Int if value.len() <= 18 => INT,
-        Kind::Int => long_int(record, value),
+        Kind::Int => INT,
         Kind::Number => INTS | DOUBLE,
         Kind::Plain | Kind::Escaped => STRING,
         Kind::Array | Kind::Object => NESTED,
@@ -394,4 +503,70 @@ fn long_int(record: &[u8], value: Token) -> u8 {
     }
     let digits = text.strip_prefix(b"-").unwrap_or(text).len();
     if digits <= 38 { LONG_INT } else { INTS | DOUBLE }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Lines of which most are like the one before, some with a flaw.
+    fn lines() -> impl Strategy<Value = String> {
+        let value = prop::sample::select(vec![
+            "1",
+            "-20",
+            "1.5",
+            "true",
+            "false",
+            "null",
+            "\"plain\"",
+            r#""\"quoted\" \\""#,
+            "01",
+            "1e3",
+            "nul",
+            r#""\u0000""#,
+            r#""\x""#,
+            "\"open",
+            "{\"x\": 1}",
+            "[1, \"\"]",
+            "1234567890123456789",
+            "\"a longer string, of more than one lane \\t\"",
+            "\"bad\\",
+        ]);
+        let field = (0usize..3, value)
+            .prop_map(|(key, value)| format!("\"{}\":{value}", ["a", "b", "c"][key]));
+        let usual = prop::sample::select(vec![
+            r#"{"a":1,"b":"x"}"#,
+            r#"{"a": 12, "b": "yy"}"#,
+            r#"{"a":null,"b":"z"}"#,
+            "",
+            " ",
+            "{}",
+            "{",
+            "x",
+            "{\"a\":1,\"b\":\"x\"} ",
+            "{\"a\":1,\"b\":\"x\"}\r",
+        ]);
+        let record = prop_oneof![
+            3 => usual.prop_map(str::to_owned),
+            1 => prop::collection::vec(field, 0..4).prop_map(|fields| format!("{{{}}}", fields.join(","))),
+        ];
+        prop::collection::vec(record, 0..60).prop_map(|records| records.join("\n"))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_passed_over_adds_nothing(text in lines(), chunk in 1usize..400) {
+            let mut looked_into = Finder::new(Nested::Struct);
+            for line in text.split('\n') {
+                looked_into.observe(line.as_bytes());
+            }
+            let sizes = Sizes { chunk, ..Sizes::default() };
+            let input = Box::new(std::io::Cursor::new(text.into_bytes()));
+            let (mut found, options) = (Columns::default(), ReadOptions::default());
+            discover("x".into(), input, Layout::Lines, &options, sizes, &mut found).unwrap();
+            prop_assert_eq!(found, looked_into.columns);
+        }
+    }
 }
