@@ -4,12 +4,12 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow_schema::{Field, SchemaRef};
-use gristmill_core::json::{ordinary, write_json, write_string};
+use gristmill_core::json::{write_json, write_string};
 use gristmill_core::text::print;
 use gristmill_core::types::is_json;
 use gristmill_core::{Batch, Encoded, Encoder, Error, Part, Result};
 
-use super::Layout;
+use super::{Layout, lanes};
 use crate::text::blocks::{Pool, Text, TextWriter, extend};
 use crate::text::cells::{Cell, Cells, Values, copy_ordinary};
 use crate::{Compression, Sink};
@@ -239,7 +239,7 @@ fn escape(block: &mut Vec<u8>, mut at: usize, more: usize, text: &[u8]) -> usize
     copy(b"\"");
     let mut rest = text;
     loop {
-        let len = ordinary(rest);
+        let len = lanes::ordinary(rest);
         copy(&rest[..len]);
         let Some(&byte) = rest.get(len) else { break };
         rest = &rest[len + 1..];

@@ -17,7 +17,8 @@ const BLOCK: usize = 256 << 10;
 const LEAST: usize = 16 << 10;
 /// Bytes that are left for long texts when a row begins, so that few rows make a block grow.
 const SPARE: usize = 8 << 10;
-/// Sizes of blocks that are kept for later: a block grows with a row that is too long for it.
+/// Sizes of blocks that are kept for later: a block grows with a row that is too long for it, and
+/// takes no row that begins behind its usual size.
 const KEPT: std::ops::RangeInclusive<usize> = BLOCK..=2 * BLOCK;
 /// How many of them are kept.
 const MAX_IDLE: usize = 128;
@@ -86,7 +87,8 @@ impl TextWriter {
     #[inline(always)]
     pub(crate) fn room(&mut self, at: usize, need: usize) -> (&mut Vec<u8>, usize) {
         let need = need + SPARE;
-        let at = if self.open.len() - at < need { self.turn(at, need) } else { at };
+        let is_full = self.open.len() - at < need || at >= BLOCK;
+        let at = if is_full { self.turn(at, need) } else { at };
         (&mut self.open, at)
     }
 
@@ -151,7 +153,7 @@ mod tests {
             let mut text = TextWriter::new(Arc::clone(&pool));
             let mut at = text.end();
             let sizes = [1, 5000, 3, 300_000, 0, 70_000, 260_000, 1].into_iter().cycle();
-            let sizes = sizes.take(40).chain([20_000; 40]);
+            let sizes = sizes.take(40).chain([20_000; 80]);
             for (row, size) in sizes.enumerate() {
                 let bytes = vec![row as u8; size];
                 let (block, start) = text.room(at, 40);
@@ -169,6 +171,22 @@ mod tests {
         }
         assert!(pool.0.lock().unwrap().iter().all(|block| KEPT.contains(&block.len())));
         assert!(!pool.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn rows_of_long_texts_leave_blocks_that_are_used_again() {
+        let pool = Arc::new(Pool::default());
+        let mut text = TextWriter::new(Arc::clone(&pool));
+        let mut at = text.end();
+        for _ in 0..200 {
+            let (block, start) = text.room(at, 40);
+            extend(block, start, 60_000 + 40);
+            at = start + 10_000;
+        }
+        text.set_end(at);
+        let text = text.finish(Compression::None).unwrap();
+        assert_eq!(text.len(), 2_000_000);
+        assert!(text.blocks.iter().all(|(block, _)| block.len() <= 2 * BLOCK));
     }
 
     #[test]
