@@ -11,8 +11,8 @@ use memchr::memchr;
 
 use super::cut::{Cut, Cutter, Records};
 use super::decode::next_records;
-use super::keys::{Keys, UNKNOWN};
-use super::token::{self, Inner, Kind, Token};
+use super::finder::{Finder, kind};
+use super::token::{Inner, Kind, Token};
 use super::{Layout, Nested, ReadOptions};
 use crate::Sizes;
 
@@ -36,8 +36,8 @@ const MAX_COLUMNS: usize = 10_000;
 /// | anything else | `json`, the values as JSON text |
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Columns {
-    nested: Nested,
-    fields: IndexMap<Box<str>, Shape>,
+    pub(super) nested: Nested,
+    pub(super) fields: IndexMap<Box<str>, Shape>,
 }
 
 /// Adds the columns of an input to `columns`. Reads all of it; records that cannot be parsed do not
@@ -178,147 +178,6 @@ impl Piece {
     }
 }
 
-/// Finds the columns of a piece. What a record does not add to what is known is passed over.
-struct Finder {
-    columns: Columns,
-    keys: Keys,
-    known: Vec<Known>,
-    members: Vec<(usize, Token)>,
-    inner: Inner,
-    /// Records that were looked into.
-    records: u64,
-    doubt: Doubt,
-}
-
-/// Whether a glance at a record is worth it: not where it has taught nothing of late.
-#[derive(Default)]
-struct Doubt {
-    /// Records at which there is no glance.
-    pause: u32,
-    /// How many there are after the next glance that teaches nothing.
-    next: u32,
-}
-
-/// Records at which there is no glance, at most, until there is one again.
-const LONGEST_PAUSE: u32 = 64;
-
-/// What is known of a key.
-#[derive(Clone, Copy, Default)]
-struct Known {
-    /// Its column, if it has one.
-    column: Option<usize>,
-    /// The kinds of scalars that the column has seen.
-    scalars: u8,
-    /// The last record that was looked into and has it.
-    record: u64,
-}
-
-impl Finder {
-    fn new(nested: Nested) -> Self {
-        Self {
-            columns: Columns { nested, ..Columns::default() },
-            keys: Keys::new(usize::MAX),
-            known: Vec::new(),
-            members: Vec::new(),
-            inner: Inner::default(),
-            records: 0,
-            doubt: Doubt::default(),
-        }
-    }
-
-    /// Passes over the line at `at`: where the next one starts, if it is plain that this one adds
-    /// nothing to what is known. It need not be a record that can be parsed; none such counts.
-    #[inline(always)]
-    fn glance(&mut self, text: &[u8], at: usize) -> Option<usize> {
-        if self.doubt.pause > 0 {
-            self.doubt.pause -= 1;
-            return None;
-        }
-        let next = self.pass_over(text, at);
-        if next.is_some() {
-            self.doubt.next = 0;
-        } else {
-            self.doubt.pause = self.doubt.next;
-            self.doubt.next = (2 * self.doubt.next + 1).min(LONGEST_PAUSE);
-        }
-        next
-    }
-
-    /// No byte is passed over that could end the line: all of them are compared with others, or
-    /// stand in a string that has no control character.
-    #[inline(always)]
-    fn pass_over(&self, text: &[u8], mut at: usize) -> Option<usize> {
-        let mut last = UNKNOWN;
-        let mut expected = b'{';
-        loop {
-            if *text.get(at)? != expected {
-                break;
-            }
-            at += 1;
-            at += usize::from(text.get(at) == Some(&b' '));
-            (last, at) = self.keys.guess(text, at, last)?;
-            at += usize::from(text.get(at) == Some(&b' '));
-            let Known { column: Some(_), scalars, .. } = *self.known.get(last)? else {
-                return None;
-            };
-            let (kind, len) = token::glance(&text[at..])?;
-            at += len;
-            if kind_of_short(kind) & !scalars != 0 {
-                return None;
-            }
-            expected = b',';
-        }
-        if expected != b',' || text[at] != b'}' {
-            return None;
-        }
-        match &text[at + 1..] {
-            [] => Some(at + 1),
-            [b'\n', ..] => Some(at + 2),
-            [b'\r', b'\n', ..] => Some(at + 3),
-            _ => None,
-        }
-    }
-
-    fn observe(&mut self, record: &[u8]) {
-        let Self { columns, keys, known, members, inner, records, .. } = self;
-        members.clear();
-        inner.clear();
-        let mut news = false;
-        let checked = token::record(record, keys, inner, |position, value| {
-            members.push((position, value));
-            news |= match known.get(position) {
-                Some(known) => known.column.is_none() || kind(record, value) & !known.scalars != 0,
-                None => true,
-            };
-            true
-        });
-        if !news || checked.is_err() {
-            return;
-        }
-        let Ok(record) = str::from_utf8(record) else {
-            return;
-        };
-        known.resize(keys.len(), Known::default());
-        *records += 1;
-        for (position, _) in members.iter() {
-            if std::mem::replace(&mut known[*position].record, *records) == *records {
-                return; // a key twice
-            }
-        }
-        for (position, value) in members {
-            let Known { column, scalars, .. } = &mut known[*position];
-            let column = *column.get_or_insert_with(|| {
-                let name = str::from_utf8(keys.key(*position)).unwrap_or_default(); // it is UTF-8
-                columns.fields.entry(name.into()).or_default();
-                columns.fields.len() - 1
-            });
-            let shape = &mut columns.fields[column];
-            shape.observe(record, inner, *value);
-            *scalars = shape.scalars;
-        }
-    }
-}
-
 impl Columns {
     /// The columns as a reader can produce them.
     pub fn plan(&self) -> ReadPlan {
@@ -358,8 +217,8 @@ impl Columns {
 
 /// The kinds of values seen under a key.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Shape {
-    scalars: u8,
+pub(super) struct Shape {
+    pub(super) scalars: u8,
     /// Members of the objects seen; none if there was no object.
     members: Option<IndexMap<Box<str>, Shape>>,
     /// Whether there are too many members, which are then forgotten.
@@ -368,17 +227,17 @@ struct Shape {
     elements: Option<Box<Shape>>,
 }
 
-const BOOL: u8 = 1;
-const INT: u8 = 2;
-const LONG_INT: u8 = 4;
-const INTS: u8 = INT | LONG_INT;
-const DOUBLE: u8 = 8;
-const STRING: u8 = 16;
+pub(super) const BOOL: u8 = 1;
+pub(super) const INT: u8 = 2;
+pub(super) const LONG_INT: u8 = 4;
+pub(super) const INTS: u8 = INT | LONG_INT;
+pub(super) const DOUBLE: u8 = 8;
+pub(super) const STRING: u8 = 16;
 /// No scalar: never among those that were seen, so that each array and object is looked into.
-const NESTED: u8 = 32;
+pub(super) const NESTED: u8 = 32;
 
 impl Shape {
-    fn observe(&mut self, record: &str, inner: &Inner, value: Token) {
+    pub(super) fn observe(&mut self, record: &str, inner: &Inner, value: Token) {
         match value.kind {
             Kind::Array => {
                 let elements = self.elements.get_or_insert_default();
@@ -470,103 +329,5 @@ fn shape_of<'a>(
 fn merge_fields(fields: &mut IndexMap<Box<str>, Shape>, next: IndexMap<Box<str>, Shape>) {
     for (name, shape) in next {
         fields.entry(name).or_default().merge(shape);
-    }
-}
-
-/// What a value is for a shape. A double makes a column `double` whatever numbers there are besides.
-#[inline(always)]
-fn kind(record: &[u8], value: Token) -> u8 {
-    match value.kind {
-        Kind::Int if value.len() > 18 => long_int(record, value),
-        kind => kind_of_short(kind),
-    }
-}
-
-/// As [`kind`], for a value that is no integer of more than 18 bytes.
-#[inline(always)]
-fn kind_of_short(kind: Kind) -> u8 {
-    match kind {
-        Kind::Null => 0,
-        Kind::Bool => BOOL,
-        Kind::Int => INT,
-        Kind::Number => INTS | DOUBLE,
-        Kind::Plain | Kind::Escaped => STRING,
-        Kind::Array | Kind::Object => NESTED,
-    }
-}
-
-fn long_int(record: &[u8], value: Token) -> u8 {
-    let (start, end) = value.range();
-    let text = &record[start..end];
-    if gristmill_core::text::parse::int(text).is_some() {
-        return INT;
-    }
-    let digits = text.strip_prefix(b"-").unwrap_or(text).len();
-    if digits <= 38 { LONG_INT } else { INTS | DOUBLE }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Lines of which most are like the one before, some with a flaw.
-    fn lines() -> impl Strategy<Value = String> {
-        let value = prop::sample::select(vec![
-            "1",
-            "-20",
-            "1.5",
-            "true",
-            "false",
-            "null",
-            "\"plain\"",
-            r#""\"quoted\" \\""#,
-            "01",
-            "1e3",
-            "nul",
-            r#""\u0000""#,
-            r#""\x""#,
-            "\"open",
-            "{\"x\": 1}",
-            "[1, \"\"]",
-            "1234567890123456789",
-            "\"a longer string, of more than one lane \\t\"",
-            "\"bad\\",
-        ]);
-        let field = (0usize..3, value)
-            .prop_map(|(key, value)| format!("\"{}\":{value}", ["a", "b", "c"][key]));
-        let usual = prop::sample::select(vec![
-            r#"{"a":1,"b":"x"}"#,
-            r#"{"a": 12, "b": "yy"}"#,
-            r#"{"a":null,"b":"z"}"#,
-            "",
-            " ",
-            "{}",
-            "{",
-            "x",
-            "{\"a\":1,\"b\":\"x\"} ",
-            "{\"a\":1,\"b\":\"x\"}\r",
-        ]);
-        let record = prop_oneof![
-            3 => usual.prop_map(str::to_owned),
-            1 => prop::collection::vec(field, 0..4).prop_map(|fields| format!("{{{}}}", fields.join(","))),
-        ];
-        prop::collection::vec(record, 0..60).prop_map(|records| records.join("\n"))
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_passed_over_adds_nothing(text in lines(), chunk in 1usize..400) {
-            let mut looked_into = Finder::new(Nested::Struct);
-            for line in text.split('\n') {
-                looked_into.observe(line.as_bytes());
-            }
-            let sizes = Sizes { chunk, ..Sizes::default() };
-            let input = Box::new(std::io::Cursor::new(text.into_bytes()));
-            let (mut found, options) = (Columns::default(), ReadOptions::default());
-            discover("x".into(), input, Layout::Lines, &options, sizes, &mut found).unwrap();
-            prop_assert_eq!(found, looked_into.columns);
-        }
     }
 }

@@ -45,6 +45,7 @@ mod discover;
 mod document;
 mod escape;
 mod fault;
+mod finder;
 mod keys;
 mod lanes;
 mod lines;

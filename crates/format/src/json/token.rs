@@ -167,31 +167,6 @@ pub(super) fn record(
     Ok(())
 }
 
-/// The kind of the scalar that a text starts with, and its length, if it is plain: a string, a number
-/// of up to 15 bytes, a truth value or null. What is in a string's escapes is not checked. A string
-/// has no control character, so that no line ends in it.
-#[inline(always)]
-pub(super) fn glance(text: &[u8]) -> Option<(Kind, usize)> {
-    match text.first()? {
-        b'"' => {
-            let mut at = 1 + lanes::ordinary(&text[1..]);
-            loop {
-                match text.get(at)? {
-                    b'"' => return Some((Kind::Plain, at + 1)),
-                    b'\\' if *text.get(at + 1)? >= b' ' => at += 2,
-                    _ => return None,
-                }
-                at += lanes::ordinary(&text[at..]);
-            }
-        }
-        b'-' | b'0'..=b'9' => short_number(lanes::at(text, 0)?),
-        b't' if text.starts_with(b"true") => Some((Kind::Bool, 4)),
-        b'f' if text.starts_with(b"false") => Some((Kind::Bool, 5)),
-        b'n' if text.starts_with(b"null") => Some((Kind::Null, 4)),
-        _ => None,
-    }
-}
-
 #[cold]
 fn again(record: &[u8], key: usize) -> Box<Fault> {
     let (kind, len) = skip_string(&record[key..]);
@@ -493,7 +468,7 @@ impl Cursor<'_> {
 
 /// The number that starts with these bytes, if it has no exponent and ends within them.
 #[inline(always)]
-fn short_number(bytes: &[u8; lanes::LANES]) -> Option<(Kind, usize)> {
+pub(super) fn short_number(bytes: &[u8; lanes::LANES]) -> Option<(Kind, usize)> {
     let digits = lanes::digits(bytes);
     let run = |from: usize| (!(digits >> from)).trailing_zeros() as usize;
     let sign = usize::from(bytes[0] == b'-');
