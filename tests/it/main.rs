@@ -12,6 +12,7 @@ mod examples;
 mod memory;
 mod mistakes;
 mod operations;
+mod postgres;
 mod same;
 
 use gristmill_tests::{Ran, Sandbox};
