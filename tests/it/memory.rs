@@ -9,6 +9,10 @@ use serde_json::Value;
 
 const LIMIT: u64 = 128 << 20;
 
+/// What the command takes more when it is not optimised, as it is here: it is three times as large,
+/// and resident in part.
+const UNOPTIMISED: u64 = if cfg!(debug_assertions) { 16 << 20 } else { 0 };
+
 /// Runs a pipeline from `in.EXT` to each destination of its own, in one run each, and answers the
 /// last report.
 fn run(sandbox: &Sandbox, input: &str, columns: &str, destinations: &[&str], memory: u64) -> Value {
@@ -35,7 +39,7 @@ fn run_within(
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         report = sandbox.json("report.json");
         let peak = report["peak_memory_bytes"].as_u64().unwrap();
-        assert!(peak <= allowed, "{input} to {destination} took {} MiB", peak >> 20);
+        assert!(peak <= allowed + UNOPTIMISED, "{input} to {destination} took {} MiB", peak >> 20);
     }
     report
 }
