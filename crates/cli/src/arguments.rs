@@ -57,8 +57,7 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Run a pipeline.
     Run(Run),
-    /// Run a pipeline, all but publishing: say what would be inserted, updated, closed, left alone and
-    /// rejected, and change nothing.
+    /// Say what a run would insert, update, close and reject, and change nothing.
     Plan(Plan),
     /// Check a pipeline file and its sources, and run nothing.
     Check(Check),
