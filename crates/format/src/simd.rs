@@ -15,6 +15,9 @@ use std::sync::OnceLock;
 /// Bytes in a block.
 pub(crate) const BLOCK: usize = 64;
 
+/// How far ahead of what is looked at text is brought near: somebody else read it.
+pub(crate) const AHEAD: usize = 16 * BLOCK;
+
 /// Readable bytes that a buffer must have behind its text.
 pub(crate) const PAD: usize = BLOCK;
 

@@ -5,10 +5,7 @@ use std::ops::{Deref, Range};
 use gristmill_core::Rows;
 
 use super::grammar::{CR, Grammar};
-use crate::simd::{BLOCK, Kernel, Level, Simd, before, block, prefetch};
-
-/// How far ahead text is asked for: a worker did not read it, so it is far away.
-const AHEAD: usize = 16 * BLOCK;
+use crate::simd::{AHEAD, BLOCK, Kernel, Level, Simd, before, block, prefetch};
 
 /// The records of a batch and their fields, as positions in the chunk's text.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use memchr::memchr_iter;
 
 use super::grammar::{CR, Grammar, LF};
-use crate::simd::{BLOCK, Kernel, Level, Simd, before, block};
+use crate::simd::{AHEAD, BLOCK, Kernel, Level, Simd, before, block, prefetch};
 
 /// What a scan found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,7 @@ impl Kernel for Scan<'_> {
                     _ => Why::Inside,
                 };
             }
+            prefetch(text, at + AHEAD);
             let bytes = simd.load(block(text, at));
             let valid = before(to, at);
             let quotes = simd.equal(bytes, quote) & quotes_on & valid;
