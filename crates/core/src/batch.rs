@@ -1,6 +1,6 @@
 //! Batches: many records in columns, with their provenance and their open flaws.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::{Array, BooleanArray, RecordBatch, UInt32Array};
 use arrow_buffer::BooleanBufferBuilder;
@@ -82,6 +82,10 @@ pub struct Flaw {
 #[derive(Debug, Clone)]
 pub struct Batch {
     columns: RecordBatch,
+    /// Rows of `columns` that are no rows of the batch any more, ascending.
+    dropped: Vec<u32>,
+    /// The columns without these rows, once somebody asked for them.
+    kept: OnceLock<RecordBatch>,
     origin: Arc<Origin>,
     rows: Rows,
     flaws: Vec<Flaw>,
@@ -100,7 +104,8 @@ impl Batch {
                 rows.len()
             )));
         }
-        Ok(Self { columns, origin, rows, flaws: Vec::new() })
+        let (dropped, kept, flaws) = (Vec::new(), OnceLock::new(), Vec::new());
+        Ok(Self { columns, dropped, kept, origin, rows, flaws })
     }
 
     /// A batch in which every record of the origin is a row.
@@ -114,7 +119,16 @@ impl Batch {
 
     /// The columns.
     pub fn columns(&self) -> &RecordBatch {
-        &self.columns
+        if self.dropped.is_empty() {
+            return &self.columns;
+        }
+        self.kept.get_or_init(|| without(&self.columns, &self.dropped))
+    }
+
+    /// The columns with rows that [`Self::settle_in_place`] took out, and which those are,
+    /// ascending.
+    pub fn unfiltered(&self) -> (&RecordBatch, &[u32]) {
+        (&self.columns, &self.dropped)
     }
 
     /// Names and types of the columns.
@@ -124,7 +138,7 @@ impl Batch {
 
     /// Number of rows.
     pub fn num_rows(&self) -> usize {
-        self.columns.num_rows()
+        self.rows.len()
     }
 
     /// The provenance.
@@ -174,7 +188,7 @@ impl Batch {
         {
             return Ok(self);
         }
-        let columns = filter_record_batch(&self.columns, keep)?;
+        let columns = filter_record_batch(self.columns(), keep)?;
         let kept: Vec<usize> =
             (0..keep.len()).filter(|&row| keep.is_valid(row) && keep.value(row)).collect();
         let rows = self.rows.select(kept.iter().copied());
@@ -186,7 +200,9 @@ impl Batch {
                 Some(Flaw { row: row as u32, ..flaw })
             })
             .collect();
-        Ok(Self { columns, origin: self.origin, rows, flaws })
+        let mut batch = Self::new(columns, self.origin, rows)?;
+        batch.flaws = flaws;
+        Ok(batch)
     }
 
     /// The rows at `indices`, in that order; a row may be taken any number of times. Only for a
@@ -198,18 +214,27 @@ impl Batch {
         if !self.flaws.is_empty() {
             return Err(Error::internal("rows were taken from a batch with open flaws"));
         }
-        let columns = take_record_batch(&self.columns, indices)?;
+        let columns = take_record_batch(self.columns(), indices)?;
         let rows = self.rows.select(indices.values().iter().map(|&row| row as usize));
-        Ok(Self { columns, origin: self.origin, rows, flaws: Vec::new() })
+        Self::new(columns, self.origin, rows)
     }
 
     /// Turns flawed rows into rejects with all their reasons, and keeps the others.
     ///
     /// # Errors
     /// When a column operation fails, which is a bug.
-    pub fn settle(mut self, findings: &mut Findings) -> Result<Self> {
+    pub fn settle(self, findings: &mut Findings) -> Result<Self> {
+        let settled = self.settle_in_place(findings);
+        let columns = settled.columns().clone();
+        settled.with_columns(columns)
+    }
+
+    /// As [`Self::settle`], but the columns are not copied without the rejected rows before
+    /// somebody asks for them: for batches that are encoded next, since an encoder may skip rows.
+    #[must_use]
+    pub fn settle_in_place(mut self, findings: &mut Findings) -> Self {
         if self.flaws.is_empty() {
-            return Ok(self);
+            return self;
         }
         let mut flaws = std::mem::take(&mut self.flaws);
         flaws.sort_by_key(|flaw| flaw.row); // stable: reasons stay in the order they were found
@@ -230,12 +255,19 @@ impl Batch {
                 errors,
             });
         }
-        let mut keep = BooleanBufferBuilder::new(self.num_rows());
-        keep.append_n(self.num_rows(), true);
-        dropped.iter().for_each(|&row| keep.set_bit(row as usize, false));
-        let columns = filter_record_batch(&self.columns, &BooleanArray::new(keep.finish(), None))?;
-        Self::new(columns, self.origin, self.rows.without(&dropped))
+        let columns = self.columns().clone();
+        let rows = self.rows.without(&dropped);
+        Self { columns, dropped, kept: OnceLock::new(), rows, ..self }
     }
+}
+
+/// The columns without these rows.
+fn without(columns: &RecordBatch, dropped: &[u32]) -> RecordBatch {
+    let mut keep = BooleanBufferBuilder::new(columns.num_rows());
+    keep.append_n(columns.num_rows(), true);
+    dropped.iter().for_each(|&row| keep.set_bit(row as usize, false));
+    filter_record_batch(columns, &BooleanArray::new(keep.finish(), None))
+        .expect("a mask as long as the columns filters them")
 }
 
 #[cfg(test)]
@@ -265,7 +297,11 @@ mod tests {
                 batch.add_flaw(*row, Stage::Validate, Reason::record(rule.clone(), ""));
             }
             let mut findings = Findings::default();
-            let settled = batch.settle(&mut findings).unwrap();
+            let settled = batch.clone().settle(&mut findings).unwrap();
+            let in_place = batch.settle_in_place(&mut Findings::default());
+            prop_assert_eq!(settled.columns(), in_place.columns());
+            prop_assert_eq!((settled.rows(), settled.num_rows()), (in_place.rows(), in_place.num_rows()));
+            prop_assert_eq!(settled.unfiltered(), (settled.columns(), &[][..]));
             let flawed = |row: usize| flaws.iter().any(|(other, _)| *other == row);
             let kept: Vec<usize> = (0..rows.len()).filter(|&row| !flawed(row)).collect();
             let column = settled.columns().column(0).as_primitive::<Int64Type>();

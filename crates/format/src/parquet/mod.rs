@@ -16,6 +16,7 @@ mod read;
 mod strided;
 mod text;
 mod write;
+mod written;
 
 pub use read::Reader;
 pub use write::{Codec, WriteOptions, writer};

@@ -1,17 +1,18 @@
 //! A column chunk, encoded straight from arrays: pages of values, levels and dictionary, with
 //! their statistics and indexes. Thrift is left to the `parquet` crate.
 
+use std::ops::Range;
+
 use arrow_array::Array;
-use arrow_buffer::{Buffer, NullBuffer, NullBufferBuilder};
+use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder};
 use bytes::Bytes;
-use parquet::basic::{BoundaryOrder, Encoding, EncodingMask, PageType};
-use parquet::column::page::{CompressedPage, Page, PageWriter};
+use parquet::basic::{BoundaryOrder, Encoding, EncodingMask};
+use parquet::column::page::{CompressedPage, Page};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
-    ColumnChunkMetaData, ColumnIndexBuilder, LevelHistogram, OffsetIndexBuilder, PageEncodingStats,
+    ColumnChunkMetaData, ColumnIndexBuilder, LevelHistogram, OffsetIndexBuilder,
 };
-use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 
 use super::compress::Compressor;
@@ -19,6 +20,7 @@ use super::dictionary::Dictionary;
 use super::hybrid;
 use super::kind::{Bounds, Kind, widen};
 use super::strided::{Place, Stride};
+use super::written::Written;
 
 /// Rows of a page, at most: the `parquet` crate's default, so that page indexes are of use.
 const PAGE_ROWS: usize = 20_000;
@@ -26,8 +28,6 @@ const PAGE_ROWS: usize = 20_000;
 const PAGE_BYTES: usize = 1 << 20;
 /// Bytes of a dictionary from which on no more values are looked up: the crate's default.
 const DICTIONARY_BYTES: usize = 1 << 20;
-/// Bytes of a page's header, about.
-const PAGE_HEADER: usize = 64;
 /// Room before the values of a page for its levels: three bytes of bits take four at most.
 const HEAD: usize = 64 + PAGE_ROWS / 6;
 /// The width of the smallest values that may have a shape.
@@ -37,8 +37,13 @@ const TRIAL: usize = 2048;
 
 /// A column chunk being encoded.
 pub(super) trait Chunk: Send {
-    /// Adds the rows of an array.
-    fn append(&mut self, array: &dyn Array, tools: &mut Tools) -> Result<(), ParquetError>;
+    /// Adds the rows of an array but for those that are dropped, which ascend.
+    fn append(
+        &mut self,
+        array: &dyn Array,
+        dropped: &[u32],
+        tools: &mut Tools,
+    ) -> Result<(), ParquetError>;
 
     /// The bytes of the chunk and what the metadata says of it.
     fn finish(self: Box<Self>, tools: &mut Tools) -> Result<Encoded, ParquetError>;
@@ -70,6 +75,8 @@ pub(super) struct Pages<K: Kind> {
     dictionary: Option<Dictionary>,
     /// Whether further values go through the dictionary.
     look_up: bool,
+    /// Cells without dropped rows.
+    kept: Vec<K::Cell>,
     /// Cells without nulls.
     dense: Vec<K::Cell>,
     rows: usize,
@@ -103,48 +110,6 @@ impl<K: Kind> Open<K> {
         let validity = NullBufferBuilder::new(PAGE_ROWS);
         let (ids, values) = (Vec::new(), vec![0; HEAD]);
         Self { rows: 0, validity, ids, values, count: 0, size: 0, known: 0, bounds: None }
-    }
-}
-
-/// The pages of a chunk as they stand in the file.
-struct Written {
-    out: TrackedWrite<Vec<u8>>,
-    uncompressed: usize,
-    dictionary: Option<i64>,
-    first: Option<i64>,
-    stats: Vec<PageEncodingStats>,
-}
-
-impl Written {
-    /// Nothing yet; there will be these pages.
-    fn new<'a>(pages: impl Iterator<Item = &'a CompressedPage>) -> Self {
-        let len = pages.map(|page| page.compressed_size() + PAGE_HEADER).sum();
-        let out = TrackedWrite::new(Vec::with_capacity(len));
-        Self { out, uncompressed: 0, dictionary: None, first: None, stats: Vec::new() }
-    }
-
-    fn add(
-        &mut self,
-        page: CompressedPage,
-        index: &mut OffsetIndexBuilder,
-    ) -> Result<(), ParquetError> {
-        let (page_type, encoding) = (page.page_type(), page.encoding());
-        match self.stats.last_mut() {
-            Some(last) if last.page_type == page_type && last.encoding == encoding => {
-                last.count += 1;
-            }
-            _ => self.stats.push(PageEncodingStats { page_type, encoding, count: 1 }),
-        }
-        let spec = SerializedPageWriter::new(&mut self.out).write_page(page)?;
-        let offset = spec.offset as i64;
-        self.uncompressed += spec.uncompressed_size;
-        if page_type == PageType::DICTIONARY_PAGE {
-            self.dictionary = Some(offset);
-        } else {
-            self.first.get_or_insert(offset);
-            index.append_offset_and_size(offset, spec.compressed_size as i32);
-        }
-        Ok(())
     }
 }
 
@@ -183,6 +148,7 @@ impl<K: Kind> Pages<K> {
             complete: Vec::new(),
             dictionary: K::DICTIONARY.then(Dictionary::new),
             look_up: K::DICTIONARY,
+            kept: Vec::new(),
             dense: Vec::new(),
             rows: 0,
             nulls: 0,
@@ -193,6 +159,45 @@ impl<K: Kind> Pages<K> {
             offset_index: OffsetIndexBuilder::new(),
             place: Place::default(),
         }
+    }
+
+    /// Adds rows, page by page.
+    fn append_rows(
+        &mut self,
+        cells: &[K::Cell],
+        heap: &[Buffer],
+        nulls: Option<&NullBuffer>,
+        tools: &mut Tools,
+    ) -> Result<(), ParquetError> {
+        let far: usize = heap.iter().map(Buffer::len).sum();
+        let mut start = 0;
+        while start < cells.len() {
+            let mut rows = (cells.len() - start).min(PAGE_ROWS - self.open.rows);
+            let trial = self.on_trial();
+            if trial {
+                rows = rows.min(TRIAL - self.open.count);
+            }
+            // What is looked up is written once, so that its size is of no matter.
+            if !self.look_up || far > PAGE_BYTES {
+                let bytes = (HEAD + PAGE_BYTES).saturating_sub(self.open.values.len());
+                rows = self.kind.fit(&cells[start..start + rows], bytes).max(1);
+            }
+            let validity = nulls.map(|nulls| nulls.slice(start, rows));
+            self.put(&cells[start..start + rows], heap, validity.as_ref());
+            start += rows;
+
+            if let Some(dictionary) = self.dictionary.as_ref().filter(|_| self.look_up) {
+                let failed =
+                    trial && self.open.count >= TRIAL && dictionary.len() * 8 > self.open.count * 7;
+                if failed || dictionary.page().len() > DICTIONARY_BYTES {
+                    self.give_up(tools)?;
+                }
+            }
+            if self.open.rows >= PAGE_ROWS || self.open.values.len() >= HEAD + PAGE_BYTES {
+                self.close_page(tools)?;
+            }
+        }
+        Ok(())
     }
 
     /// Adds rows that the open page has room for.
@@ -380,42 +385,41 @@ impl<K: Kind> Pages<K> {
     }
 }
 
+/// The rows between those that are dropped, which ascend.
+fn runs(dropped: &[u32], rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut next = 0;
+    let ends = dropped.iter().map(|&row| row as usize).chain([rows]);
+    ends.map(move |end| std::mem::replace(&mut next, end + 1)..end).filter(|run| !run.is_empty())
+}
+
 impl<K: Kind> Chunk for Pages<K> {
-    fn append(&mut self, array: &dyn Array, tools: &mut Tools) -> Result<(), ParquetError> {
+    fn append(
+        &mut self,
+        array: &dyn Array,
+        dropped: &[u32],
+        tools: &mut Tools,
+    ) -> Result<(), ParquetError> {
         let Some(cells) = self.kind.cells(array) else {
             let message = format!("`{}` came as {}", self.column.name(), array.data_type());
             return Err(ParquetError::General(message));
         };
         let heap = self.kind.heap(array);
-        let far: usize = heap.iter().map(Buffer::len).sum();
-        let mut start = 0;
-        while start < cells.len() {
-            let mut rows = (cells.len() - start).min(PAGE_ROWS - self.open.rows);
-            let trial = self.on_trial();
-            if trial {
-                rows = rows.min(TRIAL - self.open.count);
-            }
-            // What is looked up is written once, so that its size is of no matter.
-            if !self.look_up || far > PAGE_BYTES {
-                let bytes = (HEAD + PAGE_BYTES).saturating_sub(self.open.values.len());
-                rows = self.kind.fit(&cells[start..start + rows], bytes).max(1);
-            }
-            let validity = array.nulls().map(|nulls| nulls.slice(start, rows));
-            self.put(&cells[start..start + rows], heap, validity.as_ref());
-            start += rows;
-
-            if let Some(dictionary) = self.dictionary.as_ref().filter(|_| self.look_up) {
-                let failed =
-                    trial && self.open.count >= TRIAL && dictionary.len() * 8 > self.open.count * 7;
-                if failed || dictionary.page().len() > DICTIONARY_BYTES {
-                    self.give_up(tools)?;
-                }
-            }
-            if self.open.rows >= PAGE_ROWS || self.open.values.len() >= HEAD + PAGE_BYTES {
-                self.close_page(tools)?;
-            }
+        if dropped.is_empty() {
+            return self.append_rows(&cells, heap, array.nulls(), tools);
         }
-        Ok(())
+        let mut kept = std::mem::take(&mut self.kept);
+        kept.clear();
+        runs(dropped, cells.len()).for_each(|run| kept.extend_from_slice(&cells[run]));
+        let nulls = array.nulls().map(|nulls| {
+            let mut valid = BooleanBufferBuilder::new(kept.len());
+            for run in runs(dropped, cells.len()) {
+                valid.append_buffer(&nulls.inner().slice(run.start, run.len()));
+            }
+            NullBuffer::new(valid.finish())
+        });
+        let appended = self.append_rows(&kept, heap, nulls.as_ref(), tools);
+        self.kept = kept;
+        appended
     }
 
     fn finish(mut self: Box<Self>, tools: &mut Tools) -> Result<Encoded, ParquetError> {

@@ -210,13 +210,13 @@ struct EncodedGroup(Vec<EncodedColumn>);
 
 impl Part for Group {
     fn push(&mut self, batch: &Batch) -> Result<()> {
-        let columns = batch.columns();
-        if columns.num_rows() == 0 {
+        if batch.num_rows() == 0 {
             return Ok(());
         }
-        self.records += columns.num_rows() as u64;
+        self.records += batch.num_rows() as u64;
+        let (columns, dropped) = batch.unfiltered();
         if columns.num_columns() >= WIDE {
-            self.held.push(columns.clone());
+            self.held.push(batch.columns().clone());
             return Ok(());
         }
         let (encoders, tools) = match &mut self.open {
@@ -225,9 +225,14 @@ impl Part for Group {
                 none.insert((self.layout.encoders().collect::<Result<_>>()?, self.layout.tools()?))
             }
         };
-        let fields = self.layout.schema.fields().iter().zip(columns.columns());
-        for ((field, array), column) in fields.zip(encoders) {
-            column.append(field, array, tools)?;
+        let fields = self.layout.schema.fields().iter().enumerate();
+        for ((index, field), column) in fields.zip(encoders) {
+            match column {
+                Column::Direct(chunk) => {
+                    chunk.append(columns.column(index), dropped, tools).map_err(cannot_encode)?
+                }
+                column => column.append(field, batch.columns().column(index), tools)?,
+            }
         }
         Ok(())
     }
@@ -258,7 +263,7 @@ impl Part for Group {
 impl Column {
     fn append(&mut self, field: &Field, array: &ArrayRef, tools: &mut Tools) -> Result<()> {
         match self {
-            Column::Direct(chunk) => chunk.append(array, tools).map_err(cannot_encode),
+            Column::Direct(chunk) => chunk.append(array, &[], tools).map_err(cannot_encode),
             Column::Leaves(writers) => {
                 let leaves = compute_leaves(field, array).map_err(cannot_encode)?;
                 if leaves.len() != writers.len() {

@@ -18,6 +18,7 @@ use arrow_cast::cast;
 use arrow_schema::{DataType, Field, Schema};
 use arrow_select::concat::concat_batches;
 use bytes::Bytes;
+use gristmill_core::{Batch, Findings, Reason, Stage};
 use gristmill_format::parquet;
 use proptest::prelude::*;
 
@@ -287,6 +288,28 @@ fn many_pages_come_back_and_prune() {
         let file = write(&cut, 997, codec);
         assert_reads_back(&file, &cut);
     }
+}
+
+/// What is written of settled batches is what is written of batches without the rejected rows.
+#[test]
+fn rows_that_were_taken_out_leave_no_trace() {
+    let all = columns(28_000).slice(2_503, 25_000);
+    let is_bad =
+        |row: usize| mixed(row).is_multiple_of(40) || (4_000..4_700).contains(&row) || row == 9_999;
+    let settled = (0..25_000).step_by(5_000).map(|start| {
+        let mut batch = support::batch(all.slice(start, 5_000));
+        for row in (0..5_000).filter(|row| is_bad(start + row)) {
+            batch.add_flaw(row, Stage::Validate, Reason::record("bad", ""));
+        }
+        batch.settle_in_place(&mut Findings::default())
+    });
+    let settled: Vec<_> = settled.collect();
+    let copies: Vec<_> =
+        settled.iter().map(|batch| support::batch(batch.columns().clone())).collect();
+    let good = (0..25_000).filter(|&row| !is_bad(row)).count();
+    assert_eq!(copies.iter().map(Batch::num_rows).sum::<usize>(), good);
+    let writer = parquet::writer(&all.schema(), &parquet::WriteOptions::default()).unwrap();
+    assert!(written(&*writer, &[settled]) == written(&*writer, &[copies]), "the same bytes");
 }
 
 /// A dictionary stands where it makes the column smaller, as far as it does.

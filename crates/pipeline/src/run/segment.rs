@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use gristmill_core::{Batch, Chunk, Encoder, Findings, OrderedStep, Result, Step};
 
-use super::work::{Count, Tally, Work, apply_step, settle};
+use super::work::{Count, Tally, Work, apply_step, settle_in_place};
 
 /// Row-local steps, then perhaps an ordered one.
 pub(super) struct Segment {
@@ -75,7 +75,7 @@ impl Local {
                 work.batches.push(batch);
             } else {
                 let started = Instant::now();
-                let batch = settle(batch, &mut work.findings)?;
+                let batch = settle_in_place(batch, &mut work.findings)?;
                 for part in &mut encoding {
                     part.push(&batch)?;
                 }
@@ -102,7 +102,7 @@ impl Local {
         let mut encoding: Vec<_> = encoders.iter().map(|encoder| encoder.begin()).collect();
         work.write_rejects();
         for batch in std::mem::take(&mut work.batches) {
-            let batch = settle(batch, &mut work.findings)?;
+            let batch = settle_in_place(batch, &mut work.findings)?;
             for part in &mut encoding {
                 part.push(&batch)?;
             }

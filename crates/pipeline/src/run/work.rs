@@ -131,9 +131,22 @@ pub(super) fn apply_step(
 
 /// Turns flawed rows into rejects, and checks that each of them became one.
 pub(super) fn settle(batch: Batch, findings: &mut Findings) -> Result<Batch> {
+    checked(batch, findings, Batch::settle)
+}
+
+/// The same for a batch that is encoded next.
+pub(super) fn settle_in_place(batch: Batch, findings: &mut Findings) -> Result<Batch> {
+    checked(batch, findings, |batch, findings| Ok(batch.settle_in_place(findings)))
+}
+
+fn checked(
+    batch: Batch,
+    findings: &mut Findings,
+    settle: impl FnOnce(Batch, &mut Findings) -> Result<Batch>,
+) -> Result<Batch> {
     let flawed = Count::of(&batch).flawed;
     let before = findings.rejects().len();
-    let batch = batch.settle(findings)?;
+    let batch = settle(batch, findings)?;
     let rejected = (findings.rejects().len() - before) as u64;
     if rejected != flawed {
         return Err(Error::internal(format!(
