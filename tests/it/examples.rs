@@ -65,6 +65,70 @@ fn users() {
 }
 
 #[test]
+fn incremental() {
+    let sandbox = Sandbox::copy("examples/incremental");
+    let run = |arguments: &[&str]| {
+        let ran = sandbox.run(arguments);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        ran
+    };
+    let report = || sandbox.json("out/report.json");
+    run(&["run", "shop.yaml"]);
+    let ran = run(&["run", "pipeline.yaml"]);
+    assert_shown!("example_incremental", sandbox, ran);
+    assert_eq!((&report()["read"], &report()["rejected"]), (&4.into(), &1.into()));
+    run(&["run", "pipeline.yaml"]);
+    assert_eq!(report()["read"], 0);
+    run(&["run", "shop.yaml", "--param", "ORDERS=data/tuesday.csv"]);
+    let plan = run(&["plan", "pipeline.yaml", "--json"]).stdout;
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(plan["read"], 3);
+    run(&["run", "pipeline.yaml"]);
+    let account = &report()["account"];
+    assert_eq!((&account["inserted"], &account["updated"]), (&2.into(), &1.into()));
+    let list = || run(&["bookmarks", "list"]).stdout;
+    assert!(
+        list().contains("orders of out/shop.db by updated_at: 2024-03-05T08:15:00"),
+        "{}",
+        list()
+    );
+
+    // A backfill leaves the bookmark alone.
+    run(&["run", "pipeline.yaml", "--from", "2024-03-04", "--to", "2024-03-05"]);
+    assert_eq!(report()["read"], 3);
+    run(&["run", "pipeline.yaml"]);
+    assert_eq!(report()["read"], 0);
+
+    // A run that publishes nothing leaves it alone, too.
+    let before = list();
+    let id = before.split("(run ").nth(1).unwrap().trim_end_matches(")\n").to_owned();
+    run(&["bookmarks", "rewind", &id]);
+    assert!(list().contains("2024-03-04T18:00:00"), "{}", list());
+    let pipeline = sandbox.text("pipeline.yaml");
+    sandbox.write("strict.yaml", pipeline + "limits: {rejected: 0}\n");
+    run(&["bookmarks", "reset", "orders"]);
+    assert_eq!(sandbox.run(&["run", "strict.yaml"]).code, Some(3));
+    assert_eq!(list(), "no bookmarks yet\n");
+    run(&["run", "pipeline.yaml"]);
+    assert_eq!(report()["read"], 6);
+    assert_eq!(list().split(" (run").next(), before.split(" (run").next());
+
+    // A record of a table can be mended and replayed like any other.
+    let rejects = sandbox.text("out/rejects.ndjson").replace("-5.00", "5.00");
+    sandbox.write("mended.ndjson", rejects);
+    run(&["rejects", "replay", "mended.ndjson", "--pipeline", "pipeline.yaml"]);
+    let database = Connection::open(sandbox.path().join("out/warehouse.db")).unwrap();
+    let amount =
+        database.query_row("SELECT amount FROM fact_orders WHERE order_id = 4", [], |row| {
+            row.get::<_, String>(0)
+        });
+    assert_eq!(amount.unwrap(), "5.00");
+    let ran = sandbox.run(&["run", "shop.yaml", "--from", "1"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("no source of `shop` has a cursor"), "{}", ran.stderr);
+}
+
+#[test]
 fn chained() {
     let sandbox = Sandbox::copy("examples/chained");
     let ran = sandbox.run(&["run", "pipeline.yaml"]);

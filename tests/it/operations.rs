@@ -37,6 +37,7 @@ fn help() {
         ("help_rejects", vec!["rejects", "--help"]),
         ("help_replay", vec!["rejects", "replay", "--help"]),
         ("help_runs", vec!["runs", "--help"]),
+        ("help_bookmarks", vec!["bookmarks", "--help"]),
     ] {
         let ran = sandbox.run(&arguments);
         assert_eq!(ran.code, Some(0));

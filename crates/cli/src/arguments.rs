@@ -69,6 +69,8 @@ pub(crate) enum Command {
     Rejects(Rejects),
     /// List the runs of the pipelines in a folder, or show one.
     Runs(Runs),
+    /// List, take back or forget how far sources with a cursor were read.
+    Bookmarks(Bookmarks),
     /// Print the JSON schema of pipeline files, for editors.
     Schema,
     /// Print a completion script for a shell.
@@ -99,6 +101,12 @@ pub(crate) struct Run {
     /// Number of workers, instead of the pipeline's `limits.workers`; the machine's cores where neither says.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: Option<u16>,
+    /// Read sources with a cursor from this value on, and leave their bookmarks alone.
+    #[arg(long, value_name = "VALUE")]
+    pub(crate) from: Option<String>,
+    /// Read sources with a cursor up to this value, which is not read any more.
+    #[arg(long, value_name = "VALUE")]
+    pub(crate) to: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -220,6 +228,41 @@ pub(crate) struct Runs {
     /// The folder of the ledger.
     #[arg(long = "state", value_name = "DIR", default_value = ".gristmill", global = true)]
     pub(crate) folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bookmarks {
+    #[command(subcommand)]
+    pub(crate) command: BookmarksCommand,
+    /// The folder of the ledger.
+    #[arg(long = "state", value_name = "DIR", default_value = ".gristmill", global = true)]
+    pub(crate) folder: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BookmarksCommand {
+    /// List them.
+    List {
+        /// Only those of the pipeline with this name.
+        #[arg(long, value_name = "NAME")]
+        pipeline: Option<String>,
+    },
+    /// Take back those of a run and of all later runs of its pipeline: the next run reads again
+    /// what they read.
+    Rewind {
+        /// The run's id, or the beginning of it.
+        #[arg(value_name = "RUN")]
+        run: String,
+    },
+    /// Forget those of a pipeline: the next run reads from the start.
+    Reset {
+        /// The pipeline's name.
+        #[arg(value_name = "PIPELINE")]
+        pipeline: String,
+        /// Only the one with this name.
+        #[arg(long, value_name = "NAME")]
+        source: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

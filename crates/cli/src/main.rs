@@ -40,6 +40,7 @@ fn run(command: Command, globals: &Globals) -> Done {
         Command::Convert(convert) => commands::convert::run(&convert, globals),
         Command::Rejects(rejects) => commands::rejects::run(&rejects, globals),
         Command::Runs(runs) => commands::runs::run(&runs, globals),
+        Command::Bookmarks(bookmarks) => commands::bookmarks::run(&bookmarks, globals),
         Command::Schema => commands::schema::run(),
         Command::Completions { shell } => commands::schema::completions(shell),
     }

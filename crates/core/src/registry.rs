@@ -5,7 +5,9 @@
 //! the doc comments of its options struct and drives the check of the pipeline file, the option
 //! reference and editors alike.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
@@ -45,6 +47,28 @@ pub struct ExtractContext {
     pub memory: ByteSize,
     /// The number of workers for a pass of the extractor's own, for example to infer types.
     pub workers: usize,
+    /// Which records of sources with a cursor are read.
+    pub range: Range,
+}
+
+/// Which records are read of a source that is read incrementally.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Range {
+    /// Those that came since the bookmarks that runs have left, by name.
+    New(Arc<BTreeMap<String, Value>>),
+    /// Those whose cursor is not below `from` and below `to`. No bookmark is left.
+    Between {
+        /// The first value that is read.
+        from: Option<String>,
+        /// The first value that is not read any more.
+        to: Option<String>,
+    },
+}
+
+impl Default for Range {
+    fn default() -> Self {
+        Range::New(Arc::default())
+    }
 }
 
 /// The longest record that fits into this much memory: while it is read, cut into fields, encoded

@@ -59,6 +59,12 @@ pub trait Extractor: Send {
         Vec::new()
     }
 
+    /// Where the next run goes on, by name: what the ledger keeps when the run publishes. Asked
+    /// after the last chunk.
+    fn bookmarks(&self) -> Vec<(String, serde_json::Value)> {
+        Vec::new()
+    }
+
     /// The name of the source, if it turned out to hold nothing, not even the names of columns.
     /// Known once [`Self::read_plan`] was called. Columns that the definition declares are there
     /// all the same; others are missing because of the source, not because of the definition.

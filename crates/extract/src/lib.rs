@@ -16,6 +16,7 @@
 //!     scratch: folder.path().to_owned(),
 //!     memory: ByteSize(64 << 20),
 //!     workers: 2,
+//!     range: Default::default(),
 //! };
 //! let aum = FieldType::Decimal { precision: 18, scale: 2 };
 //! let mut funds = File::new("*.csv").column("aum", aum).extractor(&context)?;

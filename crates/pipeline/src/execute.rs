@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
+use gristmill_core::registry::Range;
 use gristmill_core::types::type_name;
 use gristmill_core::{Error, ErrorKind, Result};
 use gristmill_parallel::Cancel;
@@ -82,6 +83,17 @@ pub struct RunOptions<'a> {
     /// Whether everything is done but to publish: nothing is written, nothing entered in the
     /// ledger, and the report says what would be.
     pub plan: bool,
+    /// Reads sources with a cursor in this range, and leaves their bookmarks alone.
+    pub backfill: Option<Backfill>,
+}
+
+/// A range of a cursor that is read again, or for the first time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Backfill {
+    /// The first value that is read.
+    pub from: Option<String>,
+    /// The first value that is not read any more.
+    pub to: Option<String>,
 }
 
 /// How a run ended.
@@ -113,6 +125,13 @@ pub(crate) fn run_then(
 ) -> Result<Outcome> {
     let started = Utc::now();
     let id = run_id(started);
+    if options.backfill.is_some()
+        && definition.extract.iter().all(|item| item.options.get("cursor").is_none())
+    {
+        let message = format!("no source of `{}` has a cursor", definition.name);
+        return Err(Error::new(ErrorKind::Configuration, message)
+            .hint("`--from` and `--to` are about the `cursor` of a `table` or a `query`"));
+    }
     let folder = match &options.state {
         _ if options.plan => None,
         State::Beside => Some(definition.base.join(STATE_FOLDER)),
@@ -130,7 +149,17 @@ pub(crate) fn run_then(
         options.entered.set(folder.clone().map(|folder| (folder, id.clone())));
     }
     tracing::info!(run = %id, pipeline = %definition.name, "started");
-    let mut outcome = attempt(definition, options, &id, started, folder.as_deref());
+    let range = match (&options.backfill, &ledger) {
+        (Some(Backfill { from, to }), _) => Range::Between { from: from.clone(), to: to.clone() },
+        (None, Some(ledger)) => Range::New(Arc::new(ledger.positions(&definition.name)?)),
+        (None, None) if options.plan => {
+            let ledger = Ledger::open_existing(&definition.base.join(STATE_FOLDER))?;
+            let positions = ledger.map(|ledger| ledger.positions(&definition.name)).transpose()?;
+            Range::New(Arc::new(positions.unwrap_or_default()))
+        }
+        (None, None) => Range::default(),
+    };
+    let mut outcome = attempt(definition, options, range, &id, started, folder.as_deref());
     let after = after(&mut outcome.report);
     if let Some(path) = definition.report.as_ref().filter(|_| !options.plan) {
         let path = definition.base.join(path);
@@ -165,6 +194,7 @@ fn entry(outcome: &Outcome) -> ledger::Outcome {
         account: Some(report.account),
         report: serde_json::to_value(report).ok(),
         error: report.error.as_ref().map(|failure| failure.message.clone()),
+        bookmarks: report.bookmarks.clone(),
         ..ledger::Outcome::new(status, report.status.exit_code().into())
     }
 }
@@ -172,6 +202,7 @@ fn entry(outcome: &Outcome) -> ledger::Outcome {
 fn attempt(
     definition: &Definition,
     options: &RunOptions<'_>,
+    range: Range,
     id: &str,
     started: DateTime<Utc>,
     folder: Option<&Path>,
@@ -189,6 +220,7 @@ fn attempt(
         base: &definition.base,
         started,
         workers: options.workers,
+        range,
         cancel: options.cancel.clone(),
         observer: options.observer,
         plan: options.plan,
@@ -284,6 +316,7 @@ pub fn check(definition: &Definition) -> Result<Checked> {
         base: &definition.base,
         started: Utc::now(),
         workers: None,
+        range: Range::default(),
         cancel: Cancel::new(),
         observer: None,
         plan: true,

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 
 use arrow_schema::{DataType, Field, Schema};
+use gristmill_core::registry::Range;
 use gristmill_core::{
     ByteSize, Error, ErrorKind, ExpressionCompiler, ExtractContext, FieldType, Mistake, Result,
 };
@@ -93,6 +94,7 @@ fn look_at(data: &Path) -> Result<Look> {
         scratch: scratch.path().to_owned(),
         memory: MEMORY,
         workers: crate::run::cores(),
+        range: Range::default(),
     };
     let open = |options: &Json| {
         if let Some(mistake) = (kind.check)(options).into_iter().next() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use chrono::Utc;
+use gristmill_core::registry::Range;
 use gristmill_core::{
     Error, ExtractContext, Extractor, LoadContext, Loader, Pointer, Result, StepPlan,
 };
@@ -163,6 +164,7 @@ impl Pipeline {
         let started = Utc::now();
         let id = run_id(started);
         let context = RunContext {
+            range: Range::default(),
             id: &id,
             base: &self.base,
             started,

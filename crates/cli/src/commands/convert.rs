@@ -27,6 +27,7 @@ pub(crate) fn run(arguments: &Convert, globals: &Globals) -> Done {
         observer: Some(&shown),
         entered,
         plan: false,
+        backfill: None,
     };
     let outcome = convert(&conversion, &options);
     shown.clear();

@@ -1,5 +1,6 @@
 //! One module a command. Each answers with an exit code.
 
+pub(crate) mod bookmarks;
 pub(crate) mod check;
 pub(crate) mod convert;
 pub(crate) mod init;

@@ -42,6 +42,7 @@ fn run_again(arguments: &Replay, globals: &Globals) -> Done {
         observer: Some(&shown),
         entered,
         plan: false,
+        backfill: None,
     };
     let outcome = replay(&arguments.file, definition, arguments.into.as_deref(), &options);
     shown.clear();

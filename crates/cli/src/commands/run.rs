@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gristmill_core::Error;
 use gristmill_parallel::Cancel;
-use gristmill_pipeline::execute::{Entered, RunOptions, run_definition};
+use gristmill_pipeline::execute::{Backfill, Entered, RunOptions, run_definition};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -25,6 +25,8 @@ pub(crate) fn run(arguments: &Run, globals: &Globals) -> Done {
         observer: Some(&shown),
         entered,
         plan: false,
+        backfill: (arguments.from.is_some() || arguments.to.is_some())
+            .then(|| Backfill { from: arguments.from.clone(), to: arguments.to.clone() }),
     };
     let outcome = run_definition(&definition, &options);
     shown.clear();

@@ -5,6 +5,7 @@
 //! row; workers make columns of them. A value that its column cannot hold without a change
 //! (`infinity` as a date, text in an integer column of SQLite) rejects its record.
 
+mod cursor;
 mod options;
 mod postgres;
 mod rows;
@@ -15,6 +16,7 @@ use gristmill_core::{Error, ErrorKind, ExtractContext, Extractor, ExtractorKind,
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use cursor::Cursor;
 pub use options::{Query, Table};
 
 use source::{Database, Wanted};
@@ -23,7 +25,8 @@ use source::{Database, Wanted};
 pub const TABLE: ExtractorKind = ExtractorKind {
     name: "table",
     about: "Reads a table or a view of a database: PostgreSQL or SQLite.",
-    example: "table: funds\ndatabase: sqlite://warehouse.db\n",
+    example: "table: funds\ndatabase: postgres://etl@db.example.com/warehouse\n\
+              cursor:\n  column: updated_at\n  lag: 10m\n",
     schema: |generator| generator.subschema_for::<Table>(),
     check: |item| checked(item, Table::check),
     open: |item, context| open(read::<Table>(item)?.wanted(), context),

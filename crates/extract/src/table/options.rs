@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::cursor::Cursor;
 use super::source::{Database, Relation, Wanted};
 
 /// A table of a database.
@@ -29,6 +30,9 @@ pub struct Table {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, FieldType>")]
     pub columns: IndexMap<String, FieldType>,
+    /// Reads only the records that are new since the last run that published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Cursor>,
 }
 
 /// What a query answers.
@@ -49,6 +53,9 @@ pub struct Query {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, FieldType>")]
     pub columns: IndexMap<String, FieldType>,
+    /// Reads only the records that are new since the last run that published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Cursor>,
 }
 
 impl Table {
@@ -57,12 +64,14 @@ impl Table {
             database: Database::parse(&self.database)?,
             relation: Relation::table(&self.table)?,
             columns: self.columns,
+            cursor: self.cursor,
         })
     }
 
     pub(super) fn check(&self) -> Vec<Mistake> {
         let relation = Relation::table(&self.table).err();
-        relation.into_iter().chain(Database::parse(&self.database).err()).collect()
+        let cursor = self.cursor.iter().flat_map(Cursor::check);
+        relation.into_iter().chain(Database::parse(&self.database).err()).chain(cursor).collect()
     }
 }
 
@@ -72,12 +81,14 @@ impl Query {
             database: Database::parse(&self.database)?,
             relation: Relation::query(&self.query)?,
             columns: self.columns,
+            cursor: self.cursor,
         })
     }
 
     pub(super) fn check(&self) -> Vec<Mistake> {
         let relation = Relation::query(&self.query).err();
-        relation.into_iter().chain(Database::parse(&self.database).err()).collect()
+        let cursor = self.cursor.iter().flat_map(Cursor::check);
+        relation.into_iter().chain(Database::parse(&self.database).err()).chain(cursor).collect()
     }
 }
 

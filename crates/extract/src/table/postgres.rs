@@ -8,9 +8,11 @@ use gristmill_core::{
     Batch, ByteSize, Chunk, Error, ErrorKind, ExtractContext, Extractor, Findings, ReadPlan, Result,
 };
 use gristmill_database::read::Reader;
-use gristmill_database::results::ResultColumn;
-use gristmill_database::{Address, Client, CopyOut, DatabaseError, quoted, read_error_of};
+use gristmill_database::results::{Reading, ResultColumn};
+use gristmill_database::{Address, Client, CopyOut, DatabaseError, literal, quoted, read_error_of};
+use serde_json::Value;
 
+use super::cursor::{Bounds, Cursor};
 use super::rows::{Columns, Unfit};
 use super::source::{Relation, Wanted, declared};
 
@@ -26,6 +28,7 @@ pub(super) struct PostgresExtractor {
     bytes: u64,
     started: bool,
     notes: Vec<String>,
+    bookmark: Option<(String, Value)>,
 }
 
 /// What chunks need to know of where they are from.
@@ -56,6 +59,15 @@ impl PostgresExtractor {
         }
         let names: Vec<String> = found.columns.iter().map(|column| column.name.clone()).collect();
         let declared = declared(relation, &names, &wanted.columns)?;
+        let (relation, bookmark) = match &wanted.cursor {
+            None => (relation.clone(), None),
+            Some(cursor) => {
+                let column = &found.columns[cursor.position(relation, &names)?];
+                let bounds = cursor.bounds(relation, address.name(), &context.range);
+                advance(&client, relation, cursor, bounds, column, &what)?
+            }
+        };
+        let relation = &relation;
         let mut notes = Vec::new();
         let results = found.columns.into_iter().zip(&declared).map(|(column, declared)| {
             if declared.is_some() {
@@ -76,7 +88,16 @@ impl PostgresExtractor {
         let columns = Columns::new(&relation.name, fields, declared);
         let longest = longest_record(context.memory);
         let source = Arc::new(Source { what, results, columns, longest });
-        Ok(Self { source, client: Some(client), copy, rows: None, bytes: 0, started: false, notes })
+        Ok(Self {
+            source,
+            client: Some(client),
+            copy,
+            rows: None,
+            bytes: 0,
+            started: false,
+            notes,
+            bookmark,
+        })
     }
 
     fn failed(&self, error: DatabaseError) -> Error {
@@ -94,6 +115,59 @@ impl PostgresExtractor {
         };
         rows.next().transpose().map_err(|error| self.failed(error))
     }
+}
+
+/// The records within the bounds, and the bookmark that is left when they are read.
+fn advance(
+    client: &Client,
+    relation: &Relation,
+    cursor: &Cursor,
+    bounds: Bounds,
+    column: &ResultColumn,
+    what: &str,
+) -> Result<(Relation, Option<(String, Value)>)> {
+    let is_time = matches!(column.reading, Reading::Date | Reading::Timestamp { .. });
+    let lag = cursor.lag_micros(is_time)?;
+    let name = format!("q.{}", quoted(&cursor.column));
+    // A text without a type takes that of the column.
+    let text = |value: &Value| match value {
+        Value::String(text) => literal(text),
+        other => literal(&other.to_string()),
+    };
+    let from = format!("FROM ({}\n) AS q", relation.select);
+    let within = |conditions: &[String]| match conditions {
+        [] => from.clone(),
+        some => format!("{from} WHERE {}", some.join(" AND ")),
+    };
+    let narrowed = |conditions: &[String]| Relation {
+        select: format!("SELECT * {}", within(conditions)),
+        ..relation.clone()
+    };
+    let lower = bounds.lower.iter();
+    let mut conditions: Vec<String> =
+        lower.map(|(operator, value)| format!("{name} {operator} {}", text(value))).collect();
+    let Some(bookmark) = bounds.bookmark else {
+        conditions.extend(bounds.end.iter().map(|end| format!("{name} < {}", text(end))));
+        return Ok((narrowed(&conditions), None));
+    };
+    let last = bounds.lower.filter(|(operator, _)| *operator == ">").map(|(_, last)| last);
+    let mut limited = conditions.clone();
+    if is_time {
+        limited.push(format!("{name} < 'infinity'"));
+    }
+    if let Some(lag) = lag {
+        let age = format!("now() - interval '{lag} microseconds'");
+        limited.push(format!("{name} <= CAST({age} AS {})", column.type_name));
+    }
+    let greatest = format!("SELECT max({name})::text {}", within(&limited));
+    let greatest = client.row(&greatest, &[]).map_err(|error| read_error_of(what, error))?;
+    Ok(match greatest.get::<_, Option<String>>(0) {
+        Some(greatest) => {
+            conditions.push(format!("{name} <= {}", literal(&greatest)));
+            (narrowed(&conditions), Some((bookmark, Value::String(greatest))))
+        }
+        None => (narrowed(&["false".to_owned()]), last.map(|last| (bookmark, last))),
+    })
 }
 
 /// The statement whose rows are copied: the query, with text in place of what has no other form.
@@ -152,6 +226,10 @@ impl Extractor for PostgresExtractor {
 
     fn notes(&self) -> Vec<String> {
         self.notes.clone()
+    }
+
+    fn bookmarks(&self) -> Vec<(String, Value)> {
+        self.bookmark.clone().into_iter().collect()
     }
 }
 

@@ -7,12 +7,15 @@ use gristmill_core::{Error, ErrorKind, FieldType, Mistake, Pointer, Result};
 use gristmill_database::{Address, quoted};
 use indexmap::IndexMap;
 
+use super::cursor::Cursor;
+
 /// The records that a pipeline asks for.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) database: Database,
     pub(super) relation: Relation,
     pub(super) columns: IndexMap<String, FieldType>,
+    pub(super) cursor: Option<Cursor>,
 }
 
 /// A database that can be read.

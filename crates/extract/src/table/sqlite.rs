@@ -15,11 +15,13 @@ use gristmill_core::{
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags};
+use serde_json::Value;
 
 use super::rows::Columns;
 use super::source::{Wanted, declared};
 use cells::{Cell, Piece};
 
+mod advance;
 mod cells;
 
 /// How long a statement waits for another process that writes.
@@ -37,6 +39,7 @@ pub(super) struct SqliteExtractor {
     thread: Option<JoinHandle<()>>,
     bytes: u64,
     started: bool,
+    bookmark: Option<(String, Value)>,
 }
 
 /// What chunks need to know of where they are from.
@@ -86,6 +89,14 @@ impl SqliteExtractor {
             .zip(declared)
             .map(|(own, declared)| declared.unwrap_or(own))
             .collect();
+        let (select, bookmark) = match &wanted.cursor {
+            None => (relation.select.clone(), None),
+            Some(cursor) => {
+                let field_type = types[cursor.position(relation, &names)?];
+                let bounds = cursor.bounds(relation, &path.to_string_lossy(), &context.range);
+                advance::advance(&connection, relation, cursor, bounds, field_type, &what)?
+            }
+        };
         let fields: Vec<Field> =
             names.iter().zip(&types).map(|(name, field_type)| field_type.field(name)).collect();
         let given = vec![None; fields.len()];
@@ -97,7 +108,8 @@ impl SqliteExtractor {
         };
         Ok(Self {
             source: Arc::new(source),
-            select: relation.select.clone(),
+            select,
+            bookmark,
             interrupt: connection.get_interrupt_handle(),
             connection: Some(connection),
             rows: None,
@@ -251,6 +263,10 @@ impl Extractor for SqliteExtractor {
 
     fn bytes_read(&self) -> u64 {
         self.bytes
+    }
+
+    fn bookmarks(&self) -> Vec<(String, Value)> {
+        self.bookmark.clone().into_iter().collect()
     }
 }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conformance;
+mod cursors;
 mod drift;
 mod files;
 mod mistakes;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use arrow_select::concat::concat_batches;
+use gristmill_core::registry::Range;
 use gristmill_core::text::value_text;
 use gristmill_core::{ByteSize, Error, ExtractContext, Extractor, Findings, ReadPlan, Result};
 use gristmill_extract::KINDS;
@@ -40,6 +41,7 @@ impl Folder {
             scratch: self.path().join(".scratch"),
             memory: ByteSize(256 << 20),
             workers: 2,
+            range: Range::default(),
         }
     }
 
@@ -48,6 +50,19 @@ impl Folder {
         let kind = KINDS.iter().find(|kind| item.get(kind.name).is_some()).unwrap();
         assert_eq!((kind.check)(&item), [], "{item}");
         (kind.open)(&item, &self.context())
+    }
+
+    /// As a run of this range reads it: what it gives, and the bookmarks that it leaves.
+    pub(crate) fn read_range(
+        &self,
+        item: Value,
+        range: Range,
+    ) -> Result<(Read, Vec<(String, Value)>)> {
+        let kind = KINDS.iter().find(|kind| item.get(kind.name).is_some()).unwrap();
+        assert_eq!((kind.check)(&item), [], "{item}");
+        let mut extractor = (kind.open)(&item, &ExtractContext { range, ..self.context() })?;
+        let read = read(&mut *extractor, |_| {})?;
+        Ok((read, extractor.bookmarks()))
     }
 
     pub(crate) fn read(&self, item: Value) -> Result<Read> {

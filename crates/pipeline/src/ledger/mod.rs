@@ -3,9 +3,11 @@
 //! A run is written down when it starts and again when it ends. One that was killed in between
 //! stays `running` in the file; it is shown as *died* once its process is gone, and needs no mending.
 
+mod bookmarks;
 mod process;
 mod schema;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -17,6 +19,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use serde::{Deserialize, Serialize};
 
 use crate::definition::closest;
+pub use bookmarks::Bookmark;
 use process::Process;
 
 /// The name of the ledger's file in its folder.
@@ -98,12 +101,22 @@ pub struct Outcome {
     pub report: Option<serde_json::Value>,
     /// Why it published nothing. Secrets must have been taken out.
     pub error: Option<String>,
+    /// Where the next run of its pipeline goes on, by the names of sources.
+    pub bookmarks: BTreeMap<String, serde_json::Value>,
 }
 
 impl Outcome {
     /// A run that ends now.
     pub fn new(status: Status, exit_code: i32) -> Self {
-        Self { status, exit_code, ended: Utc::now(), account: None, report: None, error: None }
+        Self {
+            status,
+            exit_code,
+            ended: Utc::now(),
+            account: None,
+            report: None,
+            error: None,
+            bookmarks: BTreeMap::new(),
+        }
     }
 }
 
@@ -201,7 +214,7 @@ impl Ledger {
         written.map(drop).map_err(|error| self.failure("write", error))
     }
 
-    /// Writes down how a run ended.
+    /// Writes down how a run ended, and the bookmarks that it leaves, both or neither.
     ///
     /// # Errors
     /// When the ledger cannot be written, or does not know the run.
@@ -210,7 +223,11 @@ impl Ledger {
             value.map_err(|error| Error::internal("a report that is no JSON").caused_by(error))
         };
         let account = outcome.account.map(|account| serde_json::to_string(&account)).map(json);
-        let written = self.connection.execute(
+        let change = self
+            .connection
+            .unchecked_transaction()
+            .map_err(|error| self.failure("write", error))?;
+        let written = change.execute(
             "UPDATE runs SET ended = :ended, status = :status, exit_code = :exit_code,
                     account = :account, report = :report, error = :error
              WHERE id = :id",
@@ -226,7 +243,9 @@ impl Ledger {
         );
         match written {
             Ok(0) => Err(Error::internal(format!("the ledger has no run `{id}`"))),
-            Ok(_) => Ok(()),
+            Ok(_) => bookmarks::keep(&change, id, outcome)
+                .and_then(|()| change.commit())
+                .map_err(|error| self.failure("write", error)),
             Err(error) => Err(self.failure("write", error)),
         }
     }

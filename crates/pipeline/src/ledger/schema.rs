@@ -8,7 +8,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::failure;
 
 /// What brings a file from each version to the next; the version is in `user_version`.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE runs (
         id TEXT PRIMARY KEY,
         pipeline TEXT NOT NULL,
@@ -25,7 +26,18 @@ const MIGRATIONS: [&str; 1] = ["
         process TEXT
     ) STRICT;
     CREATE INDEX runs_by_pipeline ON runs (pipeline, started);
-"];
+",
+    "
+    CREATE TABLE bookmarks (
+        pipeline TEXT NOT NULL,
+        name TEXT NOT NULL,
+        value TEXT NOT NULL,
+        run TEXT NOT NULL,
+        set_at TEXT NOT NULL,
+        PRIMARY KEY (pipeline, name, set_at)
+    ) STRICT;
+",
+];
 
 /// Brings a file to the newest version, in one transaction.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {

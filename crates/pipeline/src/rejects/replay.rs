@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use gristmill_core::registry::Range;
 use gristmill_core::{Error, ErrorKind, ExtractContext, FieldType, LoaderKind, RejectLine, Result};
 use gristmill_format::{Format, csv};
 use serde_json::{Map, Value, json};
@@ -37,7 +38,10 @@ pub fn replay(
     let scratch = Scratch::new()?;
     let mended = Mended { definition: &definition, source, scratch: scratch.path() };
     let (replaced, mut places) = mended.write(file)?;
-    definition.extract[0].options = replaced;
+    let kind = registry().extractors.iter().find(|kind| kind.name == "file");
+    let kind = kind.ok_or_else(|| Error::internal("there is no extractor for files"))?;
+    let at = definition.extract[0].at.clone();
+    definition.extract[0] = Item { kind, options: replaced, at };
     let base = definition.base.clone();
     match into {
         Some(path) => {
@@ -106,7 +110,7 @@ impl Mended<'_> {
         let mut files: BTreeMap<String, Part> = BTreeMap::new();
         let one_line = self.written_as()? == Format::Ndjson;
         let mut written = 0usize;
-        let mut options = self.source.options.clone();
+        let mut options = if self.is_file() { self.source.options.clone() } else { json!({}) };
         for line in lines(rejects)? {
             let line = line?;
             if line.truncated {
@@ -201,12 +205,15 @@ impl Mended<'_> {
     /// Names of the columns of a source, and their types where they have one.
     fn columns(&self, source: &str) -> Result<Vec<(String, Option<FieldType>)>> {
         let mut options = self.source.options.clone();
-        options["file"] = json!(source);
+        if self.is_file() {
+            options["file"] = json!(source);
+        }
         let context = ExtractContext {
             base: self.definition.base.clone(),
             scratch: self.scratch.to_owned(),
             memory: self.definition.limits.memory,
             workers: 1,
+            range: Range::default(),
         };
         let opened = (self.source.kind.open)(&options, &context);
         let mut extractor = opened.map_err(|error| {
@@ -222,7 +229,14 @@ impl Mended<'_> {
         Ok(fields.map(|field| (field.name().clone(), FieldType::of(field))).collect())
     }
 
+    fn is_file(&self) -> bool {
+        self.source.kind.name == "file"
+    }
+
     fn format(&self) -> Result<Format> {
+        if !self.is_file() {
+            return Ok(Format::Arrow); // a database's columns come with types as well
+        }
         let options = &self.source.options;
         if let Some(format) = options.get("format") {
             return serde_json::from_value(format.clone())

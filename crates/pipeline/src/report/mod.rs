@@ -346,6 +346,9 @@ pub struct Report {
     /// Things worth knowing about the sources.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// How far sources with a cursor were read, by name: where the next run goes on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bookmarks: BTreeMap<String, Value>,
 }
 
 impl Report {
@@ -373,6 +376,7 @@ impl Report {
             rejects_file: None,
             warnings: Vec::new(),
             notes: Vec::new(),
+            bookmarks: BTreeMap::new(),
         }
     }
 }
@@ -380,6 +384,7 @@ impl Report {
 impl Report {
     /// Takes back what destinations were about to publish and did not.
     pub(crate) fn take_back(&mut self) {
+        self.bookmarks.clear();
         for (i, destination) in self.destinations.iter_mut().enumerate() {
             if destination.published {
                 continue;

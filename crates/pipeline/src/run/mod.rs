@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
-use gristmill_core::registry::longest_record;
+use gristmill_core::registry::{Range, longest_record};
 use gristmill_core::{ByteSize, Chunk, Encoder, Error, Findings, LoadContext, Loader, Result};
 use gristmill_parallel::{Cancel, MapOptions, Memory, Pool, memory, ordered_map, retry};
 
@@ -69,6 +69,8 @@ pub struct RunContext<'a> {
     pub started: DateTime<Utc>,
     /// Number of workers; what the job says, else the machine's cores, when `None`.
     pub workers: Option<usize>,
+    /// Which records of sources with a cursor are read.
+    pub range: Range,
     /// Stops the run.
     pub cancel: Cancel,
     /// Watches the run.
@@ -200,8 +202,10 @@ fn execute(
     report.rejected_by = rejects.tallies();
     report.notes.extend(short_of_memory(&report.rejected_by, job.limits.memory));
     if outcome.is_ok() {
-        outcome = books
-            .check(report)
+        outcome = progress
+            .bookmarks()
+            .map(|bookmarks| report.bookmarks = bookmarks)
+            .and_then(|()| books.check(report))
             .and_then(|()| job.limits.check(rejects.count(), books.read()))
             .and_then(|()| context.cancel.check());
     }

@@ -1,5 +1,6 @@
 //! Opening: sources and their columns, steps bound to them, segments made of the steps.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,7 @@ use gristmill_core::{
     Pointer, Result, Space,
 };
 use gristmill_parallel::retry;
+use serde_json::Value;
 
 use super::segment::{Local, Ordered, Segment};
 use super::{Job, Progress, RunContext, RunError};
@@ -83,6 +85,7 @@ fn parts(
         scratch: scratch.to_owned(),
         memory: job.limits.memory,
         workers: super::workers(job, context),
+        range: context.range.clone(),
     };
     let mut read = Vec::with_capacity(job.sources.len());
     for source in &job.sources {
@@ -234,6 +237,7 @@ struct Shared {
     bytes: AtomicU64,
     total_bytes: Option<u64>,
     notes: Mutex<Vec<Vec<String>>>,
+    bookmarks: Mutex<Vec<(String, Value)>>,
 }
 
 /// Sees how far the sources are read, from outside the stream.
@@ -244,7 +248,12 @@ impl OpenSources {
     fn new(extractors: Vec<Box<dyn Extractor>>) -> Self {
         let total_bytes = extractors.iter().map(|extractor| extractor.total_bytes()).sum();
         let notes = extractors.iter().map(|extractor| extractor.notes()).collect();
-        let shared = Shared { bytes: AtomicU64::new(0), total_bytes, notes: Mutex::new(notes) };
+        let shared = Shared {
+            bytes: AtomicU64::new(0),
+            total_bytes,
+            notes: Mutex::new(notes),
+            bookmarks: Mutex::default(),
+        };
         Self { extractors, current: 0, shared: Arc::new(shared) }
     }
 
@@ -269,6 +278,11 @@ impl Iterator for OpenSources {
                     let mut all = self.shared.notes.lock().unwrap_or_else(PoisonError::into_inner);
                     all[current] = notes;
                     drop(all);
+                    let left = self.extractors[current].bookmarks();
+                    let mut all =
+                        self.shared.bookmarks.lock().unwrap_or_else(PoisonError::into_inner);
+                    all.extend(left);
+                    drop(all);
                     self.current += 1;
                 }
                 Err(error) => {
@@ -287,6 +301,23 @@ impl ReadProgress {
 
     pub(super) fn notes(&self) -> Vec<String> {
         self.0.notes.lock().unwrap_or_else(PoisonError::into_inner).concat()
+    }
+
+    /// The bookmarks that the sources leave.
+    ///
+    /// # Errors
+    /// When two sources leave the same one: the next run could not tell them apart.
+    pub(super) fn bookmarks(&self) -> Result<BTreeMap<String, Value>> {
+        let all = self.0.bookmarks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bookmarks = BTreeMap::new();
+        for (name, value) in all.iter() {
+            if bookmarks.insert(name.clone(), value.clone()).is_some() {
+                let message = format!("two sources keep the bookmark `{name}`");
+                return Err(Error::new(ErrorKind::Configuration, message)
+                    .hint("give each a name of its own: `cursor: {name: …}`"));
+            }
+        }
+        Ok(bookmarks)
     }
 
     pub(super) fn so_far(&self, records: u64, rejected: u64, elapsed: Duration) -> Progress {

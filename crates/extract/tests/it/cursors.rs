@@ -1,0 +1,153 @@
+//! Sources that are read incrementally: what each run reads, and where the next one goes on.
+
+use std::sync::Arc;
+
+use gristmill_core::ErrorKind;
+use gristmill_core::registry::Range;
+use gristmill_scratch::{Postgres, postgres};
+use serde_json::{Value, json};
+
+use crate::support::{Folder, sqlite};
+
+/// A database of each kind that there is.
+enum Place {
+    File(Folder),
+    Server(Folder, Postgres),
+}
+
+fn places() -> Vec<Place> {
+    let server = postgres().map(|server| Place::Server(Folder::new(&[]), server));
+    [Place::File(Folder::new(&[]))].into_iter().chain(server).collect()
+}
+
+impl Place {
+    fn run(&self, sql: &str) {
+        match self {
+            Place::File(folder) => sqlite(folder, "x.db", sql),
+            Place::Server(_, server) => server.run(sql),
+        }
+    }
+
+    fn url(&self) -> &str {
+        match self {
+            Place::File(_) => "sqlite://x.db",
+            Place::Server(_, server) => server.url(),
+        }
+    }
+
+    fn folder(&self) -> &Folder {
+        let (Place::File(folder) | Place::Server(folder, _)) = self;
+        folder
+    }
+
+    /// The ids that a run reads, and the bookmarks that it leaves.
+    fn read(&self, cursor: Value, range: &Range) -> (Vec<String>, Vec<(String, Value)>) {
+        let item = json!({"table": "t", "database": self.url(), "cursor": cursor});
+        let (read, bookmarks) = self.folder().read_range(item, range.clone()).unwrap();
+        (read.column("id"), bookmarks)
+    }
+}
+
+fn since(bookmarks: &[(String, Value)]) -> Range {
+    Range::New(Arc::new(bookmarks.iter().cloned().collect()))
+}
+
+fn between(from: Option<&str>, to: Option<&str>) -> Range {
+    Range::Between { from: from.map(str::to_owned), to: to.map(str::to_owned) }
+}
+
+const NOTHING: [&str; 0] = [];
+
+#[test]
+fn each_record_is_read_once() {
+    for place in places() {
+        place.run(
+            "CREATE TABLE t (id INTEGER, at TIMESTAMP);
+             INSERT INTO t VALUES (1, '2024-01-01 00:00:00'), (2, '2024-01-02 00:00:00.000001'),
+                 (3, '2024-01-02 00:00:00.000001'), (4, NULL)",
+        );
+        let cursor = json!({"column": "at"});
+        let (ids, first) = place.read(cursor.clone(), &Range::default());
+        assert_eq!(ids, ["1", "2", "3"]);
+        assert_eq!(first[0].1, "2024-01-02 00:00:00.000001");
+        let (ids, second) = place.read(cursor.clone(), &since(&first));
+        assert_eq!((ids.as_slice(), &second), (NOTHING.map(str::to_owned).as_slice(), &first));
+        place.run(
+            "INSERT INTO t VALUES (5, '2024-01-02 00:00:00.000002'), (6, '2023-01-01 00:00:00')",
+        );
+        let (ids, third) = place.read(cursor.clone(), &since(&second));
+        assert_eq!(ids, ["5"]);
+        // A range of its own reads what it says, and leaves no bookmark.
+        let range = between(Some("2024-01-01 00:00:00"), Some("2024-01-02 00:00:00.000002"));
+        let (ids, left) = place.read(cursor.clone(), &range);
+        assert_eq!((ids, left), (["1", "2", "3"].map(str::to_owned).to_vec(), Vec::new()));
+        let (ids, _) = place.read(cursor, &between(None, Some("2024-01-01 00:00:00")));
+        assert_eq!(ids, ["6"]);
+        let (ids, _) =
+            place.read(json!({"column": "at", "start": "2024-01-02"}), &Range::default());
+        assert_eq!(ids, ["2", "3", "5"]);
+        // What another source left is not this one's.
+        let other = json!({"column": "at", "name": "other"});
+        assert_eq!(place.read(other, &since(&third)).0.len(), 5);
+    }
+}
+
+#[test]
+fn numbers_are_compared_as_numbers() {
+    for place in places() {
+        place.run("CREATE TABLE t (id INTEGER); INSERT INTO t VALUES (9), (10), (100)");
+        let cursor = json!({"column": "id", "start": 10});
+        let (ids, first) = place.read(cursor.clone(), &Range::default());
+        assert_eq!(ids, ["10", "100"]);
+        place.run("INSERT INTO t VALUES (11), (101)");
+        assert_eq!(place.read(cursor.clone(), &since(&first)).0, ["101"]);
+        assert_eq!(place.read(cursor, &between(Some("9"), Some("11"))).0, ["9", "10"]);
+    }
+}
+
+#[test]
+fn records_that_are_too_young_wait() {
+    for place in places() {
+        let (old, young) = match place {
+            Place::File(_) => ("datetime('now', '-1 hour')", "datetime('now')"),
+            Place::Server(..) => ("now() - interval '1 hour'", "now()"),
+        };
+        place.run(&format!(
+            "CREATE TABLE t (id INTEGER, at TIMESTAMP);
+             INSERT INTO t VALUES (1, {old}), (2, {young})"
+        ));
+        let cursor = json!({"column": "at", "lag": "10m"});
+        let (ids, first) = place.read(cursor, &Range::default());
+        assert_eq!(ids, ["1"]);
+        // Later, with what was committed late: neither is lost, neither comes twice.
+        place.run(&format!("INSERT INTO t VALUES (3, {young})"));
+        assert_eq!(place.read(json!({"column": "at"}), &since(&first)).0, ["2", "3"]);
+    }
+}
+
+/// `infinity` would be the end of all reading.
+#[test]
+fn an_infinite_time_is_no_end() {
+    let Some(server) = postgres() else { return };
+    let place = Place::Server(Folder::new(&[]), server);
+    place.run("CREATE TABLE t (id int, at timestamptz)");
+    place.run("INSERT INTO t VALUES (1, 'infinity'), (2, '2024-01-01 00:00+02'), (3, '-infinity')");
+    let (_, first) = place.read(json!({"column": "at", "start": "2000-01-01"}), &Range::default());
+    assert_eq!(first[0].1, "2023-12-31 22:00:00+00");
+}
+
+#[test]
+fn a_column_that_is_no_cursor_is_refused() {
+    for place in places() {
+        place.run("CREATE TABLE t (id INTEGER, name TEXT, at TIMESTAMP)");
+        let error = |cursor: Value| {
+            let item = json!({"table": "t", "database": place.url(), "cursor": cursor});
+            let error = place.folder().error(item);
+            (error.kind(), error.to_string())
+        };
+        assert_eq!(error(json!({"column": "nowhere"})).0, ErrorKind::Schema);
+        let (kind, message) = error(json!({"column": "id", "lag": "1h"}));
+        assert_eq!(kind, ErrorKind::Configuration);
+        assert!(message.contains("`lag` is for times"), "{message}");
+    }
+}
