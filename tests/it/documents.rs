@@ -66,8 +66,10 @@ fn every_command_is_there() {
     let sandbox = Sandbox::new();
     let help = sandbox.run(&["--help"]).stdout;
     let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    // A line that goes on has more blanks before it.
+    let begins = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
     let commands: BTreeSet<&str> =
-        commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        commands.lines().filter(begins).filter_map(|line| line.split_whitespace().next()).collect();
     let rows: String = readme.lines().filter(|line| line.starts_with("| `")).collect();
     for command in &commands {
         let named = rows.contains(&format!("gristmill {command}"))
