@@ -14,8 +14,8 @@
 //! Several records of a key are applied in the order of their times. Unless records come late, the
 //! result is the same whether they come in one load or in several.
 //!
-//! The options are here; `statements` makes what databases are asked, and [`crate::versions`] asks
-//! it in order.
+//! The options are here; `statements` makes what databases are asked, and the crate's `versions`
+//! asks it in order.
 
 mod statements;
 
