@@ -5,6 +5,8 @@
 //! `gristmill_loads` for what became of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use gristmill_core::{Error, ErrorKind, LoadContext, Result};
 use gristmill_database::{Address, Client, error_of, is_lost};
@@ -13,6 +15,9 @@ use super::loads;
 
 /// How long the table's lock of a lost connection is waited for.
 const PATIENCE: &str = "60s";
+
+/// How long the lock of a table is waited for before it is said that another run has it.
+const MOMENT: Duration = Duration::from_secs(4);
 
 static SESSIONS: Mutex<Vec<Weak<Mutex<Session>>>> = Mutex::new(Vec::new());
 
@@ -105,11 +110,16 @@ impl Session {
             self.client()?.batch("BEGIN").map_err(cannot)?;
             self.is_open = true;
         }
-        let locked: bool = self
-            .client()?
-            .row("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", &[&lock(table)])
-            .map_err(cannot)?
-            .get(0);
+        let began = Instant::now();
+        let mut locked = false;
+        // What is left of a run that just died may need a moment to go.
+        while !locked && began.elapsed() < MOMENT {
+            let sql = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))";
+            locked = self.client()?.row(sql, &[&lock(table)]).map_err(cannot)?.get(0);
+            if !locked {
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
         if !locked {
             if self.tables.is_empty() {
                 self.roll_back(table);
