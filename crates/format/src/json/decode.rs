@@ -12,7 +12,7 @@ use gristmill_core::{
 
 use super::cut::{Cut, Records};
 use super::fault::{Checked, Fault};
-use super::keys::Keys;
+use super::keys::{Keys, UNKNOWN};
 use super::lines;
 use super::nested::{FieldPath, Flaws, Node, Record};
 use super::token::{self, Inner, Token};
@@ -180,6 +180,10 @@ struct RowBuilder {
     columns: Vec<Node>,
     block: Block,
     flaws: Flaws,
+    /// For each key that is not planned, the record that had it last.
+    strangers: Vec<u64>,
+    /// Number of the record, from 1.
+    record: u64,
 }
 
 /// The values of some records, the planned keys of one record after those of the other.
@@ -199,7 +203,7 @@ impl RowBuilder {
     fn new(decoder: Arc<Decoder>) -> Result<Self> {
         let columns = decoder.columns.iter().map(Node::of_plan).collect::<Result<_>>()?;
         let (keys, block, flaws) = (decoder.keys.clone(), Block::default(), Flaws::default());
-        Ok(Self { decoder, keys, columns, block, flaws })
+        Ok(Self { decoder, keys, columns, block, flaws, strangers: Vec::new(), record: 0 })
     }
 
     /// A batch of the records at `spans` of a padded text.
@@ -271,8 +275,21 @@ impl RowBuilder {
         slots.truncate(number * width); // what a bad record left
         slots.resize((number + 1) * width, None);
         let slots = &mut slots[number * width..];
+        self.record += 1;
+        let (strangers, record_number) = (&mut self.strangers, self.record);
         token::record(record.as_bytes(), &mut self.keys, inner, |position, value| {
-            slots.get_mut(position).is_none_or(|slot| slot.replace(value).is_none())
+            match slots.get_mut(position) {
+                Some(slot) => slot.replace(value).is_none(),
+                // Of the keys that nobody asked for, more than are remembered may come again.
+                None if position == UNKNOWN => true,
+                None => {
+                    let stranger = position - width;
+                    if strangers.len() <= stranger {
+                        strangers.resize(stranger + 1, 0);
+                    }
+                    std::mem::replace(&mut strangers[stranger], record_number) != record_number
+                }
+            }
         })
     }
 

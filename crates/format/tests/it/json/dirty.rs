@@ -206,3 +206,13 @@ fn a_record_that_is_too_long_is_cut_and_lines_stay_right() {
     let line = all.findings.rejects()[0].to_line("run", "pipeline", &mut Locator::default());
     assert_eq!((line.length, line.truncated), (Some(9 + (20 << 20)), true));
 }
+
+#[test]
+fn a_key_that_no_other_record_has_may_not_come_twice_either() {
+    let text = "{\"b\":1,\"b\":2}\n{\"a\":1}\n{\"c\":1,\"d\":2,\"\\u0063\":3}\n{\"a\":2}\n";
+    let all = How::of(Layout::Lines).read(text.as_bytes()).unwrap();
+    assert_eq!(all.rows.len(), 2);
+    let rejected = all.rejected();
+    assert_eq!(rejected.len(), 2, "{rejected:?}");
+    assert!(rejected.iter().all(|reason| reason.contains("duplicate_key")), "{rejected:?}");
+}
