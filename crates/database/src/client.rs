@@ -210,14 +210,6 @@ impl Client {
         Ok(CopyOut { receiver })
     }
 
-    /// The number by which the server knows the connection.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn backend(&self) -> Result<i32, DatabaseError> {
-        Ok(self.row("SELECT pg_backend_pid()", &[])?.get(0))
-    }
-
     /// Whether the connection is gone.
     pub fn is_closed(&self) -> bool {
         self.client.is_closed()
