@@ -97,6 +97,8 @@ pub(crate) struct Statements {
     pub(crate) count: String,
     /// What `update` changes.
     pub(crate) changes: Changes,
+    /// Whether each record becomes a row.
+    pub(crate) all_new: bool,
 }
 
 /// What becomes of rows that have the key of a record.
@@ -206,6 +208,7 @@ impl Statements {
             ),
             count: format!("SELECT count(*) FROM {staged} AS s WHERE {range}"),
             changes,
+            all_new: found == Found::Nothing,
         }
     }
 }
@@ -269,7 +272,11 @@ impl<D: Database> Merge<'_, D> {
     }
 
     fn load(&mut self, first: i64, last: i64, findings: &mut Findings) -> Result<()> {
-        let Err(error) = self.attempt(first, last) else { return Ok(()) };
+        let error = match self.attempt(first, last) {
+            Ok(0) => return Ok(()),
+            Ok(dropped) => return Err(dropped_rows(self.table, dropped)),
+            Err(error) => error,
+        };
         let Some(message) = D::refusal(&error) else { return Err(cannot::<D>(self.table, error)) };
         undo(self.database, self.table)?;
         let records = last - first + 1;
@@ -293,7 +300,8 @@ impl<D: Database> Merge<'_, D> {
         Ok(())
     }
 
-    fn attempt(&mut self, first: i64, last: i64) -> Result<(), D::Error> {
+    /// Answers how many rows the database passed over without a word.
+    fn attempt(&mut self, first: i64, last: i64) -> Result<u64, D::Error> {
         let range = [Some(first), Some(last)];
         self.database.batch("SAVEPOINT gristmill")?;
         match &mut self.plan {
@@ -305,6 +313,7 @@ impl<D: Database> Merge<'_, D> {
                 self.outcome.updated += counts.updated;
                 self.outcome.closed += counts.closed;
                 self.outcome.unchanged += counts.unchanged;
+                Ok(counts.dropped)
             }
             Plan::Rows(statements) => {
                 let records = self.database.number(&statements.count, &range)? as u64;
@@ -316,10 +325,14 @@ impl<D: Database> Merge<'_, D> {
                 self.database.batch("RELEASE SAVEPOINT gristmill")?;
                 self.outcome.updated += updated;
                 self.outcome.inserted += inserted;
-                self.outcome.unchanged += records.saturating_sub(updated + inserted);
+                let rest = records.saturating_sub(updated + inserted);
+                if statements.all_new {
+                    return Ok(rest);
+                }
+                self.outcome.unchanged += rest;
+                Ok(0)
             }
         }
-        Ok(())
     }
 
     fn take_out(&mut self, seq: i64, message: String, findings: &mut Findings) -> Result<()> {
@@ -343,6 +356,15 @@ impl<D: Database> Merge<'_, D> {
 
 fn cannot<D: Database>(table: &str, error: D::Error) -> Error {
     D::refused(&format!("cannot load table `{table}`"), error)
+}
+
+/// That a record would be lost in silence.
+pub(crate) fn dropped_rows(table: &str, rows: u64) -> Error {
+    Error::new(
+        ErrorKind::Destination,
+        format!("table `{table}` took no notice of {rows} records"),
+    )
+    .hint("a trigger drops rows silently: let it raise an exception, or load the table that it writes to")
 }
 
 /// Takes back what was done since the savepoint.

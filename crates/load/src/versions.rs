@@ -11,6 +11,8 @@ pub(crate) struct Counts {
     pub(crate) updated: u64,
     pub(crate) closed: u64,
     pub(crate) unchanged: u64,
+    /// Rows that the database was told to write, and did not.
+    pub(crate) dropped: u64,
 }
 
 /// A load of versions: the records are judged, and nothing is changed yet.
@@ -102,8 +104,10 @@ impl Versions {
         if counts.updated > 0 {
             database.execute(&self.correct, &groups)?;
         }
-        if counts.inserted + counts.closed > 0 {
-            database.execute(&self.insert, &[groups[0], groups[1], Some(self.highest)])?;
+        let new = counts.inserted + counts.closed;
+        if new > 0 {
+            let parameters = [groups[0], groups[1], Some(self.highest)];
+            counts.dropped = new.saturating_sub(database.execute(&self.insert, &parameters)?);
         }
         Ok(counts)
     }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gristmill_core::Stage as RunStage;
-use gristmill_core::{
-    Error, ErrorKind, Findings, Origin, Reason, Reject, Result, Rows as Ordinals,
-};
+use gristmill_core::{Findings, Origin, Reason, Reject, Result, Rows as Ordinals};
 use gristmill_database::copy::{self, Rows};
 use gristmill_database::{Client, Refusal, error_of, refusal};
+
+use crate::merge::dropped_rows;
 
 /// What became of rows.
 pub(crate) struct Copied {
@@ -97,11 +97,7 @@ impl Copying<'_> {
                 self.client.batch("RELEASE SAVEPOINT gristmill").map_err(cannot)?;
                 let missing = (end - first) as u64 - taken;
                 if missing > 0 {
-                    return Err(Error::new(
-                        ErrorKind::Destination,
-                        format!("table `{}` took no notice of {missing} records", self.table),
-                    )
-                    .hint("a trigger drops rows silently: let it raise an exception, or load the table that it writes to"));
+                    return Err(dropped_rows(self.table, missing));
                 }
                 self.taken += taken;
                 Ok(None)

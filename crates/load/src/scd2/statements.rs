@@ -331,6 +331,7 @@ impl Names {
             ),
             count: format!("SELECT count(*) FROM {staged} AS s WHERE {range}"),
             changes: Changes::default(),
+            all_new: true,
         }
     }
 

@@ -52,6 +52,29 @@ fn the_partitions_of_the_input_are_replaced(warehouse: &Warehouse) {
     assert_eq!(rows(), ["b 2 x", "a 5 y", "- 6 y", "a 7 y"]);
 }
 
+fn what_a_trigger_drops_in_silence_is_no_load(warehouse: &Warehouse) {
+    let folder = warehouse.folder();
+    let mut items = [
+        json!({"table": "t", "mode": "append"}),
+        json!({"table": "t", "mode": "delete_insert", "partition_by": ["day"]}),
+        json!({"table": "t", "mode": "scd2", "keys": ["id"]}),
+    ];
+    for (i, item) in items.iter_mut().enumerate() {
+        warehouse.run("DROP TABLE IF EXISTS t; DROP TABLE IF EXISTS gristmill_loads");
+        item["database"] = warehouse.url().into();
+        load(item, &[input(&[(None, 1, "old")])], &context(folder, "1")).unwrap();
+        warehouse.run_either(
+            "CREATE TRIGGER no BEFORE INSERT ON t WHEN NEW.id = 2 BEGIN SELECT RAISE(IGNORE); END",
+            "CREATE OR REPLACE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+             CREATE TRIGGER no BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.id = 2) EXECUTE FUNCTION no()",
+        );
+        let rows = [input(&[(Some("a"), 2, "new"), (Some("a"), 3, "new")])];
+        let error = load(item, &rows, &context(folder, "2")).err().unwrap();
+        assert!(error.to_string().contains("no notice of 1 records"), "{i}: {error}");
+        assert_eq!(warehouse.lines("SELECT id FROM t"), ["1"], "{i}");
+    }
+}
+
 macro_rules! on {
     ($($place:ident),*) => {
         $(mod $place {
@@ -61,6 +84,13 @@ macro_rules! on {
             fn only_new_keys_are_inserted() {
                 if let Some(warehouse) = Warehouse::$place() {
                     super::only_new_keys_are_inserted(&warehouse);
+                }
+            }
+
+            #[test]
+            fn what_a_trigger_drops_in_silence_is_no_load() {
+                if let Some(warehouse) = Warehouse::$place() {
+                    super::what_a_trigger_drops_in_silence_is_no_load(&warehouse);
                 }
             }
 
