@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use gristmill_core::{Account, Error, ErrorKind, Result};
@@ -166,8 +166,7 @@ impl Ledger {
         }
         let opened = Connection::open(&path).and_then(|connection| {
             connection.busy_timeout(PATIENCE)?;
-            // A file system without shared memory keeps its own journal: slower, as safe.
-            connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+            keep_in_wal(&connection)?;
             connection.pragma_update(None, "synchronous", "normal")?;
             Ok(connection)
         });
@@ -321,6 +320,28 @@ impl Ledger {
     fn failure(&self, what: &str, error: rusqlite::Error) -> Error {
         failure(&self.path, what, error)
     }
+}
+
+/// Has a file keep a write-ahead log. A file system without shared memory keeps its own journal:
+/// slower, as safe.
+///
+/// Two processes that open a new file at the same time both read it before one may change its
+/// journal, and `SQLite` refuses the other at once, whatever its patience: so this asks again.
+fn keep_in_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())) {
+            Err(error) if is_busy(&error) && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+    matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
 }
 
 const ELSEWHERE: &str = "`--state DIR` keeps the ledger in another folder";

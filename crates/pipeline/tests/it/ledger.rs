@@ -159,6 +159,22 @@ fn a_place_that_cannot_be_written_is_named_with_the_way_out() {
 }
 
 #[test]
+fn many_processes_may_make_the_ledger_at_once() {
+    for _ in 0..40 {
+        let folder = tempfile::tempdir().unwrap();
+        let together = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    together.wait();
+                    Ledger::open(folder.path()).unwrap();
+                });
+            }
+        });
+    }
+}
+
+#[test]
 fn many_processes_may_write_at_once() {
     let folder = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
