@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::expression::ExpressionCompiler;
 use crate::mistake::Mistake;
 use crate::size::ByteSize;
-use crate::stage::{Extractor, Loader, StepPlan};
+use crate::stage::{Extractor, Loader, Space, StepPlan};
 
 /// An extractor that pipelines can name.
 pub struct ExtractorKind {
@@ -125,8 +125,18 @@ pub struct LoadContext<'a> {
     pub run: &'a str,
     /// When the run started.
     pub started: DateTime<Utc>,
+    /// A folder for temporary files, removed after the run, or by a later one when it is killed.
+    pub scratch: &'a Path,
     /// The memory that the run may use.
     pub memory: ByteSize,
     /// The number of workers for work of the loader's own, beside the run's encoding.
     pub workers: usize,
+}
+
+impl LoadContext<'_> {
+    /// Room for what a loader keeps until the end.
+    pub fn space(&self) -> Space {
+        let memory = usize::try_from(self.memory.0).unwrap_or(usize::MAX);
+        Space { scratch: self.scratch.to_owned(), memory }
+    }
 }

@@ -22,6 +22,7 @@
 //!     pipeline: "example",
 //!     run: "1",
 //!     started: chrono::Utc::now(),
+//!     scratch: folder.path(),
 //!     memory: ByteSize(64 << 20),
 //!     workers: 2,
 //! };

@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{self, Cursor, Write};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_ipc::reader::StreamReader;
@@ -43,9 +44,9 @@ const KEPT: u64 = 2;
 const HEADER: usize = 8;
 
 impl Spool {
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new(scratch: &Path) -> io::Result<Self> {
         Ok(Self {
-            file: tempfile::tempfile()?,
+            file: tempfile::tempfile_in(scratch)?,
             end: 0,
             sources: Vec::new(),
             blocks: Vec::new(),
@@ -216,7 +217,7 @@ mod tests {
             (text("b.csv"), Rows::All(3)),
             (Arc::new(kept), Rows::All(1)),
         ];
-        let mut spool = Spool::new().unwrap();
+        let mut spool = Spool::new(&std::env::temp_dir()).unwrap();
         let mut first = 1;
         let mut all = Vec::new();
         for (origin, rows) in &origins {

@@ -26,6 +26,7 @@ use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
 use gristmill_core::{
     Encoded, Encoder, Error, ErrorKind, Findings, LoadContext, Loaded, Loader, Preview, Result,
+    Space,
 };
 use gristmill_database::{Address, Client, DatabaseError, error_of, quoted};
 
@@ -57,7 +58,7 @@ pub(crate) struct Postgres {
     shared: Shared,
     /// Number among the tables that the run loads in this database.
     number: u64,
-    memory: u64,
+    space: Space,
     /// How records get in; decided when all tables of the run are known.
     way: OnceLock<bool>,
     stage: Option<Stage>,
@@ -93,7 +94,7 @@ impl Postgres {
             target,
             shared,
             number,
-            memory: context.memory.0,
+            space: context.space(),
             way: OnceLock::new(),
             stage: None,
             outcome: Outcome::default(),
@@ -167,7 +168,7 @@ impl Postgres {
                 step: i64::MAX,
                 spool: &mut stage.spool,
                 outcome,
-                room: self.memory / 4,
+                room: self.space.memory as u64 / 4,
             };
             outcome = merge.run(stage.last, findings)?;
         }
@@ -262,7 +263,7 @@ impl Loader for Postgres {
                 self.number,
                 &self.target,
                 &self.options,
-                self.memory,
+                &self.space,
             )?;
             self.stage = Some(stage);
         }
@@ -294,8 +295,8 @@ impl Loader for Postgres {
             // An empty input may end rows, too.
             let session = self.shared.lock();
             let client = session.client()?;
-            let (number, memory) = (self.number, self.memory);
-            let stage = Stage::create(client, number, &self.target, &self.options, memory)?;
+            let stage =
+                Stage::create(client, self.number, &self.target, &self.options, &self.space)?;
             drop(session);
             self.stage = Some(stage);
         }

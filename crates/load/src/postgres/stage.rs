@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gristmill_core::Stage as RunStage;
-use gristmill_core::{Error, Findings, Origin, Reason, Reject, Result, Rows as Ordinals};
+use gristmill_core::{Error, Findings, Origin, Reason, Reject, Result, Rows as Ordinals, Space};
 use gristmill_database::copy::Rows;
 use gristmill_database::{Client, DatabaseError, error_of, quoted};
 
@@ -38,13 +38,13 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Makes an empty one, with memory for hashes of keys.
+    /// Makes an empty one, with room for files and for hashes of keys.
     pub(crate) fn create(
         client: &Client,
         number: u64,
         target: &Target,
         options: &Options,
-        memory: u64,
+        space: &Space,
     ) -> Result<Self> {
         let columns: Vec<String> = target
             .columns
@@ -56,7 +56,7 @@ impl Stage {
         client
             .batch(&format!("CREATE TABLE {table} (seq bigint{})", columns.concat()))
             .map_err(|e| error_of("cannot stage records", e))?;
-        let spool = Spool::new()
+        let spool = Spool::new(&space.scratch)
             .map_err(|e| Error::io("cannot create a temporary file for staged records", e))?;
         let value = |i: usize| target.columns[i].value(i);
         let mut keys: Vec<String> = target.keys().map(value).collect();
@@ -70,7 +70,7 @@ impl Stage {
             duplicates: options.duplicates,
             keys,
             hashes: target.has_exact_keys().then(Vec::new),
-            room: usize::try_from(memory / 8).unwrap_or(usize::MAX),
+            room: space.memory / 8,
             has_losers: false,
             rejected: 0,
             last: 0,

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, linkat};
 use tempfile::TempPath;
@@ -28,6 +29,8 @@ const LOCK_PAGE: u32 = 0x4000_0000 / PAGE as u32 + 1;
 pub(crate) struct Image {
     /// Without a name, so that nothing is left of it when the run is killed.
     file: File,
+    /// The folder where it gets a name while SQLite opens it.
+    scratch: PathBuf,
     encoding: Encoding,
     /// Children of an inner node, at most; three or more.
     fan: usize,
@@ -45,9 +48,16 @@ struct Tree {
 }
 
 impl Image {
-    pub(crate) fn new(encoding: Encoding) -> io::Result<Self> {
-        let file = tempfile::tempfile()?;
-        Ok(Self { file, encoding, fan: FAN, next: 2, trees: Vec::new() })
+    pub(crate) fn new(encoding: Encoding, scratch: &Path) -> io::Result<Self> {
+        let file = tempfile::tempfile_in(scratch)?;
+        Ok(Self {
+            file,
+            scratch: scratch.to_owned(),
+            encoding,
+            fan: FAN,
+            next: 2,
+            trees: Vec::new(),
+        })
     }
 
     /// Adds a table, and answers what it is called by in [`Self::append`].
@@ -164,14 +174,14 @@ impl Image {
         let mut builder = tempfile::Builder::new();
         builder.prefix("gristmill-").suffix(".stage");
         let link = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        let linked = builder.make(|path| {
+        let linked = builder.make_in(&self.scratch, |path| {
             linkat(CWD, &link, CWD, path, AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from)
         });
         if let Ok(linked) = linked {
             return Ok(linked.into_temp_path());
         }
         // Where a file without a name cannot get one, a copy can.
-        let mut copy = builder.tempfile()?;
+        let mut copy = builder.tempfile_in(&self.scratch)?;
         let mut file = &self.file;
         io::Seek::rewind(&mut file)?;
         io::copy(&mut file, copy.as_file_mut())?;
@@ -315,7 +325,7 @@ mod tests {
                 (Encoding::Utf16Be, "UTF-16be"),
             ];
             let (encoding, name) = encodings[encoding];
-            let mut image = Image { fan, ..Image::new(encoding).unwrap() };
+            let mut image = Image { fan, ..Image::new(encoding, &std::env::temp_dir()).unwrap() };
             let one = image.add("one".to_owned(), "CREATE TABLE one(a, b)".to_owned());
             let two = image.add("two".to_owned(), "CREATE TABLE two(a, b)".to_owned());
             for chunk in &chunks {
@@ -344,7 +354,8 @@ mod tests {
     #[test]
     fn the_page_that_sqlite_locks_stays_empty() {
         for before in 0..6 {
-            let mut image = Image { fan: 3, ..Image::new(Encoding::Utf8).unwrap() };
+            let mut image =
+                Image { fan: 3, ..Image::new(Encoding::Utf8, &std::env::temp_dir()).unwrap() };
             image.next = LOCK_PAGE - before; // the file has a hole up to there
             let table = image.add("t".to_owned(), "CREATE TABLE t(a, b)".to_owned());
             let value = |n: i64| (Value::Integer(n), Value::Blob(vec![n as u8; 20_000]));

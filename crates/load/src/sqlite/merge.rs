@@ -155,7 +155,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow_schema::Schema;
-    use gristmill_core::FieldType;
+    use gristmill_core::{FieldType, Space};
 
     use super::*;
     use crate::table::{Mode, Options};
@@ -177,7 +177,13 @@ mod tests {
             let connection = Connection::open_in_memory().unwrap();
             connection.execute_batch(ddl).unwrap();
             let target = Target::inspect(&connection, &options, &schema).unwrap();
-            let mut stage = Stage::create(1, &target, options.duplicates, 0).unwrap();
+            let mut stage = Stage::create(
+                1,
+                &target,
+                options.duplicates,
+                &Space { memory: 0, ..Space::default() },
+            )
+            .unwrap();
             stage.seal(&connection).unwrap();
             connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
             let (merge, _) = statements(&connection, &target, &stage, &options).unwrap();
@@ -202,7 +208,9 @@ mod tests {
         connection.execute_batch("CREATE TABLE t (v TEXT); PRAGMA max_page_count = 20").unwrap();
         let options = Options::new("sqlite://unused", "t");
         let target = Target::inspect(&connection, &options, &schema).unwrap();
-        let mut stage = Stage::create(1, &target, options.duplicates, 0).unwrap();
+        let mut stage =
+            Stage::create(1, &target, options.duplicates, &Space { memory: 0, ..Space::default() })
+                .unwrap();
         connection
             .execute_batch(
                 "CREATE TEMP TABLE more (v TEXT);

@@ -91,7 +91,7 @@ impl Sqlite {
             session.look_up(context.memory.0).map_err(cannot)?;
         }
         let number = session.claim(&options.table)?;
-        let stage = Stage::create(number, &target, options.duplicates, context.memory.0);
+        let stage = Stage::create(number, &target, options.duplicates, &context.space());
         let stage = stage.inspect_err(|_| session.release(&options.table))?;
         drop(session);
         Ok(Self {

@@ -265,6 +265,7 @@ mod tests {
             pipeline: "test",
             run: "1",
             started: Default::default(),
+            scratch: folder.path(),
             memory: ByteSize(64 << 20),
             workers: 1,
         };

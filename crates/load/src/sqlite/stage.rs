@@ -1,6 +1,6 @@
 //! The staging table: what has arrived, numbered in the order in which it came.
 
-use gristmill_core::{Error, Findings, Reason, Reject, Result, Stage as RunStage};
+use gristmill_core::{Error, Findings, Reason, Reject, Result, Space, Stage as RunStage};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
@@ -43,16 +43,16 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Makes an empty one, with memory for hashes of keys.
+    /// Makes an empty one, with room for files and for hashes of keys.
     pub(crate) fn create(
         number: u64,
         target: &Target,
         duplicates: Duplicates,
-        memory: u64,
+        space: &Space,
     ) -> Result<Self> {
         let staging = |e| Error::io("cannot create a temporary file for staged records", e);
         let may_refuse = target.exists || target.keys().next().is_some();
-        let mut image = Image::new(target.encoding).map_err(staging)?;
+        let mut image = Image::new(target.encoding, &space.scratch).map_err(staging)?;
         let tree = image.add("rows".to_owned(), target.stage_statement());
         let time = target.time.map(|_| ("at".to_owned(), "TEXT", "BINARY".to_owned()));
         let keys = target
@@ -74,12 +74,12 @@ impl Stage {
             image,
             tree,
             sealed: false,
-            spool: may_refuse.then(Spool::new).transpose().map_err(staging)?,
+            spool: may_refuse.then(|| Spool::new(&space.scratch)).transpose().map_err(staging)?,
             keys,
             exact_keys: target.keys().all(|i| target.columns[i].kept),
             duplicates,
             hashes: target.keys().all(is_exact).then(Vec::new),
-            room: usize::try_from(memory / 8).unwrap_or(usize::MAX),
+            room: space.memory / 8,
             has_losers: false,
             rejected: 0,
             last: 0,

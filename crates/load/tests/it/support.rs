@@ -17,6 +17,7 @@ pub(crate) fn context<'a>(base: &'a Path, run: &'a str) -> LoadContext<'a> {
         pipeline: "test",
         run,
         started: chrono::DateTime::UNIX_EPOCH,
+        scratch: base,
         memory: ByteSize(64 << 20),
         workers: 2,
     }

@@ -138,6 +138,7 @@ fn execute(
         pipeline: &job.name,
         run: context.id,
         started: context.started,
+        scratch: scratch.path(),
         memory: job.limits.memory,
         workers,
     };
