@@ -2,16 +2,16 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use gristmill_core::{Error, ErrorKind, Result};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error as DatabaseError, Row, SimpleQueryMessage};
+use tokio_postgres::{CopyInSink, Error as DatabaseError, Row, SimpleQueryMessage};
 
 use crate::address::Address;
 use crate::copy::HEADER;
@@ -130,25 +130,14 @@ impl Client {
         Ok(rows.collect())
     }
 
-    /// Sends the pieces of a COPY, and answers the number of rows that the database took.
+    /// Begins a COPY to the server. Until it is finished or dropped, all else that is asked of the
+    /// connection waits.
     ///
     /// # Errors
-    /// What the database says. Nothing of the COPY stays then.
-    pub fn copy_in(
-        &self,
-        sql: &str,
-        pieces: impl IntoIterator<Item = Bytes>,
-    ) -> Result<u64, DatabaseError> {
-        self.block(async {
-            let mut sink = pin!(self.client.copy_in::<_, Bytes>(sql).await?);
-            for piece in pieces {
-                // A sink that is closed has an answer waiting, which says why.
-                if sink.feed(piece).await.is_err() {
-                    break;
-                }
-            }
-            sink.finish().await
-        })
+    /// What the database says at the beginning.
+    pub fn copy_in(&self, sql: &str) -> Result<CopyIn, DatabaseError> {
+        let sink = self.block(self.client.copy_in::<_, Bytes>(sql))?;
+        Ok(CopyIn { sink: Box::pin(sink), runtime: self.runtime.handle().clone() })
     }
 
     /// The columns of a query's result. The query is not run.
@@ -216,6 +205,29 @@ impl Client {
     }
 }
 
+/// A COPY to the server. Dropped before it is finished, it comes to nothing.
+pub struct CopyIn {
+    sink: Pin<Box<CopyInSink<Bytes>>>,
+    runtime: Handle,
+}
+
+impl CopyIn {
+    /// Sends a piece; waits while what was sent before is still on its way. Whether the database
+    /// refuses it is known at the end.
+    pub fn send(&mut self, piece: Bytes) {
+        // A sink that is closed has an answer waiting, which says why.
+        let _ = self.runtime.block_on(self.sink.feed(piece));
+    }
+
+    /// Ends it, and answers the number of rows that the database took.
+    ///
+    /// # Errors
+    /// What the database says. Nothing of the COPY stays then.
+    pub fn finish(mut self) -> Result<u64, DatabaseError> {
+        self.runtime.block_on(self.sink.as_mut().finish())
+    }
+}
+
 /// What a query gives and wants.
 #[derive(Debug, Clone)]
 pub struct Described {
@@ -237,6 +249,12 @@ impl Iterator for CopyOut {
     /// The next piece; waits for it.
     fn next(&mut self) -> Option<Self::Item> {
         self.receiver.blocking_recv()
+    }
+}
+
+impl fmt::Debug for CopyIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CopyIn")
     }
 }
 

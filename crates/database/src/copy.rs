@@ -30,14 +30,20 @@ const PIECE: usize = 256 << 10;
 pub(crate) const EPOCH_DAYS: i32 = 10_957;
 pub(crate) const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
-/// The pieces of a COPY of these rows.
+/// The rows in pieces to be sent one after the other, between [`start`] and [`end`].
 pub fn pieces(rows: Bytes) -> impl Iterator<Item = Bytes> {
     let count = rows.len().div_ceil(PIECE);
-    let piece = move |i: usize| rows.slice(i * PIECE..rows.len().min((i + 1) * PIECE));
-    [Bytes::from_static(HEADER)]
-        .into_iter()
-        .chain((0..count).map(piece))
-        .chain([Bytes::from_static(TRAILER)])
+    (0..count).map(move |i| rows.slice(i * PIECE..rows.len().min((i + 1) * PIECE)))
+}
+
+/// What comes before the first row of a COPY.
+pub fn start() -> Bytes {
+    Bytes::from_static(HEADER)
+}
+
+/// What comes after its last row.
+pub fn end() -> Bytes {
+    Bytes::from_static(TRAILER)
 }
 
 /// Rows one after the other, and where each of them ends.

@@ -17,7 +17,7 @@ mod tls;
 pub mod types;
 
 pub use address::Address;
-pub use client::{Client, CopyOut, Described};
+pub use client::{Client, CopyIn, CopyOut, Described};
 pub use errors::{Refusal, error_of, is_lost, read_error_of, refusal};
 pub use tokio_postgres::error::SqlState;
 pub use tokio_postgres::{Error as DatabaseError, Row, SimpleQueryMessage};

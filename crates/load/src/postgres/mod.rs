@@ -35,7 +35,7 @@ use crate::dialect::Dialect;
 use crate::merge::{Found, Merge, MergeColumn, Outcome, Plan, Statements, empty_partitions};
 use crate::table::{Mode, Options};
 use part::{Layout, Staged, TableEncoder};
-use rows::Copied;
+use rows::Copying;
 use session::Shared;
 use stage::Stage;
 use target::Target;
@@ -62,6 +62,8 @@ pub(crate) struct Postgres {
     /// How records get in; decided when all tables of the run are known.
     way: OnceLock<bool>,
     stage: Option<Stage>,
+    /// What copies records straight into the table.
+    direct: Option<Copying>,
     /// What records became that went straight into the table.
     outcome: Outcome,
     bytes: u64,
@@ -97,6 +99,7 @@ impl Postgres {
             space: context.space(),
             way: OnceLock::new(),
             stage: None,
+            direct: None,
             outcome: Outcome::default(),
             bytes: 0,
             begun: false,
@@ -270,22 +273,32 @@ impl Loader for Postgres {
         if let Some(stage) = &mut self.stage {
             let session = self.shared.lock();
             session.check(self.transaction)?;
-            return stage.add(session.client()?, rows, &origins, hashes, findings);
+            let client = session.client()?;
+            stage.add(client, rows, origins, hashes, findings)?;
+            // What loads another table needs the connection.
+            return if session.is_alone() { Ok(()) } else { stage.end_copy(client, findings) };
         }
         self.begin()?;
         let session = self.shared.lock();
         session.check(self.transaction)?;
-        let into = format!("{} ({})", self.target.table, self.target.column_list());
-        let Copied { taken } =
-            rows::copy(session.client()?, &into, &self.options.table, rows, &origins, findings)?;
-        self.outcome.inserted += taken;
+        let direct = self.direct.get_or_insert_with(|| {
+            let into = format!("{} ({})", self.target.table, self.target.column_list());
+            Copying::new(&into, &self.options.table, self.memory)
+        });
+        self.outcome.inserted += direct.add(session.client()?, rows, origins, findings)?;
         Ok(())
     }
 
     fn settle(&mut self, findings: &mut Findings) -> Result<bool> {
+        if let Some(direct) = &mut self.direct {
+            let session = self.shared.lock();
+            session.check(self.transaction)?;
+            self.outcome.inserted += direct.end(session.client()?, findings)?;
+        }
         let Some(stage) = &mut self.stage else { return Ok(false) };
         let session = self.shared.lock();
         session.check(self.transaction)?;
+        stage.end_copy(session.client()?, findings)?;
         stage.seal(session.client()?, &self.target, &self.options)?;
         stage.reject_losers(session.client()?, findings)
     }
@@ -324,6 +337,9 @@ impl Loader for Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        // The connection is busy until a COPY is given up.
+        self.direct = None;
+        self.stage = None;
         self.shared.lock().leave(self.transaction, &self.options.table);
     }
 }

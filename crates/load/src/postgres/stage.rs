@@ -7,7 +7,7 @@ use gristmill_core::{Error, Findings, Origin, Reason, Reject, Result, Rows as Or
 use gristmill_database::copy::Rows;
 use gristmill_database::{Client, DatabaseError, error_of, quoted};
 
-use super::rows;
+use super::rows::Copying;
 use super::target::Target;
 use crate::spool::{Spool, origin};
 use crate::table::{Duplicates, Options};
@@ -22,6 +22,7 @@ pub(crate) struct Stage {
     /// What prefixes the tables of a load of versions.
     pub(crate) work: String,
     losers: String,
+    copying: Copying,
     sealed: bool,
     pub(crate) spool: Option<Spool>,
     duplicates: Duplicates,
@@ -62,6 +63,7 @@ impl Stage {
         let mut keys: Vec<String> = target.keys().map(value).collect();
         keys.extend(target.time_value());
         Ok(Self {
+            copying: Copying::new(&table, "of staged records", memory),
             table,
             work: format!("pg_temp.gristmill_{number}_"),
             losers: format!("pg_temp.gristmill_losers_{number}"),
@@ -77,12 +79,12 @@ impl Stage {
         })
     }
 
-    /// Stages a chunk.
+    /// Stages a chunk. The connection is busy until [`Self::end_copy`] is called.
     pub(crate) fn add(
         &mut self,
         client: &Client,
         mut rows: Rows,
-        origins: &[(Arc<Origin>, Ordinals)],
+        origins: Vec<(Arc<Origin>, Ordinals)>,
         hashes: Vec<u64>,
         findings: &mut Findings,
     ) -> Result<()> {
@@ -92,7 +94,7 @@ impl Stage {
         let mut next = self.last + 1;
         rows.number(next);
         if let Some(spool) = &mut self.spool {
-            for (origin, rows) in origins {
+            for (origin, rows) in &origins {
                 spool
                     .keep(next as u64, origin, rows)
                     .map_err(|e| Error::io("cannot write a temporary file of staged records", e))?;
@@ -109,8 +111,12 @@ impl Stage {
                 self.hashes = None;
             }
         }
-        rows::copy(client, &self.table, "of staged records", rows, origins, findings)?;
-        Ok(())
+        self.copying.add(client, rows, origins, findings).map(drop)
+    }
+
+    /// Sees to it that all records that were added are in the table, but for those that it refuses.
+    pub(crate) fn end_copy(&mut self, client: &Client, findings: &mut Findings) -> Result<()> {
+        self.copying.end(client, findings).map(drop)
     }
 
     /// Completes the staging table. Done once.

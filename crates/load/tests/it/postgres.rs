@@ -392,6 +392,29 @@ fn tables_of_one_database_are_published_together() {
     assert_eq!(warehouse.lines(both), ["1 1 2"]);
 }
 
+#[test]
+fn a_load_that_is_given_up_between_chunks_leaves_nothing() {
+    let Some(warehouse) = Warehouse::postgres() else { return };
+    let input = people(1, &[Some(1)], &[Some("a")]);
+    load(
+        &append_to(&warehouse, "t"),
+        std::slice::from_ref(&input),
+        &context(warehouse.folder(), "1"),
+    )
+    .unwrap();
+    warehouse.run("ALTER TABLE t ADD PRIMARY KEY (id)");
+    for item in [append_to(&warehouse, "t"), upsert_to(&warehouse, "t", &["id"])] {
+        let new = people(1, &[Some(2)], &[Some("b")]);
+        let mut loader = open(&item, &new.schema(), &context(warehouse.folder(), "2")).unwrap();
+        append(loader.as_mut(), &[new], &mut Findings::default()).unwrap();
+        loader.abort();
+        assert_eq!(warehouse.lines("SELECT name FROM t"), ["a"]);
+        let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' \
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        assert_eq!(warehouse.lines(locks), ["0"]);
+    }
+}
+
 /// What a connection to the server is put through.
 #[derive(Debug, Clone, Copy)]
 enum Cut {
