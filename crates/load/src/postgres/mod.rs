@@ -283,7 +283,7 @@ impl Loader for Postgres {
         session.check(self.transaction)?;
         let direct = self.direct.get_or_insert_with(|| {
             let into = format!("{} ({})", self.target.table, self.target.column_list());
-            Copying::new(&into, &self.options.table, self.memory)
+            Copying::new(&into, &self.options.table, self.space.memory)
         });
         self.outcome.inserted += direct.add(session.client()?, rows, origins, findings)?;
         Ok(())

@@ -44,9 +44,9 @@ struct Chunk {
 
 impl Copying {
     /// Copies into a table with these columns, as SQL writes them; `table` is its name for
-    /// messages, and `memory` that of the run.
-    pub(crate) fn new(into: &str, table: impl Into<String>, memory: u64) -> Self {
-        let most = (memory / SHARE).min(MOST);
+    /// messages, and `memory` that of the run in bytes.
+    pub(crate) fn new(into: &str, table: impl Into<String>, memory: usize) -> Self {
+        let most = (memory as u64 / SHARE).min(MOST);
         Self {
             sql: format!("COPY {into} FROM STDIN (FORMAT BINARY)"),
             table: table.into(),

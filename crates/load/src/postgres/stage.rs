@@ -63,7 +63,7 @@ impl Stage {
         let mut keys: Vec<String> = target.keys().map(value).collect();
         keys.extend(target.time_value());
         Ok(Self {
-            copying: Copying::new(&table, "of staged records", memory),
+            copying: Copying::new(&table, "of staged records", space.memory),
             table,
             work: format!("pg_temp.gristmill_{number}_"),
             losers: format!("pg_temp.gristmill_losers_{number}"),
