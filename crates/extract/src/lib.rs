@@ -35,12 +35,14 @@
 //! ```
 
 pub mod file;
+pub mod rows;
 pub mod table;
 
 use gristmill_core::ExtractorKind;
 
 pub use file::File;
+pub use rows::Rows;
 pub use table::{Query, Table};
 
 /// The extractors that pipelines can name.
-pub static KINDS: &[ExtractorKind] = &[file::KIND, table::TABLE, table::QUERY];
+pub static KINDS: &[ExtractorKind] = &[file::KIND, table::TABLE, table::QUERY, rows::KIND];

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use gristmill_core::{Error, ErrorKind, ExtractContext, Extractor, FieldType, Result};
 use gristmill_format::{Compression, Format, csv, json};
+use serde_json::Value;
 
 use super::extractor::FileExtractor;
 use super::options::{Drift, Options};
@@ -120,6 +121,13 @@ impl File {
             Some(hint) => error.hint(hint),
             None => error,
         })
+    }
+}
+
+impl From<File> for Value {
+    /// The item that says the same in a pipeline file.
+    fn from(file: File) -> Self {
+        serde_json::to_value(file.options).expect("names are texts")
     }
 }
 

@@ -92,6 +92,20 @@ impl Query {
     }
 }
 
+impl From<Table> for Value {
+    /// The item that says the same in a pipeline file.
+    fn from(table: Table) -> Self {
+        serde_json::to_value(table).expect("names are texts")
+    }
+}
+
+impl From<Query> for Value {
+    /// The item that says the same in a pipeline file.
+    fn from(query: Query) -> Self {
+        serde_json::to_value(query).expect("names are texts")
+    }
+}
+
 /// Mistakes in the names of types: the schema cannot say what a type looks like.
 pub(super) fn check_types(item: &Value) -> Vec<Mistake> {
     let columns = item.get("columns").and_then(Value::as_object).into_iter().flatten();

@@ -78,6 +78,16 @@ fn cases(kind: &ExtractorKind) -> Vec<Case> {
             }
             cases
         }
+        "rows" => {
+            let rows: Vec<_> = (1..=ROWS).map(|id| json!({"id": id, "name": "a name"})).collect();
+            vec![Case {
+                folder,
+                item: json!({"rows": rows}),
+                ids: ids(),
+                sources: 1,
+                _server: None,
+            }]
+        }
         other => panic!("give `{other}` a case"),
     }
 }

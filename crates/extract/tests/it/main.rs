@@ -7,5 +7,6 @@ mod drift;
 mod files;
 mod mistakes;
 mod postgres;
+mod rows;
 mod sqlite;
 mod support;
