@@ -155,32 +155,79 @@ fn events() {
     assert!(!text.contains("view,"));
 }
 
-#[test]
-fn dim_fund() {
+/// Loads the dimension month by month, and then the facts; `history` answers the keys and dates of
+/// a fund's rows.
+fn dim_fund_in(database: Option<&str>, history: impl Fn(&Sandbox, &str) -> String) -> Sandbox {
     let sandbox = Sandbox::copy("examples/dim_fund");
+    let database = database.map(|url| format!("DATABASE={url}"));
+    let run = |arguments: &[&str]| {
+        let database = database.iter().flat_map(|database| ["--param", database.as_str()]);
+        let ran = sandbox.run(&arguments.iter().copied().chain(database).collect::<Vec<_>>());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    };
+    let number = |value: &serde_json::Value| value.as_u64().unwrap_or_default();
     // Inserted, closed and opened again, unchanged, rejected, retired.
     let expected = [[5, 0, 0, 1, 0], [1, 2, 2, 0, 1], [1, 1, 4, 0, 0]];
     for (month, expected) in ["2024-01", "2024-02", "2024-03"].into_iter().zip(expected) {
-        let ran = sandbox.run(&["run", "pipeline.yaml", "--param", &format!("MONTH={month}")]);
-        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        run(&["run", "pipeline.yaml", "--param", &format!("MONTH={month}")]);
         let report = sandbox.json("out/report.json");
-        let number = |value: &serde_json::Value| value.as_u64().unwrap_or_default();
         let account = &report["account"];
         let counts = ["inserted", "closed", "unchanged", "rejected"].map(|n| number(&account[n]));
         assert_eq!(counts, expected[..4], "{month}");
         assert_eq!(number(&report["destinations"][0]["retired"]), expected[4], "{month}");
     }
-    let database = Connection::open(sandbox.path().join("out/warehouse.db")).unwrap();
-    let sql = "select group_concat(fund_key || ' ' || effective_date || ' ' || ifnull(end_date, 'now'), ', ') \
-               from (select * from dim_fund where fund_code = ?1 and share_class is ?2 order by effective_date)";
-    let history = |code: &str, class: Option<&str>| {
-        database.query_row(sql, (code, class), |row| row.get::<_, String>(0)).unwrap()
+    let history = |fund: &str| history(&sandbox, fund);
+    assert_eq!(
+        history("fund_code = 'FND000001' and share_class = 'A'"),
+        "1 2024-01-31 2024-02-29, 6 2024-02-29 now"
+    );
+    assert_eq!(history("fund_code = 'FND000001' and share_class = 'B'"), "2 2024-01-31 now");
+    assert_eq!(history("fund_code = 'FND000002'"), "3 2024-01-31 2024-03-31, 9 2024-03-31 now");
+    assert_eq!(history("fund_code = 'FND000004'"), "5 2024-01-31 2024-02-29, 10 2024-03-31 now");
+    assert_eq!(history("fund_code = 'UNKNOWN'"), "-1 0001-01-01 now");
+
+    for inserted in [9, 0] {
+        run(&["run", "facts.yaml"]);
+        let report = sandbox.json("out/flow_report.json");
+        assert_eq!(number(&report["account"]["inserted"]), inserted);
+        assert_eq!(number(&report["account"]["rejected"]), 1);
+        let details = &report["steps"][3]["details"];
+        assert_eq!((number(&details["records"]), number(&details["nothing"])), (11, 2));
+    }
+    sandbox
+}
+
+/// Keys of the facts: valid on the day, the first row's for an early one, else the unknown member's.
+const FLOWS: &str = "1 1, 2 1, 3 6, 4 2, 5 5, 6 -1, 7 10, 8 -1, 9 3";
+
+#[test]
+fn dim_fund() {
+    let query = |sandbox: &Sandbox, sql: &str| {
+        let database = Connection::open(sandbox.path().join("out/warehouse.db")).unwrap();
+        database.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap()
     };
-    assert_eq!(history("FND000001", Some("A")), "1 2024-01-31 2024-02-29, 6 2024-02-29 now");
-    assert_eq!(history("FND000001", Some("B")), "2 2024-01-31 now");
-    assert_eq!(history("FND000002", Some("A")), "3 2024-01-31 2024-03-31, 9 2024-03-31 now");
-    assert_eq!(history("FND000004", Some("A")), "5 2024-01-31 2024-02-29, 10 2024-03-31 now");
-    assert_eq!(history("UNKNOWN", None), "-1 0001-01-01 now");
+    let sandbox = dim_fund_in(None, |sandbox, fund| {
+        let rows = format!("select * from dim_fund where {fund} order by effective_date");
+        let row = "fund_key || ' ' || effective_date || ' ' || ifnull(end_date, 'now')";
+        query(sandbox, &format!("select group_concat({row}, ', ') from ({rows})"))
+    });
+    let flows = "select group_concat(flow_id || ' ' || fund_key, ', ') \
+                 from (select * from fact_flow order by flow_id)";
+    assert_eq!(query(&sandbox, flows), FLOWS);
+}
+
+#[test]
+fn dim_fund_in_postgres() {
+    let Some(database) = gristmill_scratch::postgres() else { return };
+    let query = |sql: &str| database.texts(sql).remove(0).remove(0).unwrap_or_default();
+    dim_fund_in(Some(database.url()), |_, fund| {
+        let row = "fund_key || ' ' || effective_date || ' ' || coalesce(end_date::text, 'now')";
+        let rows = format!("string_agg({row}, ', ' order by effective_date)");
+        query(&format!("select {rows} from dim_fund where {fund}"))
+    });
+    let flows =
+        "select string_agg(flow_id || ' ' || fund_key, ', ' order by flow_id) from fact_flow";
+    assert_eq!(query(flows), FLOWS);
 }
 
 #[test]

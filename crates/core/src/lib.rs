@@ -53,6 +53,6 @@ pub use reject::{LineHead, LineWriter, Reason, Reject, RejectLine, Stage};
 pub use size::{ByteSize, Ratio};
 pub use stage::{
     BindContext, Bound, Chunk, Encoded, Encoder, Extractor, Grain, Loaded, Loader, OrderedStep,
-    Part, Preview, PublishedFile, Space, Step, StepPlan,
+    Part, Preview, PublishedFile, Reference, Space, Step, StepPlan,
 };
 pub use types::FieldType;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::batch::Batch;
 use crate::error::Result;
@@ -61,7 +62,7 @@ pub trait Extractor: Send {
 
     /// Where the next run goes on, by name: what the ledger keeps when the run publishes. Asked
     /// after the last chunk.
-    fn bookmarks(&self) -> Vec<(String, serde_json::Value)> {
+    fn bookmarks(&self) -> Vec<(String, Value)> {
         Vec::new()
     }
 
@@ -99,8 +100,24 @@ pub enum Grain {
     Changes,
 }
 
+/// A source that a step reads in full before its first batch, besides the records that flow
+/// through it: the other side of a lookup.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reference {
+    /// Its definition: an item as `extract` has them.
+    pub source: Value,
+    /// The columns that the step needs, where it can say without seeing them.
+    pub columns: Option<Vec<String>>,
+}
+
 /// A step's checked definition, not yet bound to columns.
 pub trait StepPlan: Send + Sync {
+    /// The source that the step reads besides its input, if there is one. Who runs the step opens
+    /// it, hands its columns to [`Self::bind`], and its records to [`Step::load`].
+    fn reference(&self) -> Option<Reference> {
+        None
+    }
+
     /// Writes the step into the source's read plan and answers true, where the decoder can do all
     /// of it. Only called while every step before it answered true.
     ///
@@ -122,6 +139,15 @@ pub trait StepPlan: Send + Sync {
 pub struct BindContext<'a> {
     /// Compiles SQL expressions.
     pub expressions: &'a dyn ExpressionCompiler,
+    /// The columns of the step's [reference](StepPlan::reference), where it has one.
+    pub reference: Option<SchemaRef>,
+}
+
+impl<'a> BindContext<'a> {
+    /// For a step without a reference.
+    pub fn new(expressions: &'a dyn ExpressionCompiler) -> Self {
+        Self { expressions, reference: None }
+    }
 }
 
 /// A step compiled for a schema: a row-local part, an ordered part, or both in that order.
@@ -138,6 +164,21 @@ pub struct Bound {
 
 /// A row-local step: sees one batch at a time, remembers nothing that changes its result.
 pub trait Step: Send + Sync {
+    /// Takes the records of the step's [reference](StepPlan::reference), in their order and without
+    /// flaws. Called once, before the first batch, for steps that have one. It may hold `memory`
+    /// bytes.
+    ///
+    /// # Errors
+    /// When the records cannot be read, do not fit, or are not what the step needs.
+    fn load(
+        &mut self,
+        records: &mut dyn Iterator<Item = Result<Batch>>,
+        memory: usize,
+    ) -> Result<()> {
+        let _ = (records, memory);
+        Ok(())
+    }
+
     /// Transforms a batch. Rows that must go get a flaw, or are taken out and counted in
     /// `findings`.
     ///
@@ -152,7 +193,7 @@ pub trait Step: Send + Sync {
     }
 
     /// Anything the step adds to the run's report, asked once at the end.
-    fn report(&self) -> Option<serde_json::Value> {
+    fn report(&self) -> Option<Value> {
         None
     }
 }
@@ -197,7 +238,7 @@ pub trait OrderedStep: Send {
     }
 
     /// As [`Step::report`].
-    fn report(&self) -> Option<serde_json::Value> {
+    fn report(&self) -> Option<Value> {
         None
     }
 }

@@ -44,7 +44,7 @@ pub use definition::Definition;
 pub use gristmill_core::{Error, ErrorKind, Result};
 pub use gristmill_extract::File;
 pub use gristmill_load::{File as Output, Table};
-pub use gristmill_transform::{Cast, Clean, Dedupe, Derive, Filter, MapFields};
+pub use gristmill_transform::{Cast, Clean, Dedupe, Derive, Filter, Lookup, MapFields};
 pub use gristmill_validate::{Rule, Validate};
 pub use library::{IntoDestination, IntoSource, Pipeline};
 pub use report::{Report, Status};

@@ -21,7 +21,7 @@
 //! let step = Derive::new()
 //!     .column("price", "100 / units")
 //!     .column("total", "price * units")
-//!     .bind(&batch.schema(), &BindContext { expressions: &sql })
+//!     .bind(&batch.schema(), &BindContext::new(&sql))
 //!     .map_err(|mistakes| mistakes[0].clone())?;
 //!
 //! let mut findings = Findings::default();
@@ -41,5 +41,6 @@ mod suggest;
 pub use expression::Sql;
 pub use names::{snake_case, snake_case_all};
 pub use steps::{
-    Cast, CastTo, Clean, Dedupe, Derive, Drop, Explode, Filter, Flatten, KINDS, MapFields, Select,
+    Cast, CastTo, Clean, Dedupe, Derive, Drop, Early, Explode, Filter, Flatten, KINDS, Lookup,
+    MapFields, Otherwise, Select,
 };

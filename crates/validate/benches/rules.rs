@@ -40,7 +40,7 @@ fn judged(bencher: Bencher, values: ArrayRef, rule: Rule) {
     let columns = RecordBatch::try_from_iter([("value", values)]).expect("it is one column");
     let step = Validate::new().rule("value", rule);
     let bound = step
-        .bind(&columns.schema(), &BindContext { expressions: &NoExpressions })
+        .bind(&columns.schema(), &BindContext::new(&NoExpressions))
         .expect("the rule fits the column");
     let local = bound.local.expect("the rule is about one record");
     let origin = Arc::new(Origin::columns("values".into(), columns.clone()));

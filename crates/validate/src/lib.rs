@@ -25,7 +25,7 @@
 //!     .rule("email", Rule::matches("@.+\\.")?)
 //!     .rule("age", Rule::between(0, 150));
 //!
-//! let context = BindContext { expressions: &NoExpressions }; // the transform crate has SQL ones
+//! let context = BindContext::new(&NoExpressions); // the transform crate has SQL ones
 //! let bound = step.bind(&columns.schema(), &context).map_err(|mut all| all.remove(0))?;
 //! let origin = Arc::new(Origin::columns("users".into(), columns.clone()));
 //! let mut findings = Findings::default();

@@ -77,8 +77,13 @@ pub(super) fn check(source: &Source, parts: &Parts, base: &Path, found: &mut Vec
             found.push(Diagnostic::new(span(&target.at), mistake).hint("put it beside the folder"));
         }
     }
-    for item in &parts.extract {
-        for (path, at) in read_files(&item.options, &item.at) {
+    let sources = parts.extract.iter().map(|item| (&item.options, item.at.clone()));
+    let references = parts
+        .steps
+        .iter()
+        .filter_map(|item| Some((item.options.get("from")?, item.at.key("from"))));
+    for (options, at) in sources.chain(references) {
+        for (path, at) in read_files(options, &at) {
             let Some(pattern) = file(base, path) else { continue };
             let reads = |place: &Place| match place {
                 Place::File(path) => reads(&pattern, path),

@@ -10,6 +10,9 @@ use super::schema;
 use super::schema_check::{Checker, Place, describe};
 use super::{Item, Registry, Source};
 
+/// What the schema of a source in the options of a step is called.
+pub(super) const SOURCE: &str = "Source";
+
 /// The items that have a kind.
 #[derive(Default)]
 pub(super) struct Parts {
@@ -37,6 +40,11 @@ pub(super) fn check(registry: &Registry, source: &Source, found: &mut Vec<Diagno
             (kind.plan)(options, registry.expressions.as_ref()).err().unwrap_or_default()
         };
         let options = checked.check(kind.schema, plan, found);
+        for key in sources_in(kind.schema) {
+            let from = entry.value.get(&key);
+            let at = at.key(&key);
+            from.into_iter().for_each(|from| reference(registry, source, from, &at, found));
+        }
         parts.steps.push(Item { kind, options, at });
     }
     let destinations: Vec<_> = registry.loaders.iter().map(|kind| kind.name).collect();
@@ -48,6 +56,44 @@ pub(super) fn check(registry: &Registry, source: &Source, found: &mut Vec<Diagno
         parts.load.push(Item { kind, options, at });
     }
     parts
+}
+
+/// The keys of a step's options that take a source.
+fn sources_in(schema: fn(&mut SchemaGenerator) -> Schema) -> Vec<String> {
+    let (schema, definitions) = schema::with_definitions(schema);
+    let target = |schema: &serde_json::Value| {
+        schema.get("$ref")?.as_str()?.rsplit('/').next().map(str::to_owned)
+    };
+    let options = match target(&schema) {
+        Some(name) => definitions.get(&name).cloned().unwrap_or_default(),
+        None => schema,
+    };
+    let keys = options.get("properties").and_then(|keys| keys.as_object());
+    let takes_source = |schema: &serde_json::Value| target(schema).is_some_and(|it| it == SOURCE);
+    let keys = keys.into_iter().flatten().filter(|(_, schema)| takes_source(schema));
+    keys.map(|(key, _)| key.clone()).collect()
+}
+
+/// Checks a source that a step reads.
+fn reference(
+    registry: &Registry,
+    source: &Source,
+    from: &Entry,
+    at: &Pointer,
+    found: &mut Vec<Diagnostic>,
+) {
+    let kinds: Vec<_> = registry.extractors.iter().map(|kind| kind.name).collect();
+    let Some(index) = kind_of(&from.value, "extract", &kinds, found) else { return };
+    let kind = &registry.extractors[index];
+    let checked = Checked { source, node: &from.value, place: Place::named(kind.name), at };
+    checked.check(kind.schema, |options| (kind.check)(options), found);
+    if let Some(cursor) = from.value.get("cursor") {
+        let message = "a step reads all records of its source, in every run";
+        found.push(
+            Diagnostic::new(cursor.key_span.clone(), message.to_owned())
+                .hint("leave `cursor` out; a `query` can read some of the records"),
+        );
+    }
 }
 
 /// Options being checked.

@@ -7,6 +7,7 @@ use gristmill_core::ByteSize;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value as Json};
 
+use super::items::SOURCE;
 use super::{Registry, schema};
 
 impl Registry {
@@ -137,7 +138,8 @@ impl<'a> Page<'a> {
         if let Some(branches) = branches(&schema) {
             self.out.push_str("| form | meaning |\n|---|---|\n");
             for branch in branches {
-                for (form, about) in self.forms(branch) {
+                let said = self.forms(branch).into_iter().filter(|(form, _)| !form.is_empty());
+                for (form, about) in said {
                     let about = cell(&about);
                     let _ = writeln!(self.out, "| {form} | {about} |");
                 }
@@ -186,6 +188,9 @@ impl<'a> Page<'a> {
     /// What a value of this schema is called.
     fn type_name(&mut self, schema: &Json) -> String {
         if let Some((name, target)) = self.reference(schema) {
+            if name == SOURCE {
+                return format!("[source](#{})", SECTIONS[0].0);
+            }
             let (name, target) = (name.to_owned(), target.clone());
             if target.get("properties").is_some() || branches(&target).is_some_and(many_forms) {
                 let link = format!("[{name}](#{})", self.anchor(&name));

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value as Json, json};
 
 use super::Registry;
+use super::items::SOURCE;
 use super::raw::Raw;
 use crate::params::Params;
 
@@ -65,6 +66,10 @@ impl Registry {
             })
         });
         let steps = steps.collect::<Vec<_>>();
+        let mut definitions = generator.take_definitions(true);
+        if let Some(source) = definitions.get_mut(SOURCE) {
+            *source = json!({"anyOf": extract});
+        }
         for (section, kinds) in [("extract", extract), ("steps", steps), ("load", load)] {
             root["properties"][section]["items"] = json!({"anyOf": kinds});
         }
@@ -74,7 +79,7 @@ impl Registry {
         });
         if let (Some(out), Json::Object(root)) = (out.as_object_mut(), root) {
             out.extend(root.into_iter().filter(|(key, _)| key != "title"));
-            out.insert("$defs".to_owned(), generator.take_definitions(true).into());
+            out.insert("$defs".to_owned(), definitions.into());
         }
         out
     }

@@ -12,6 +12,7 @@ mod job;
 mod lines;
 mod open;
 mod ordered;
+mod reference;
 mod rejects;
 mod segment;
 mod work;
@@ -32,7 +33,7 @@ pub use open::BindError;
 use crate::report::{DestinationReport, Failure, RejectTally, Report, Status};
 use crate::scratch::Scratch;
 use books::Books;
-use open::{OpenSources, Opened};
+use open::{OpenSources, Opened, References};
 use ordered::InOrder;
 use rejects::RejectsFile;
 use segment::{Place, Segment};
@@ -131,7 +132,8 @@ fn execute(
     let mut rejects = RejectsFile::create(&job.rejects, context.id, &job.name)?;
 
     let pool = Pool::new(workers)?;
-    let Opened { sources, segments, steps, schema } = open::open(&job, context, scratch.path())?;
+    let Opened { sources, segments, steps, schema } =
+        open::open(&job, context, scratch.path(), References::Read)?;
     let mut books = Books::new(&steps);
     let load_context = LoadContext {
         base: context.base,
@@ -232,7 +234,7 @@ fn execute(
 /// When a source cannot be opened, or a part does not fit the columns.
 pub fn schema(job: &Job, context: &RunContext<'_>) -> Result<SchemaRef, RunError> {
     let scratch = Scratch::new()?;
-    Ok(open::open(job, context, scratch.path())?.schema)
+    Ok(open::open(job, context, scratch.path(), References::Opened)?.schema)
 }
 
 /// Memory limit divided by this is what chunks in flight may hold as source text: a chunk being

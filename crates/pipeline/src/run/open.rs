@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow_schema::{Schema, SchemaRef};
+use gristmill_core::registry::Range;
 use gristmill_core::types::type_name;
 use gristmill_core::{
     BindContext, Bound, Chunk, Error, ErrorKind, ExtractContext, Extractor, Grain, Mistake,
     Pointer, Result, Space,
 };
-use gristmill_parallel::retry;
+use gristmill_parallel::{Cancel, retry};
 use serde_json::Value;
 
+use super::reference::OpenReference;
 use super::segment::{Local, Ordered, Segment};
 use super::{Job, Progress, RunContext, RunError};
 
@@ -43,15 +45,26 @@ pub(super) struct Opened {
 
 /// Memory limit divided by this is what the steps that remember may hold together.
 const ORDERED_SHARE: u64 = 4;
+/// Memory limit divided by this is what the sources that steps look records up in may hold together.
+const REFERENCE_SHARE: u64 = 4;
+
+/// Whether steps read their references.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum References {
+    /// Only their columns are looked at.
+    Opened,
+    Read,
+}
 
 /// Opens the sources, writes leading steps into their read plans, and binds the others.
 pub(super) fn open(
     job: &Job,
     context: &RunContext<'_>,
     scratch: &Path,
+    references: References,
 ) -> Result<Opened, RunError> {
     let mut read = Vec::new();
-    parts(job, context, scratch, &mut read).map_err(|error| match error {
+    parts(job, context, scratch, references, &mut read).map_err(|error| match error {
         RunError::Bind(bind) => match read.into_iter().collect::<Option<Vec<_>>>() {
             Some(empty) if !empty.is_empty() => RunError::Error(without_columns(&empty, bind)),
             _ => RunError::Bind(bind),
@@ -78,6 +91,7 @@ fn parts(
     job: &Job,
     context: &RunContext<'_>,
     scratch: &Path,
+    references: References,
     read_so_far: &mut Vec<Option<String>>,
 ) -> Result<Opened, RunError> {
     let extract = ExtractContext {
@@ -107,7 +121,16 @@ fn parts(
     }
     let leading = read.iter().map(|(_, _, pushed)| *pushed).max().unwrap_or_default();
 
-    let mut binder = Binder { job, steps: Vec::new() };
+    let with_reference = job.steps.iter().filter(|step| step.plan.reference().is_some()).count();
+    let share = job.limits.memory.0 / REFERENCE_SHARE / with_reference.max(1) as u64;
+    let mut binder = Binder {
+        job,
+        steps: Vec::new(),
+        extract: ExtractContext { range: Range::default(), ..extract },
+        cancel: context.cancel.clone(),
+        references,
+        share: usize::try_from(share).unwrap_or(usize::MAX),
+    };
     let mut local = Local::default();
     let mut extractors = Vec::with_capacity(read.len());
     let mut schema: Option<SchemaRef> = None;
@@ -163,15 +186,33 @@ fn parts(
 struct Binder<'a> {
     job: &'a Job,
     steps: Vec<StepInfo>,
+    /// How references are opened.
+    extract: ExtractContext,
+    cancel: Cancel,
+    references: References,
+    /// The memory that each reference may hold.
+    share: usize,
 }
 
 impl Binder<'_> {
     fn bind(&self, index: usize, schema: &SchemaRef) -> Result<Bound, RunError> {
         let step = &self.job.steps[index];
-        let context = BindContext { expressions: self.job.expressions.as_ref() };
-        step.plan
+        let mut context = BindContext::new(self.job.expressions.as_ref());
+        let reference = step.plan.reference().map(|reference| {
+            retry(&self.job.retry, &self.cancel, |_| OpenReference::open(&reference, &self.extract))
+        });
+        let reference = reference.transpose()?;
+        context.reference = reference.as_ref().map(|reference| Arc::clone(&reference.schema));
+        let mut bound = step
+            .plan
             .bind(schema, &context)
-            .map_err(|mistakes| RunError::Bind(BindError { at: step.at.clone(), mistakes }))
+            .map_err(|mistakes| RunError::Bind(BindError { at: step.at.clone(), mistakes }))?;
+        if let (Some(reference), Some(local), References::Read) =
+            (reference, &mut bound.local, self.references)
+        {
+            local.load(&mut reference.records(self.cancel.clone()), self.share)?;
+        }
+        Ok(bound)
     }
 
     fn info(&self, index: usize, grain: Grain) -> StepInfo {

@@ -7,4 +7,5 @@ mod definition;
 mod init;
 mod kinds;
 mod ledger;
+mod lookup;
 mod run;

@@ -178,7 +178,7 @@ impl Conversion {
 }
 
 /// The pipeline's type for what a narrower or finer Arrow type holds.
-fn widened(data_type: &DataType) -> Option<DataType> {
+pub(super) fn widened(data_type: &DataType) -> Option<DataType> {
     Some(match data_type {
         DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
         DataType::Int8 | DataType::Int16 | DataType::Int32 => DataType::Int64,

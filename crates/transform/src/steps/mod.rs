@@ -10,6 +10,7 @@ mod drop;
 mod explode;
 mod filter;
 mod flatten;
+mod lookup;
 mod map;
 mod select;
 
@@ -23,6 +24,7 @@ pub use drop::Drop;
 pub use explode::{Empty, Explode};
 pub use filter::Filter;
 pub use flatten::{Flatten, Structs};
+pub use lookup::{Early, Lookup, Otherwise};
 pub use map::MapFields;
 pub use select::Select;
 
@@ -38,6 +40,7 @@ pub static KINDS: &[StepKind] = &[
     flatten::KIND,
     explode::KIND,
     dedupe::KIND,
+    lookup::KIND,
 ];
 
 /// What is wrong with the expression at `at`.

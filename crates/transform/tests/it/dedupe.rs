@@ -39,7 +39,7 @@ fn read(records: &[Record], first_record: u64) -> Batch {
 /// Numbers of the records that stay, batch by batch, and how many do not.
 fn run(step: &Dedupe, memory: usize, batches: Vec<Batch>) -> (Vec<Vec<u64>>, u64) {
     let sql = Sql::new();
-    let context = BindContext { expressions: &sql };
+    let context = BindContext::new(&sql);
     let schema = batches[0].schema();
     let bound = step.bind(&schema, &context).unwrap();
     let (local, mut ordered) = (bound.local.unwrap(), bound.ordered.unwrap());
@@ -152,7 +152,7 @@ fn without_keys_whole_records_are_compared() {
         (field("b"), values(&[None, Some("y"), Some("z"), Some("y"), Some("z"), Some("z")])),
     ]);
     let sql = Sql::new();
-    let context = BindContext { expressions: &sql };
+    let context = BindContext::new(&sql);
     let bound = Dedupe::whole_records().bind(&input.schema(), &context).unwrap();
     let mut findings = Findings::default();
     let hashed = bound.local.unwrap().apply(input, &mut findings).unwrap();

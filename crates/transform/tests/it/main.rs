@@ -3,6 +3,7 @@
 
 mod dedupe;
 mod expressions;
+mod lookup;
 mod push_down;
 mod registry;
 mod steps;
@@ -26,7 +27,7 @@ fn batch(columns: Vec<(Field, ArrayRef)>) -> Batch {
 /// The batch after one step, with its flaws still open.
 fn apply(step: &dyn StepPlan, batch: Batch) -> Result<(Batch, Findings), Vec<Mistake>> {
     let sql = Sql::new();
-    let bound = step.bind(&batch.schema(), &BindContext { expressions: &sql })?;
+    let bound = step.bind(&batch.schema(), &BindContext::new(&sql))?;
     let mut findings = Findings::default();
     let after = bound.local.expect("row-local").apply(batch, &mut findings).unwrap();
     assert_eq!(after.schema(), bound.output);

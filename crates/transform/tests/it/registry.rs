@@ -20,7 +20,7 @@ fn every_step_is_listed_with_its_schema_and_example() {
     let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
     let expected = [
         "clean", "cast", "map", "select", "drop", "derive", "filter", "flatten", "explode",
-        "dedupe",
+        "dedupe", "lookup",
     ];
     assert_eq!(names, expected);
     let mut generator = schemars::SchemaGenerator::default();
@@ -49,6 +49,12 @@ fn options_as_the_examples_write_them_are_understood() {
         ("drop", json!(["a"])),
         ("dedupe", json!({"keys": ["a", "b"], "keep": "last"})),
         ("dedupe", json!({})),
+        ("lookup", json!({"from": {"file": "r.csv"}, "on": ["a", "b"], "missing": null})),
+        (
+            "lookup",
+            json!({"from": {"rows": []}, "on": {"a": "b"}, "at": "day", "take": {"x": "y"},
+                   "missing": {"x": -1}, "early": "first", "version_columns": {"end_date": "to"}}),
+        ),
         ("derive", json!({"pct": "management_fee * 100"})),
         ("filter", json!("is_active AND aum > 0")),
         ("flatten", json!({"columns": ["address"], "separator": "."})),
@@ -83,6 +89,18 @@ fn mistakes_in_options_are_all_said_and_in_their_places() {
         ]
     );
     assert_eq!(mistakes("select", json!(["a", "b", "a"])), ["[2]: `a` is selected twice"]);
+    assert_eq!(
+        mistakes(
+            "lookup",
+            json!({"from": {"file": "r.csv"}, "on": [], "take": {"x": "y"}, "prefix": "p_",
+                   "early": "first"})
+        ),
+        [
+            "on: a key needs at least one column",
+            "prefix: the columns of a mapping have their names already",
+            "early: `early` has no meaning without `at`",
+        ]
+    );
     assert_eq!(mistakes("flatten", json!({"depth": 0})).len(), 1);
     assert_eq!(mistakes("clean", json!({"trim": "some"})).len(), 1);
     assert_eq!(mistakes("clean", json!({"tirm": "all"})).len(), 1);

@@ -60,7 +60,7 @@ pub(crate) fn step(definition: Value) -> Validate {
 }
 
 pub(crate) fn bind(step: &Validate, batch: &Batch) -> Result<Bound, Vec<Mistake>> {
-    step.bind(&batch.schema(), &BindContext { expressions: &Conditions })
+    step.bind(&batch.schema(), &BindContext::new(&Conditions))
 }
 
 /// What became of some batches.
