@@ -306,6 +306,12 @@ pub trait Loader: Send {
         None
     }
 
+    /// Things a reader of the report should know, one sentence each: how the destination itself
+    /// changes. Asked once `prepare` was called.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The encoder that workers share.
     fn encoder(&self) -> Arc<dyn Encoder>;
 

@@ -70,7 +70,7 @@ impl ColumnType {
 }
 
 /// What the modifier of a `numeric` says, if there is one.
-pub(crate) fn precision_and_scale(modifier: i32) -> Option<(u16, i16)> {
+pub fn precision_and_scale(modifier: i32) -> Option<(u16, i16)> {
     let bits = modifier.checked_sub(4).filter(|bits| *bits >= 0)?;
     // Since PostgreSQL 15 a scale has 11 bits and a sign; before, it is at most 1000.
     let scale = (bits & 0x7ff ^ 1024) - 1024;

@@ -36,6 +36,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod changes;
 mod database;
 mod dialect;
 pub mod file;
@@ -52,6 +53,7 @@ mod versions;
 
 use gristmill_core::LoaderKind;
 
+pub use changes::SchemaChanges;
 pub use file::File;
 pub use table::Table;
 

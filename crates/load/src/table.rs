@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::changes::{SchemaChanges, quarantine};
 use crate::reading::{self, listed};
 use crate::scd2::{Missing, Scope, UnknownMember, VersionColumns};
 use crate::{postgres, sqlite};
@@ -157,6 +158,9 @@ pub struct Options {
     /// Whether a missing table is created.
     #[serde(default)]
     pub create: Create,
+    /// What happens when the records have columns that the table does not have.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub schema_changes: SchemaChanges,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -181,6 +185,7 @@ impl Options {
             version_columns: VersionColumns::default(),
             unknown_member: None,
             create: Create::default(),
+            schema_changes: SchemaChanges::default(),
         }
     }
 
@@ -341,9 +346,13 @@ impl Options {
             return Err(reading::wrong(mistake));
         }
         Ok(match self.place().map_err(reading::wrong)? {
-            Place::Sqlite(path) => Box::new(sqlite::Sqlite::open(self, path, schema, context)?),
+            Place::Sqlite(path) => {
+                let (loader, unknown) = sqlite::Sqlite::open(self, path, schema, context)?;
+                quarantine(Box::new(loader), &self.table, schema, unknown)
+            }
             Place::Postgres(address) => {
-                Box::new(postgres::Postgres::open(self, &address, schema, context)?)
+                let (loader, unknown) = postgres::Postgres::open(self, &address, schema, context)?;
+                quarantine(Box::new(loader), &self.table, schema, unknown)
             }
         })
     }
@@ -446,6 +455,13 @@ impl Table {
     #[must_use]
     pub fn missing(mut self, missing: Missing) -> Self {
         self.options.missing = missing;
+        self
+    }
+
+    /// What happens when the records have columns that the table does not have.
+    #[must_use]
+    pub fn schema_changes(mut self, changes: SchemaChanges) -> Self {
+        self.options.schema_changes = changes;
         self
     }
 

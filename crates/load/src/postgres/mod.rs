@@ -30,6 +30,7 @@ use gristmill_core::{
 };
 use gristmill_database::{Address, Client, DatabaseError, error_of, quoted};
 
+use crate::changes::known;
 use crate::database::Database;
 use crate::dialect::Dialect;
 use crate::merge::{Found, Merge, MergeColumn, Outcome, Plan, Statements, empty_partitions};
@@ -76,22 +77,28 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
+    /// Opens the table. Answers which columns of the records it does not have, where they are not
+    /// loaded.
     pub(crate) fn open(
         options: &Options,
         address: &Address,
         schema: &SchemaRef,
         context: &LoadContext<'_>,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Vec<usize>)> {
         let shared = Shared::join(address, context)?;
         let mut session = shared.lock();
         let (transaction, number) = session.begin(&options.table)?;
-        let opened = Target::open(session.client()?, options, schema);
-        let target = opened.inspect_err(|_| session.roll_back(&options.table))?;
+        let opened = target::unknown(session.client()?, options, schema).and_then(|unknown| {
+            let schema = known(schema, &unknown);
+            Ok((Target::open(session.client()?, options, &schema)?, schema, unknown))
+        });
+        let (target, schema, unknown) =
+            opened.inspect_err(|_| session.roll_back(&options.table))?;
         drop(session);
-        Ok(Self {
+        let loader = Self {
             name: format!("{} in {}", options.table, address.name()),
             options: options.clone(),
-            schema: Arc::clone(schema),
+            schema,
             started: context.started,
             target,
             shared,
@@ -107,7 +114,8 @@ impl Postgres {
             prepared: None,
             plans: false,
             preview: None,
-        })
+        };
+        Ok((loader, unknown))
     }
 
     /// Whether records go straight into the table.
@@ -115,6 +123,7 @@ impl Postgres {
         *self.way.get_or_init(|| {
             matches!(self.options.mode, Mode::Append | Mode::Replace)
                 && self.target.takes_as_sent()
+                && self.target.changes.is_empty()
                 && self.shared.lock().is_alone()
         })
     }
@@ -156,6 +165,7 @@ impl Postgres {
         if let Some(stage) = stage {
             let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", target.table);
             client.batch(&lock).map_err(loading)?;
+            client.batch(&target.change_statement()).map_err(loading)?;
             let plan = if options.mode == Mode::Scd2 {
                 dimension::plan(client, target, options, stage, self.started)?
             } else {
@@ -241,6 +251,12 @@ impl Loader for Postgres {
 
     fn preview(&self) -> Option<Preview> {
         self.preview.clone()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let (table, change) = (&self.options.table, self.target.change_statement());
+        let changed = !change.is_empty() && self.stage.is_some();
+        changed.then(|| format!("table `{table}` is changed: {change}")).into_iter().collect()
     }
 
     fn encoder(&self) -> Arc<dyn Encoder> {

@@ -1,13 +1,14 @@
 //! The table that is loaded: created when it is missing, else taken as it is.
 
-use arrow_schema::{DataType, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use gristmill_core::{Error, ErrorKind, Result};
-use gristmill_database::types::{ColumnType, Form, declared, oid};
+use gristmill_database::types::{ColumnType, Form, declared, oid, precision_and_scale};
 use gristmill_database::{Client, DatabaseError, error_of, quoted};
 
 use super::index::{current_index, index_name, key_columns, qualified};
 use super::stage::key_list;
 use super::{dimension, misfit};
+use crate::changes::SchemaChanges;
 use crate::reading::listed;
 use crate::table::{Create, Mode, Options};
 
@@ -67,6 +68,8 @@ pub(crate) struct Target {
     pub(crate) time_type: String,
     /// All columns but those that the load keeps.
     pub(crate) attributes: Vec<String>,
+    /// What `ALTER TABLE` does to a table that is there, before records are merged.
+    pub(crate) changes: Vec<String>,
 }
 
 impl Target {
@@ -103,7 +106,11 @@ impl Target {
                 (oid, table)
             }
         };
-        let existing = existing_columns(client, oid).map_err(refused)?;
+        let mut existing = existing_columns(client, oid).map_err(refused)?;
+        let mut changes = Vec::new();
+        if existed && options.schema_changes.adds() {
+            changes = change(client, &mut existing, options, schema).map_err(refused)?;
+        }
         let mut target = Self {
             existed,
             name: options.table.clone(),
@@ -112,6 +119,7 @@ impl Target {
             time: time(options, schema),
             time_type: String::new(),
             attributes: Vec::new(),
+            changes,
         };
         target.match_columns(&existing, options, schema)?;
         let mut keys = options.keys.clone();
@@ -142,10 +150,7 @@ impl Target {
         let name = &options.table;
         let mut missing = Vec::new();
         for field in schema.fields() {
-            // In a dimension, the time may be kept in the column for it only.
-            let kept =
-                options.is_time(field.name()).then_some(&options.version_columns.effective_date);
-            let Some(column) = find_column(existing, kept.unwrap_or(field.name())) else {
+            let Some(column) = find_column(existing, column_name(field.name(), options)) else {
                 missing.push(field);
                 continue;
             };
@@ -188,7 +193,7 @@ impl Target {
                     listed(missing.iter().map(|field| field.name()))
                 ),
                 format!(
-                    "drop them from the records, or run: ALTER TABLE {} {};",
+                    "drop them from the records, add them with `schema_changes: add_columns`, or run: ALTER TABLE {} {};",
                     qualified(name),
                     statements.join(", ")
                 ),
@@ -264,6 +269,14 @@ impl Target {
         names.join(", ")
     }
 
+    /// The statement that adds columns and makes them wider; empty where nothing is to change.
+    pub(crate) fn change_statement(&self) -> String {
+        match self.changes.as_slice() {
+            [] => String::new(),
+            changes => format!("ALTER TABLE {} {};", self.table, changes.join(", ")),
+        }
+    }
+
     /// What is left to do once rows are there: an index over all rows is made faster than one that
     /// grows with them.
     pub(crate) fn finish_statements(&self, options: &Options) -> String {
@@ -281,6 +294,104 @@ fn find_column<'a>(existing: &'a [Existing], name: &str) -> Option<&'a Existing>
         let mut like = existing.iter().filter(|column| column.name.eq_ignore_ascii_case(name));
         like.next().filter(|_| like.next().is_none())
     })
+}
+
+/// The columns of the records that a table does not have, where records with values there are
+/// rejected; none when there is no table.
+pub(crate) fn unknown(client: &Client, options: &Options, schema: &Schema) -> Result<Vec<usize>> {
+    if options.schema_changes != SchemaChanges::Quarantine {
+        return Ok(Vec::new());
+    }
+    let refused = |e| error_of(&format!("cannot load table `{}`", options.table), e);
+    let Some((oid, ..)) = find(client, &options.table).map_err(refused)? else {
+        return Ok(Vec::new());
+    };
+    let existing = existing_columns(client, oid).map_err(refused)?;
+    let column = |i: usize| find_column(&existing, column_name(schema.field(i).name(), options));
+    Ok((0..schema.fields().len()).filter(|i| column(*i).is_none()).collect())
+}
+
+/// The column for a field: in a dimension, the time may be kept in the column for it only.
+fn column_name<'a>(field: &'a str, options: &'a Options) -> &'a str {
+    if options.is_time(field) { &options.version_columns.effective_date } else { field }
+}
+
+/// Adds the columns that a table does not have to those that it has, and makes others as wide as
+/// the records want them; answers what `ALTER TABLE` is told.
+fn change(
+    client: &Client,
+    existing: &mut Vec<Existing>,
+    options: &Options,
+    schema: &Schema,
+) -> Result<Vec<String>, DatabaseError> {
+    // Name, type, and the place among those that are there.
+    let mut wanted: Vec<(String, String, Option<usize>)> = Vec::new();
+    for field in schema.fields() {
+        let name = column_name(field.name(), options);
+        match find_column(existing, name) {
+            None => wanted.push((name.to_owned(), declared(field), None)),
+            Some(column) if options.schema_changes == SchemaChanges::Widen => {
+                if let Some(wider) = wider(&column.kind, field).filter(|_| !column.generated) {
+                    let place = existing.iter().position(|other| other.name == column.name);
+                    wanted.push((column.name.clone(), wider, place));
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    // The server says what these types are.
+    let columns: Vec<String> =
+        wanted.iter().enumerate().map(|(i, (_, kind, _))| format!("c{i} {kind}")).collect();
+    let shape = "pg_temp.gristmill_shape";
+    client.batch(&format!("CREATE TABLE {shape} ({})", columns.join(", ")))?;
+    let rows = client.query("SELECT 'pg_temp.gristmill_shape'::regclass::oid", &[])?;
+    let oid = rows.first().map_or(0, |row| row.get::<_, u32>(0));
+    let shaped = existing_columns(client, oid)?;
+    client.batch(&format!("DROP TABLE {shape}"))?;
+    let mut changes = Vec::new();
+    for ((name, _, place), shaped) in wanted.into_iter().zip(shaped) {
+        let (column, kind) = (quoted(&name), &shaped.kind.name);
+        match place {
+            Some(place) => {
+                changes.push(format!("ALTER COLUMN {column} TYPE {kind}"));
+                existing[place].kind = shaped.kind;
+            }
+            None => {
+                changes.push(format!("ADD COLUMN {column} {kind}"));
+                existing.push(Existing { name, ..shaped });
+            }
+        }
+    }
+    Ok(changes)
+}
+
+/// The type that a column needs to hold all values of a field, where its own is narrower and of
+/// the same sort.
+fn wider(column: &ColumnType, field: &Field) -> Option<String> {
+    let declared = declared(field);
+    let narrow = match (column.oid, declared.as_str()) {
+        (oid::INT2, "integer" | "bigint") | (oid::INT4, "bigint") => true,
+        (oid::FLOAT4, "double precision") => true,
+        (oid::VARCHAR | oid::BPCHAR, "text") => column.modifier >= 0,
+        (oid::NUMERIC, _) => {
+            let (&DataType::Decimal128(precision, scale), Some((digits, fraction))) =
+                (field.data_type(), precision_and_scale(column.modifier))
+            else {
+                return None;
+            };
+            let (scale, precision) = (i32::from(scale.max(0)), i32::from(precision));
+            let (fraction, digits) = (i32::from(fraction), i32::from(digits));
+            let whole = (precision - scale).max(digits - fraction);
+            let wide = scale.max(fraction);
+            return (whole > digits - fraction || wide > fraction)
+                .then(|| format!("numeric({}, {wide})", whole + wide));
+        }
+        _ => false,
+    };
+    narrow.then_some(declared)
 }
 
 /// Identifier, quoted name and kind of a table.

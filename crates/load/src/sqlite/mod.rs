@@ -39,6 +39,7 @@ use session::Shared;
 use stage::Stage;
 use target::Target;
 
+use crate::changes::known;
 use crate::merge::{Merge, Outcome, Plan, RANGE, reject_refused};
 use crate::table::{Create, Mode, Options};
 
@@ -75,16 +76,20 @@ pub(crate) struct Sqlite {
 }
 
 impl Sqlite {
+    /// Opens the table. Answers which columns of the records it does not have, where they are not
+    /// loaded.
     pub(crate) fn open(
         options: &Options,
         path: PathBuf,
         schema: &SchemaRef,
         context: &LoadContext<'_>,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Vec<usize>)> {
         let name = path.display().to_string();
         let may_create = options.create == Create::IfMissing;
         let shared = Shared::join(&name, &context.base.join(path), may_create, context)?;
         let mut session = shared.lock();
+        let unknown = target::unknown(session.connection()?, options, schema)?;
+        let schema = &known(schema, &unknown);
         let target = Target::inspect(session.connection()?, options, schema)?;
         if !options.keys.is_empty() {
             let cannot = |e| refused(&format!("cannot open the database `{name}`"), e);
@@ -94,7 +99,7 @@ impl Sqlite {
         let stage = Stage::create(number, &target, options.duplicates, &context.space());
         let stage = stage.inspect_err(|_| session.release(&options.table))?;
         drop(session);
-        Ok(Self {
+        let loader = Self {
             name: format!("{} in {name}", options.table),
             options: options.clone(),
             schema: Arc::clone(schema),
@@ -106,7 +111,8 @@ impl Sqlite {
             prepared: None,
             plans: false,
             preview: None,
-        })
+        };
+        Ok((loader, unknown))
     }
 
     fn merge(&mut self, findings: &mut Findings) -> Result<(u64, Outcome)> {
@@ -137,6 +143,9 @@ impl Sqlite {
         let (table, key) = self.target.create_statements(&self.options);
         if !self.target.exists {
             connection.execute_batch(&table).map_err(writing)?;
+        }
+        for statement in &self.target.changes {
+            connection.execute_batch(statement).map_err(writing)?;
         }
         if self.options.mode == Mode::Replace {
             let sql = format!("DELETE FROM main.{}", quoted(&self.target.name));
@@ -225,6 +234,11 @@ impl Loader for Sqlite {
 
     fn preview(&self) -> Option<Preview> {
         self.preview.clone()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let table = &self.options.table;
+        self.target.changes.iter().map(|sql| format!("table `{table}` is changed: {sql}")).collect()
     }
 
     fn encoder(&self) -> Arc<dyn Encoder> {

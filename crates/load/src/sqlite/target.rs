@@ -1,11 +1,12 @@
 //! The table that is loaded: what it looks like, or will look like.
 
-use arrow_schema::Schema;
+use arrow_schema::{DataType, Field, Schema};
 use gristmill_core::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::cells::{declared_type, is_kept};
 use super::{Encoding, dimension, quoted, refused};
+use crate::changes::SchemaChanges;
 use crate::reading::listed;
 use crate::table::{Create, Mode, Options};
 
@@ -24,6 +25,8 @@ pub(crate) struct Target {
     pub(crate) time: Option<usize>,
     /// All columns of a dimension but those that the load keeps, in the order of the table.
     pub(crate) attributes: Vec<String>,
+    /// Statements that add columns to a table that is there.
+    pub(crate) changes: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +79,11 @@ impl Target {
             )
             .hint("load one of the tables that it shows"));
         }
-        let existing = existing_columns(connection, &name).map_err(reading)?;
+        let mut existing = existing_columns(connection, &name).map_err(reading)?;
+        let mut changes = Vec::new();
+        if options.schema_changes.adds() {
+            changes = add_columns(&name, &mut existing, schema, strict);
+        }
         let mut columns = Vec::new();
         let mut missing = Vec::new();
         for field in schema.fields() {
@@ -100,17 +107,8 @@ impl Target {
             }
         }
         if !missing.is_empty() {
-            let statements: Vec<String> = missing
-                .iter()
-                .map(|field| {
-                    let column = quoted(field.name());
-                    format!(
-                        "ALTER TABLE {} ADD COLUMN {column} {};",
-                        quoted(&name),
-                        declared_type(field)
-                    )
-                })
-                .collect();
+            let statements: Vec<String> =
+                missing.iter().map(|field| add_column(&name, field, strict).1).collect();
             return Err(Error::new(
                 ErrorKind::Schema,
                 format!(
@@ -119,7 +117,10 @@ impl Target {
                     listed(missing.iter().map(|f| f.name()))
                 ),
             )
-            .hint(format!("drop them from the records, or run: {}", statements.join(" "))));
+            .hint(format!(
+                "drop them from the records, add them with `schema_changes: add_columns`, or run: {}",
+                statements.join(" ")
+            )));
         }
         let kept = if options.mode == Mode::Scd2 { options.kept() } else { Vec::new() };
         let is_kept_by_load = |name: &str| kept.iter().any(|kept| kept.eq_ignore_ascii_case(name));
@@ -165,7 +166,7 @@ impl Target {
             .map(|column| column.name.clone())
             .collect();
         let time = time(options, schema);
-        Ok(Self { exists: true, name, columns, order, encoding, time, attributes })
+        Ok(Self { exists: true, name, columns, order, encoding, time, attributes, changes })
     }
 
     /// The table that will be created.
@@ -178,6 +179,7 @@ impl Target {
             encoding,
             time: time(options, schema),
             attributes: Vec::new(),
+            changes: Vec::new(),
         };
         for field in schema.fields() {
             let declared = declared_type(field);
@@ -261,6 +263,65 @@ impl Target {
     pub(crate) fn keys(&self) -> impl Iterator<Item = usize> {
         (0..self.columns.len()).filter(|&i| self.columns[i].key.is_some())
     }
+}
+
+/// The columns of the records that a table does not have, where records with values there are
+/// rejected; none when there is no table.
+pub(crate) fn unknown(
+    connection: &Connection,
+    options: &Options,
+    schema: &Schema,
+) -> Result<Vec<usize>> {
+    if options.schema_changes != SchemaChanges::Quarantine {
+        return Ok(Vec::new());
+    }
+    let reading = |e| refused(&format!("cannot read the table `{}`", options.table), e);
+    let existing = existing_columns(connection, &options.table).map_err(reading)?;
+    let is_there = |name: &str| existing.iter().any(|it| it.name.eq_ignore_ascii_case(name));
+    let unknown = |i: &usize| !existing.is_empty() && !is_there(schema.field(*i).name());
+    Ok((0..schema.fields().len()).filter(unknown).collect())
+}
+
+/// Adds the columns that a table does not have to those that it has, and answers the statements.
+fn add_columns(
+    table: &str,
+    existing: &mut Vec<Existing>,
+    schema: &Schema,
+    strict: bool,
+) -> Vec<String> {
+    let mut statements = Vec::new();
+    for field in schema.fields() {
+        if existing.iter().any(|column| column.name.eq_ignore_ascii_case(field.name())) {
+            continue;
+        }
+        let (declared, statement) = add_column(table, field, strict);
+        existing.push(Existing {
+            name: field.name().clone(),
+            declared,
+            generated: false,
+            required: false,
+            in_primary_key: false,
+        });
+        statements.push(statement);
+    }
+    statements
+}
+
+/// The type of a column that a table does not have, and the statement that adds it.
+fn add_column(table: &str, field: &Field, strict: bool) -> (String, String) {
+    let mut declared = declared_type(field);
+    if strict {
+        // A strict table knows these types only.
+        declared = match affinity(&declared, false) {
+            "NUMERIC" if *field.data_type() == DataType::Boolean => "INTEGER",
+            "NUMERIC" => "TEXT",
+            other => other,
+        }
+        .to_owned();
+    }
+    let column = quoted(field.name());
+    let statement = format!("ALTER TABLE {} ADD COLUMN {column} {declared};", quoted(table));
+    (declared, statement)
 }
 
 fn encoding(connection: &Connection) -> rusqlite::Result<Encoding> {

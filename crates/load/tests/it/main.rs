@@ -1,6 +1,7 @@
 //! What the loaders promise, checked with independent readers.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod changes;
 mod conformance;
 mod file;
 mod modes;

@@ -196,6 +196,7 @@ fn execute(
     }
 
     report.notes = progress.notes();
+    report.notes.extend(loaders.iter().flat_map(|loader| loader.notes()));
     report.read = books.read();
     report.bytes_read = progress.bytes();
     report.sources = books.sources();
