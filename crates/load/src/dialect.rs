@@ -73,9 +73,14 @@ impl Dialect {
     }
 
     /// Whether records that change nothing are kept among the judged ones, to know which keys the
-    /// input has. Otherwise the staged records are asked, by a join that is hashed.
+    /// input has. Otherwise the same join finds out which keys are missing.
     pub(crate) fn keeps_unchanged(self) -> bool {
         self == Dialect::Sqlite
+    }
+
+    /// Whether it can join two tables so that the rows of either that have no partner remain.
+    pub(crate) fn joins_fully(self) -> bool {
+        self == Dialect::Postgres
     }
 
     /// What an INSERT says behind the columns, so that it may give numbers that the database would

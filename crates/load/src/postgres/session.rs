@@ -19,6 +19,14 @@ const PATIENCE: &str = "60s";
 /// How long the lock of a table is waited for before it is said that another run has it.
 const MOMENT: Duration = Duration::from_secs(4);
 
+/// What suits few statements over many rows. Each is run once, so that compiling it does not pay;
+/// staged records are joined and sorted in memory where they fit into that much, and no server is
+/// made to give less than it does.
+const SETTINGS: &str = "SELECT set_config(name, value, FALSE) FROM (VALUES \
+    ('jit', 'off', NULL), ('work_mem', '64MB', 64 << 10), ('temp_buffers', '64MB', 8 << 10)) \
+    AS wanted (name, value, least) JOIN pg_settings AS s USING (name) \
+    WHERE CASE WHEN least IS NULL THEN TRUE ELSE s.setting::bigint < least END";
+
 static SESSIONS: Mutex<Vec<Weak<Mutex<Session>>>> = Mutex::new(Vec::new());
 
 pub(crate) struct Session {
@@ -55,6 +63,7 @@ impl Shared {
         }
         let client = Client::connect(address)?;
         loads::check(&client)?;
+        client.batch(SETTINGS).map_err(|e| error_of("cannot prepare a load", e))?;
         let session = Arc::new(Mutex::new(Session {
             address: address.clone(),
             client: Some(client),

@@ -1,5 +1,6 @@
 //! The staging table: a temporary one, with a number for each record in the order in which it came.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gristmill_core::Stage as RunStage;
@@ -36,6 +37,10 @@ pub(crate) struct Stage {
     rejected: i64,
     /// Number of the last record.
     pub(crate) last: i64,
+    /// How many records are in the table: all but those that were refused.
+    pub(crate) records: u64,
+    /// Columns that are looked up, for the planner.
+    looked_up: String,
 }
 
 impl Stage {
@@ -62,6 +67,10 @@ impl Stage {
         let value = |i: usize| target.columns[i].value(i);
         let mut keys: Vec<String> = target.keys().map(value).collect();
         keys.extend(target.time_value());
+        let is_part = |i: &usize| options.partition_by.contains(&target.columns[*i].field);
+        let parts = (0..target.columns.len()).filter(is_part);
+        let looked_up: BTreeSet<usize> = target.keys().chain(target.time).chain(parts).collect();
+        let looked_up: Vec<String> = looked_up.iter().map(|i| format!(", c{i}")).collect();
         Ok(Self {
             copying: Copying::new(&table, "of staged records", space.memory),
             table,
@@ -76,6 +85,8 @@ impl Stage {
             has_losers: false,
             rejected: 0,
             last: 0,
+            records: 0,
+            looked_up: looked_up.concat(),
         })
     }
 
@@ -111,12 +122,14 @@ impl Stage {
                 self.hashes = None;
             }
         }
-        self.copying.add(client, rows, origins, findings).map(drop)
+        self.records += self.copying.add(client, rows, origins, findings)?;
+        Ok(())
     }
 
     /// Sees to it that all records that were added are in the table, but for those that it refuses.
     pub(crate) fn end_copy(&mut self, client: &Client, findings: &mut Findings) -> Result<()> {
-        self.copying.end(client, findings).map(drop)
+        self.records += self.copying.end(client, findings)?;
+        Ok(())
     }
 
     /// Completes the staging table. Done once.
@@ -131,7 +144,7 @@ impl Stage {
         }
         // Temporary tables are not analysed by the server itself.
         client
-            .batch(&format!("ANALYZE {}", self.table))
+            .batch(&format!("ANALYZE {} (seq{})", self.table, self.looked_up))
             .and_then(|()| self.find_losers(client))
             .map_err(|e| {
                 let keys = options.keys.join("`, `");

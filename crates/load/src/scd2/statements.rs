@@ -36,8 +36,12 @@ pub(crate) struct Names {
     pub(crate) time_type: String,
     /// Whether `time` is a column, so that a key may have several records.
     pub(crate) timed: bool,
+    /// How many records are staged.
+    pub(crate) records: u64,
     /// Records that are not loaded for their key's sake, if there are any.
     pub(crate) losers: Option<String>,
+    /// Whether it is asked which keys are missing.
+    pub(crate) asks_missing: bool,
 }
 
 /// What is done with a record.
@@ -53,6 +57,8 @@ pub(crate) mod verdict {
     pub(crate) const NEW: i64 = 3;
     /// The key's history has to be looked at.
     pub(crate) const HISTORY: i64 = 4;
+    /// There is no record: a current row has a key that none has.
+    pub(crate) const MISSING: i64 = 5;
 }
 
 impl Names {
@@ -65,16 +71,35 @@ impl Names {
         let same = self.same_as_row("t", "s");
         let known =
             format!("EXISTS (SELECT 1 FROM {table} AS h WHERE {})", self.same_key("h", "s"));
+        let joins_missing = self.joins_missing();
+        // A key without a current row may have ended ones. Where new records are few among those
+        // that are kept, they are asked for that together, afterwards.
+        let later = !dialect.keeps_unchanged();
         let judged = format!(
-            "CASE WHEN t.{surrogate} IS NULL THEN CASE WHEN {known} THEN 4 ELSE 3 END \
+            "CASE {missing}WHEN t.{surrogate} IS NULL THEN {unknown} \
              WHEN t.{effective} <= {time} AND {same} THEN 0 \
-             WHEN t.{effective} < {time} THEN 2 ELSE 4 END"
+             WHEN t.{effective} < {time} THEN 2 ELSE 4 END",
+            missing = if joins_missing {
+                format!("WHEN s.{row} IS NULL THEN {} ", verdict::MISSING)
+            } else {
+                String::new()
+            },
+            unknown = if later {
+                verdict::NEW.to_string()
+            } else {
+                format!("CASE WHEN {known} THEN {} ELSE {} END", verdict::HISTORY, verdict::NEW)
+            },
         );
         let wins = self.losers.as_ref().map_or_else(
             || "1 = 1".to_owned(),
             |losers| dialect.not_among(&format!("s.{row}"), "seq", losers),
         );
-        let found = format!("LEFT JOIN {table} AS t ON {key} AND t.{current} = {yes}");
+        // One join answers which keys are known and which are missing.
+        let found = if joins_missing {
+            format!("FULL JOIN (SELECT * FROM {table} WHERE {current} = {yes}) AS t ON {key}")
+        } else {
+            format!("LEFT JOIN {table} AS t ON {key} AND t.{current} = {yes}")
+        };
         let mut sql = self.create(
             "work",
             "grp BIGINT, seq BIGINT, at {time}, verdict INTEGER, sk BIGINT, till {time}, cur BIGINT",
@@ -117,7 +142,16 @@ impl Names {
                 verdict::LOST
             );
         }
-        sql + &self.analyze("work")
+        sql += &self.analyze("work");
+        if later {
+            sql += &format!(
+                "UPDATE {work}work AS w SET verdict = {} FROM {staged} AS s \
+                 WHERE s.{row} = w.seq AND w.verdict = {} AND {known};",
+                verdict::HISTORY,
+                verdict::NEW
+            );
+        }
+        sql
     }
 
     /// Whether some history has to be looked at.
@@ -291,16 +325,22 @@ impl Names {
 
     /// How many records change nothing, and are not among the judged ones.
     pub(crate) fn count_unchanged(&self) -> Option<String> {
-        let Self { dialect, staged, work, .. } = self;
+        let Self { dialect, records, work, .. } = self;
         let losers = self
             .losers
             .as_ref()
             .map_or_else(|| "0".to_owned(), |losers| format!("(SELECT count(*) FROM {losers})"));
         (!dialect.keeps_unchanged()).then(|| {
             format!(
-                "SELECT (SELECT count(*) FROM {staged}) - {losers} - (SELECT count(*) FROM {work}work)"
+                "SELECT {records} - {losers} - (SELECT count(*) FROM {work}work WHERE verdict <> {})",
+                verdict::MISSING
             )
         })
+    }
+
+    /// Whether missing keys are among the judged records.
+    fn joins_missing(&self) -> bool {
+        self.asks_missing && self.dialect.joins_fully()
     }
 
     /// The statements for a table without versions yet, where each record begins one. Surrogate
@@ -372,19 +412,30 @@ impl Names {
         };
         // There may be no unknown member.
         let unknown = dialect.same(&format!("t.{surrogate}"), &dialect.parameter(2));
-        let mut gone = format!(
-            "INSERT INTO {work}gone SELECT t.{surrogate} FROM {table} AS t WHERE t.{current} = {yes} \
-             AND t.{surrogate} <= {} AND NOT ({unknown}) AND t.{effective} < {when} \
-             AND {}",
-            dialect.parameter(1),
-            if dialect.keeps_unchanged() {
-                dialect.not_among(&format!("t.{surrogate}"), "cur", &format!("{work}work"))
-            } else {
+        let mut gone = format!("INSERT INTO {work}gone SELECT t.{surrogate} FROM {table} AS t");
+        if self.joins_missing() {
+            gone += &format!(
+                " JOIN {work}work AS w ON w.sk = t.{surrogate} WHERE w.verdict = {}",
+                verdict::MISSING
+            );
+            // Their key is in the input, whatever becomes of them.
+            gone += &self.losers.as_ref().map_or_else(String::new, |losers| {
                 format!(
-                    "NOT EXISTS (SELECT 1 FROM {staged} AS s WHERE {})",
+                    " AND NOT EXISTS (SELECT 1 FROM {losers} AS l JOIN {staged} AS s \
+                     ON s.{} = l.seq WHERE {})",
+                    dialect.row(),
                     self.same_key("t", "s")
                 )
-            },
+            });
+        } else {
+            gone += &format!(
+                " WHERE t.{current} = {yes} AND {}",
+                dialect.not_among(&format!("t.{surrogate}"), "cur", &format!("{work}work"))
+            );
+        }
+        gone += &format!(
+            " AND t.{surrogate} <= {} AND NOT ({unknown}) AND t.{effective} < {when}",
+            dialect.parameter(1)
         );
         if let Some(deleted) = &self.deleted {
             gone += &format!(" AND t.{deleted} = {no}");

@@ -87,7 +87,9 @@ fn names(target: &Target, options: &Options, stage: &Stage, started: DateTime<Ut
         },
         time_type: "TEXT".to_owned(),
         timed: target.time.is_some(),
+        records: stage.last,
         losers: stage.has_losers.then(|| format!("temp.{}", stage.losers())),
+        asks_missing: options.missing != Missing::Keep,
     }
 }
 
