@@ -286,6 +286,7 @@ fn job(definition: &Definition, rejects: Rejects) -> Result<Job, Diagnostics> {
             })
             .collect(),
         rejects,
+        drift: definition.drift,
         limits: definition.limits.clone(),
         retry: definition.retry.clone(),
         expressions,

@@ -9,6 +9,7 @@ use gristmill_core::registry::Range;
 use gristmill_core::{
     Error, ExtractContext, Extractor, LoadContext, Loader, Pointer, Result, StepPlan,
 };
+use gristmill_extract::file::Drift;
 use gristmill_parallel::{Cancel, Retry};
 use gristmill_transform::Sql;
 
@@ -62,6 +63,7 @@ pub struct Pipeline {
     steps: Vec<NamedStep>,
     destinations: Vec<Destination>,
     rejects: Rejects,
+    drift: Drift,
     limits: Limits,
     retry: Retry,
     cancel: Cancel,
@@ -77,6 +79,7 @@ impl Pipeline {
             steps: Vec::new(),
             destinations: Vec::new(),
             rejects: Rejects::Counted,
+            drift: Drift::default(),
             limits: Limits::default(),
             retry: Retry::default(),
             cancel: Cancel::new(),
@@ -125,6 +128,13 @@ impl Pipeline {
     #[must_use]
     pub fn rejects(mut self, path: impl AsRef<Path>) -> Self {
         self.rejects = Rejects::Always(path.as_ref().to_owned());
+        self
+    }
+
+    /// Says what to do when the sources do not have the same columns.
+    #[must_use]
+    pub fn drift(mut self, drift: Drift) -> Self {
+        self.drift = drift;
         self
     }
 
@@ -183,6 +193,7 @@ impl Pipeline {
             steps: self.steps,
             destinations: self.destinations,
             rejects,
+            drift: self.drift,
             limits: self.limits,
             retry: self.retry,
             expressions: Arc::new(Sql::default()),

@@ -17,11 +17,11 @@ use gristmill_format::{Format, Reader, Sizes, csv, ipc, json, parquet};
 use gristmill_parallel::{MapOptions, Memory, Pool, ordered_map};
 use indexmap::IndexSet;
 
-use super::adapt::Adaptation;
 use super::columns::{Header, combine, combine_typed, declare};
 use super::options::{Options, format_name};
 use super::paths;
 use super::source::Source;
+use crate::adapt::Adaptation;
 
 /// Reads files, one after the other.
 pub(super) struct FileExtractor {

@@ -4,7 +4,6 @@
 //! comes; only their headers are read ahead, so that columns that differ between them are known
 //! before the first record is. Compression is told by a file's first bytes, whatever its name says.
 
-mod adapt;
 mod builder;
 mod columns;
 mod extractor;

@@ -53,16 +53,16 @@ pub struct Options {
     pub json: Option<json::ReadOptions>,
 }
 
-/// What to do when several files do not have the same columns.
+/// What to do when several files, or several sources, do not have the same columns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Drift {
-    /// Stop and say which file has which columns too many or too few.
+    /// Stop and say which one has which columns too many or too few.
     #[default]
     Error,
-    /// Read the columns of all files; a column that a file does not have is null there.
+    /// Read the columns of all of them; a column that one does not have is null there.
     Fill,
-    /// Read the columns of the first file and the declared ones; leave others out.
+    /// Read the columns of the first one and the declared ones; leave others out.
     Ignore,
 }
 

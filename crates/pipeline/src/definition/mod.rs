@@ -23,6 +23,7 @@ use gristmill_core::{
     ByteSize, Error, ErrorKind, ExpressionCompiler, ExtractorKind, LoaderKind, Mistake, Pointer,
     StepKind, StepPlan,
 };
+use gristmill_extract::file::Drift;
 use gristmill_parallel::Retry;
 
 pub(crate) use diagnostic::closest;
@@ -70,6 +71,8 @@ pub struct Definition {
     pub rejects: Option<PathBuf>,
     /// The file for the report, relative to `base`.
     pub report: Option<PathBuf>,
+    /// What to do when the sources do not have the same columns.
+    pub drift: Drift,
     /// Bounds of a run.
     pub limits: Limits,
     /// How opening and publishing are tried again.
@@ -165,6 +168,7 @@ impl Registry {
                 load: parts.load,
                 rejects: raw.rejects,
                 report: raw.report,
+                drift: raw.drift,
                 limits: raw.limits,
                 retry: raw.retry,
                 source,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use gristmill_core::{ByteSize, Ratio};
+use gristmill_extract::file::Drift;
 use gristmill_parallel::Retry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,11 @@ pub(crate) struct Raw {
     /// the same columns, not necessarily in the same order: that of the first source holds.
     #[schemars(length(min = 1))]
     pub(crate) extract: Vec<Map<String, Value>>,
+    /// What to do when the sources of `extract` do not have the same columns. Their order does not
+    /// matter. With `fill` or `ignore`, columns of one name must have one type as they are read,
+    /// before any step.
+    #[serde(default)]
+    pub(crate) drift: Drift,
     /// What is done to every record, in this order.
     #[serde(default)]
     pub(crate) steps: Vec<Map<String, Value>>,

@@ -8,6 +8,7 @@ use gristmill_core::{
     Error, ErrorKind, ExpressionCompiler, ExtractContext, Extractor, LoadContext, Loader, Mistake,
     Pointer, Result, StepPlan,
 };
+use gristmill_extract::file::Drift;
 use gristmill_parallel::Retry;
 
 pub use crate::definition::Limits;
@@ -137,6 +138,8 @@ pub struct Job {
     pub destinations: Vec<Destination>,
     /// Where rejects are written.
     pub rejects: Rejects,
+    /// What to do when the sources do not have the same columns.
+    pub drift: Drift,
     /// Limits.
     pub limits: Limits,
     /// How opening and publishing are tried again.

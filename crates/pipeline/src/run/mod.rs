@@ -15,6 +15,7 @@ mod ordered;
 mod reference;
 mod rejects;
 mod segment;
+mod unite;
 mod work;
 
 use std::path::Path;

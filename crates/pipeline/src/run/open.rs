@@ -13,11 +13,13 @@ use gristmill_core::{
     BindContext, Bound, Chunk, Error, ErrorKind, ExtractContext, Extractor, Grain, Mistake,
     Pointer, Result, Space,
 };
+use gristmill_extract::file::Drift;
 use gristmill_parallel::{Cancel, retry};
 use serde_json::Value;
 
 use super::reference::OpenReference;
 use super::segment::{Local, Ordered, Segment};
+use super::unite::unite;
 use super::{Job, Progress, RunContext, RunError};
 
 /// A part of the definition that does not fit the columns.
@@ -101,6 +103,7 @@ fn parts(
         workers: super::workers(job, context),
         range: context.range.clone(),
     };
+    let unites = job.drift != Drift::Error && job.sources.len() > 1;
     let mut read = Vec::with_capacity(job.sources.len());
     for source in &job.sources {
         let (mut extractor, plan) = retry(&job.retry, &context.cancel, |_| {
@@ -110,6 +113,8 @@ fn parts(
         })?;
         read_so_far.push(extractor.empty().map(str::to_owned));
         let (plan, pushed) = match plan {
+            // Steps see the columns of all sources then.
+            Some(plan) if unites => (Some(plan), 0),
             Some(plan) => {
                 let (plan, pushed) = push_down(job, plan)?;
                 (Some(plan), pushed)
@@ -118,6 +123,11 @@ fn parts(
         };
         let schema = extractor.begin(plan)?;
         read.push((extractor, schema, pushed));
+    }
+    if unites {
+        let sources = read.into_iter().map(|(extractor, schema, _)| (extractor, schema)).collect();
+        let united = unite(sources, job.drift)?.into_iter();
+        read = united.map(|(extractor, schema)| (extractor, schema, 0)).collect();
     }
     let leading = read.iter().map(|(_, _, pushed)| *pushed).max().unwrap_or_default();
 
@@ -264,7 +274,7 @@ fn agree(first: &Schema, other: &Schema, number: usize) -> Result<Option<Vec<usi
         ErrorKind::Schema,
         format!("the sources of `extract` do not have the same columns: source {number} {what}"),
     )
-    .hint("declare the types with `columns:` on each source, or bring them into line with `select` and `cast`"))
+    .hint("declare the types with `columns:` on each source, bring them into line with `select` and `cast`, or say `drift: fill` for the columns of all of them"))
 }
 
 /// The sources, one after the other, as chunks with the number of the source.

@@ -12,6 +12,7 @@ use gristmill_core::{
     Batch, BindContext, Bound, Error, ErrorKind, ExtractContext, Extractor, Findings, Grain,
     LoadContext, Loader, Mistake, Ratio, Result, Severity, Step, StepPlan,
 };
+use gristmill_extract::file::Drift;
 use gristmill_parallel::Retry;
 use gristmill_pipeline::run::Limits;
 use gristmill_pipeline::{
@@ -322,6 +323,53 @@ fn chained_sources_need_not_have_their_columns_in_one_order() {
     balanced(&report);
     assert_eq!(report.rejected, 1);
     assert_eq!(written(), "id,n,day\n1,2,2024-01-31\n5,4,\n");
+}
+
+#[test]
+fn sources_with_other_columns_are_united_as_the_policy_says() {
+    let sources = folder(&[
+        ("a.csv", "id,n\n1,2\nx,3\n"),
+        ("b.ndjson", "{\"note\":\"hello\",\"id\":4,\"n\":\"5\"}\n"),
+        ("c.csv", "note,id\nbye,6\n"),
+    ]);
+    let unite = |drift: Drift, step: bool| {
+        let int = gristmill_core::FieldType::Int;
+        let mut pipeline = Pipeline::new("unite").base(sources.path()).drift(drift);
+        for name in ["a.csv", "b.ndjson", "c.csv"] {
+            pipeline = pipeline.extract(File::new(name).column("id", int));
+        }
+        if step {
+            pipeline = pipeline.step(Cast::new().column("n", int));
+        }
+        pipeline.load(Output::new("out.ndjson")).run()
+    };
+    let written = || fs::read_to_string(sources.path().join("out.ndjson")).unwrap();
+    let report = unite(Drift::Fill, true).unwrap();
+    balanced(&report);
+    assert_eq!((report.sources.len(), report.rejected), (3, 1));
+    assert_eq!(
+        written(),
+        "{\"id\":1,\"n\":2,\"note\":null}\n{\"id\":4,\"n\":5,\"note\":\"hello\"}\n{\"id\":6,\"n\":null,\"note\":\"bye\"}\n"
+    );
+    balanced(&unite(Drift::Ignore, false).unwrap());
+    assert_eq!(
+        written(),
+        "{\"id\":1,\"n\":\"2\"}\n{\"id\":4,\"n\":\"5\"}\n{\"id\":6,\"n\":null}\n"
+    );
+    assert_eq!(unite(Drift::Error, false).unwrap_err().kind(), ErrorKind::Schema);
+
+    let error = Pipeline::new("unite")
+        .base(sources.path())
+        .drift(Drift::Fill)
+        .extract(File::new("a.csv"))
+        .extract(File::new("b.ndjson"))
+        .load(Output::new("out.ndjson"))
+        .run()
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the sources of `extract` do not agree on `id`: it is of type string, and in source 2 of type int"
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Batches of one file brought to the columns of all files.
+//! Batches of one source brought to the columns that several have together.
 
 use std::sync::Arc;
 
@@ -6,16 +6,16 @@ use arrow_array::{RecordBatch, RecordBatchOptions, new_null_array};
 use arrow_schema::{Schema, SchemaRef};
 use gristmill_core::{Batch, Chunk, Findings, Result};
 
-/// Where each column of all files is in one of them; missing ones are null.
+/// Where each column of all sources is in one of them; missing ones are null.
 #[derive(Debug, Clone)]
-pub(super) struct Adaptation {
+pub struct Adaptation {
     schema: SchemaRef,
     picks: Arc<[Option<usize>]>,
 }
 
 impl Adaptation {
     /// From `own` to `schema`; `None` if there is nothing to do. Columns of one name have one type.
-    pub(super) fn new(own: &Schema, schema: &SchemaRef) -> Option<Self> {
+    pub fn new(own: &Schema, schema: &SchemaRef) -> Option<Self> {
         let picks = schema.fields().iter().map(|field| own.index_of(field.name()).ok());
         let picks: Arc<[_]> = picks.collect();
         let same = own.fields().len() == picks.len()
@@ -23,7 +23,8 @@ impl Adaptation {
         (!same).then(|| Self { schema: Arc::clone(schema), picks })
     }
 
-    pub(super) fn wrap(&self, inner: Box<dyn Chunk>) -> Box<dyn Chunk> {
+    /// A chunk whose batches have these columns.
+    pub fn wrap(&self, inner: Box<dyn Chunk>) -> Box<dyn Chunk> {
         Box::new(Adapted { inner, adaptation: self.clone() })
     }
 
