@@ -23,6 +23,7 @@
 
 pub mod account;
 pub mod batch;
+pub mod check;
 pub mod error;
 pub mod expression;
 pub mod findings;
@@ -41,6 +42,7 @@ pub mod types;
 
 pub use account::{Account, Imbalance};
 pub use batch::{Batch, Rows};
+pub use check::{CheckContext, CheckResult, Gravity, Observation};
 pub use error::{Error, ErrorKind, Result};
 pub use expression::{Evaluated, Expression, ExpressionCompiler, ExpressionError};
 pub use findings::{Findings, Severity, Warning};

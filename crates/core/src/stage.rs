@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::batch::Batch;
+use crate::check::{CheckContext, CheckResult};
 use crate::error::Result;
 use crate::expression::ExpressionCompiler;
 use crate::findings::Findings;
@@ -195,6 +196,27 @@ pub trait Step: Send + Sync {
     /// Anything the step adds to the run's report, asked once at the end.
     fn report(&self) -> Option<Value> {
         None
+    }
+
+    /// Whether what it gathers for [`Self::verdict`] may take much memory; if so, it is told what
+    /// it may take.
+    fn remembers(&self) -> bool {
+        false
+    }
+
+    /// Says what a step that remembers may take. Called once, before the first batch.
+    fn open(&mut self, space: Space) {
+        let _ = space;
+    }
+
+    /// Its judgement of the whole input, asked once after the last batch and before anything is
+    /// published.
+    ///
+    /// # Errors
+    /// When it cannot be told: a reference cannot be read, the disk is full.
+    fn verdict(&self, context: &dyn CheckContext) -> Result<Vec<CheckResult>> {
+        let _ = context;
+        Ok(Vec::new())
     }
 }
 

@@ -149,17 +149,24 @@ pub(crate) fn run_then(
         options.entered.set(folder.clone().map(|folder| (folder, id.clone())));
     }
     tracing::info!(run = %id, pipeline = %definition.name, "started");
+    let known = match options.plan {
+        true => Ledger::open_existing(&definition.base.join(STATE_FOLDER))?,
+        false => None,
+    };
     let range = match (&options.backfill, &ledger) {
         (Some(Backfill { from, to }), _) => Range::Between { from: from.clone(), to: to.clone() },
         (None, Some(ledger)) => Range::New(Arc::new(ledger.positions(&definition.name)?)),
-        (None, None) if options.plan => {
-            let ledger = Ledger::open_existing(&definition.base.join(STATE_FOLDER))?;
-            let positions = ledger.map(|ledger| ledger.positions(&definition.name)).transpose()?;
-            Range::New(Arc::new(positions.unwrap_or_default()))
-        }
-        (None, None) => Range::default(),
+        (None, None) => match &known {
+            Some(known) => Range::New(Arc::new(known.positions(&definition.name)?)),
+            None => Range::default(),
+        },
     };
-    let mut outcome = attempt(definition, options, range, &id, started, folder.as_deref());
+    let past = ledger.as_ref().or(known.as_ref());
+    let history = |measure: &str, last: usize| {
+        past.map_or(Ok(Vec::new()), |past| past.history(&definition.name, measure, last))
+    };
+    let folder = folder.as_deref();
+    let mut outcome = attempt(definition, options, range, &id, started, folder, &history);
     let after = after(&mut outcome.report);
     if let Some(path) = definition.report.as_ref().filter(|_| !options.plan) {
         let path = definition.base.join(path);
@@ -195,6 +202,7 @@ fn entry(outcome: &Outcome) -> ledger::Outcome {
         report: serde_json::to_value(report).ok(),
         error: report.error.as_ref().map(|failure| failure.message.clone()),
         bookmarks: report.bookmarks.clone(),
+        checks: report.checks.clone(),
         ..ledger::Outcome::new(status, report.status.exit_code().into())
     }
 }
@@ -206,6 +214,7 @@ fn attempt(
     id: &str,
     started: DateTime<Utc>,
     folder: Option<&Path>,
+    history: &run::History<'_>,
 ) -> Outcome {
     let rejects = match (&definition.rejects, folder) {
         _ if options.plan => Rejects::Counted,
@@ -224,6 +233,7 @@ fn attempt(
         cancel: options.cancel.clone(),
         observer: options.observer,
         plan: options.plan,
+        history: Some(history),
     };
     let (mut report, error) = match job(definition, rejects) {
         Err(diagnostics) => {
@@ -321,6 +331,7 @@ pub fn check(definition: &Definition) -> Result<Checked> {
         cancel: Cancel::new(),
         observer: None,
         plan: true,
+        history: None,
     };
     match run::schema(&job, &context) {
         Ok(schema) => Ok(Checked::Fits(describe(&schema))),

@@ -182,6 +182,7 @@ impl Pipeline {
             cancel: self.cancel,
             observer: None,
             plan: false,
+            history: None,
         };
         let rejects = match self.rejects {
             Rejects::Always(path) => Rejects::Always(self.base.join(path)),

@@ -44,6 +44,7 @@
 
 mod arrays;
 mod bind;
+pub mod check;
 mod distinct;
 mod judge;
 mod key;
@@ -59,6 +60,7 @@ mod shape;
 mod step;
 mod suggest;
 
+pub use check::{Check, Checks};
 pub use gristmill_core::Severity;
 pub use options::{Keys, Options, Quality, RecordRule};
 pub use pattern::{Pattern, PatternError};
@@ -69,10 +71,11 @@ pub use scalar::Scalar;
 use gristmill_core::StepKind;
 
 /// The steps of this crate.
-pub static KINDS: &[StepKind] = &[StepKind {
-    name: "validate",
-    about: "Judges records by rules; who fails is rejected with every reason, warned about, or ends the run.",
-    example: r"validate:
+pub static KINDS: &[StepKind] = &[
+    StepKind {
+        name: "validate",
+        about: "Judges records by rules; who fails is rejected with every reason, warned about, or ends the run.",
+        example: r"validate:
   rules:
     fund_code: [required, {matches: '^FND\d{6}$', name: fund_code_format}]
     aum: [required, {min: 0}]
@@ -83,6 +86,23 @@ pub static KINDS: &[StepKind] = &[StepKind {
   unique: [[fund_code, as_of_date]]
   on_failure: reject
 ",
-    schema: |generator| generator.subschema_for::<Options>(),
-    plan: plan::plan,
-}];
+        schema: |generator| generator.subschema_for::<Options>(),
+        plan: plan::plan,
+    },
+    StepKind {
+        name: "check",
+        about: "Judges all records as a whole before anything is published: counts, shares, sums, keys, freshness, DQDL.",
+        example: r#"check:
+  checks:
+    - {measure: row_count, min: 1000}
+    - {measure: completeness, column: email, min: 0.95, severity: warn}
+    - {measure: primary_key, columns: [fund_code, as_of_date]}
+    - {measure: share, column: currency, one_of: [USD, EUR], where: aum > 0, min: 0.9}
+    - {measure: freshness, column: as_of_date, max: 3 days}
+  dqdl: |
+    Rules = [ Mean "fee" < 0.05 ]
+"#,
+        schema: |generator| generator.subschema_for::<check::Options>(),
+        plan: check::plan,
+    },
+];

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | know at once whether a key was seen before, and with what | [`Seen`] |
 //! | know afterwards which record was the last with its key | [`Lasts`] |
+//! | count how many times each key came, or have values in their order | [`Counts`] |
 //! | hold batches back, with their provenance, and give them again in order | [`HeldBatches`] |
 //!
 //! Each takes a [`Space`]: what it holds in memory stays below `memory`, the rest is in files
 //! without a name in `scratch`, of which the system frees itself even when the process is killed.
 //! What they answer is the same for any amount of memory.
 
+mod counts;
 mod held;
 mod lasts;
 mod run;
@@ -20,6 +22,7 @@ use std::io;
 
 use gristmill_core::{Error, Result, Space};
 
+pub use counts::Counts;
 pub use held::HeldBatches;
 pub use lasts::Lasts;
 pub use seen::Seen;

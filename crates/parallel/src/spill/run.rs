@@ -111,9 +111,52 @@ impl Run {
         self.filter.as_ref().map_or(0, |filter| filter.blocks.len() * size_of::<u64>())
     }
 
+    /// How many entries it has.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Its entries, ascending, without moving the file's own position.
+    pub(super) fn reader(&self) -> Reader<'_> {
+        Reader { run: self, read: 0, buffer: Vec::new(), at: 0 }
+    }
+
     fn entries(mut self) -> io::Result<Entries> {
         self.file.rewind()?;
         Ok(Entries { left: self.len, file: BufReader::with_capacity(MERGE_BUFFER, self.file) })
+    }
+}
+
+/// Reads the entries of a run that stays.
+pub(super) struct Reader<'a> {
+    run: &'a Run,
+    /// Entries that were read into the buffer so far, in all.
+    read: usize,
+    buffer: Vec<u8>,
+    /// The next entry in the buffer.
+    at: usize,
+}
+
+impl Iterator for Reader<'_> {
+    type Item = io::Result<Entry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at * ENTRY == self.buffer.len() {
+            let len = (MERGE_BUFFER / ENTRY).min(self.run.len - self.read);
+            if len == 0 {
+                return None;
+            }
+            self.buffer.resize(len * ENTRY, 0);
+            let from = (self.read * ENTRY) as u64;
+            if let Err(error) = self.run.file.read_exact_at(&mut self.buffer, from) {
+                return Some(Err(error));
+            }
+            self.read += len;
+            self.at = 0;
+        }
+        let (entries, _) = self.buffer.as_chunks::<ENTRY>();
+        self.at += 1;
+        Some(Ok(decode(&entries[self.at - 1])))
     }
 }
 

@@ -4,6 +4,7 @@
 //! stays `running` in the file; it is shown as *died* once its process is gone, and needs no mending.
 
 mod bookmarks;
+mod checks;
 mod process;
 mod schema;
 
@@ -14,7 +15,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use gristmill_core::{Account, Error, ErrorKind, Result};
+use gristmill_core::{Account, CheckResult, Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +104,8 @@ pub struct Outcome {
     pub error: Option<String>,
     /// Where the next run of its pipeline goes on, by the names of sources.
     pub bookmarks: BTreeMap<String, serde_json::Value>,
+    /// What its checks found.
+    pub checks: Vec<CheckResult>,
 }
 
 impl Outcome {
@@ -116,6 +119,7 @@ impl Outcome {
             report: None,
             error: None,
             bookmarks: BTreeMap::new(),
+            checks: Vec::new(),
         }
     }
 }
@@ -213,7 +217,8 @@ impl Ledger {
         written.map(drop).map_err(|error| self.failure("write", error))
     }
 
-    /// Writes down how a run ended, and the bookmarks that it leaves, both or neither.
+    /// Writes down how a run ended, the bookmarks that it leaves and what its checks found: all or
+    /// nothing.
     ///
     /// # Errors
     /// When the ledger cannot be written, or does not know the run.
@@ -243,6 +248,7 @@ impl Ledger {
         match written {
             Ok(0) => Err(Error::internal(format!("the ledger has no run `{id}`"))),
             Ok(_) => bookmarks::keep(&change, id, outcome)
+                .and_then(|()| checks::keep(&change, id, outcome))
                 .and_then(|()| change.commit())
                 .map_err(|error| self.failure("write", error)),
             Err(error) => Err(self.failure("write", error)),

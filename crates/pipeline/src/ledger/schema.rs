@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::failure;
 
 /// What brings a file from each version to the next; the version is in `user_version`.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE runs (
         id TEXT PRIMARY KEY,
@@ -36,6 +36,20 @@ const MIGRATIONS: [&str; 2] = [
         set_at TEXT NOT NULL,
         PRIMARY KEY (pipeline, name, set_at)
     ) STRICT;
+",
+    "
+    CREATE TABLE checks (
+        pipeline TEXT NOT NULL,
+        run TEXT NOT NULL,
+        name TEXT NOT NULL,
+        severity TEXT NOT NULL,
+        passed INTEGER NOT NULL,
+        measure TEXT,
+        value REAL,
+        message TEXT,
+        judged_at TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX checks_by_measure ON checks (pipeline, measure, judged_at);
 ",
 ];
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use gristmill_core::metrics::StageMetrics;
 use gristmill_core::{
-    Account, Encoded, Error, ErrorKind, Findings, Loaded, Loader, Preview, PublishedFile, Result,
-    Stage,
+    Account, CheckResult, Encoded, Error, ErrorKind, Findings, Loaded, Loader, Preview,
+    PublishedFile, Result, Stage,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -343,6 +343,9 @@ pub struct Report {
     /// Failures of rules with severity `warn`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<WarningTally>,
+    /// What checks of the whole input found, in the order of the steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckResult>,
     /// Things worth knowing about the sources.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -375,6 +378,7 @@ impl Report {
             rejected_by: Vec::new(),
             rejects_file: None,
             warnings: Vec::new(),
+            checks: Vec::new(),
             notes: Vec::new(),
             bookmarks: BTreeMap::new(),
         }
@@ -413,6 +417,10 @@ impl Report {
             for sample in destination.preview.iter_mut().flat_map(|preview| &mut preview.samples) {
                 *sample = secrets.redact(sample);
             }
+        }
+        for check in &mut self.checks {
+            check.name = secrets.redact(&check.name);
+            check.message = check.message.take().map(|message| secrets.redact(&message));
         }
         self.notes.iter_mut().for_each(|note| *note = secrets.redact(note));
     }

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use gristmill_core::Gravity;
+
 use super::{Report, Status};
 
 /// Reasons shown before the rest is only counted.
@@ -18,6 +20,7 @@ pub fn summary(report: &Report) -> String {
         records(&mut out, report);
         destinations(&mut out, report);
         reasons(&mut out, report);
+        checks(&mut out, report);
         if !report.folder.as_os_str().is_empty() && report.folder != Path::new(".") {
             let _ = writeln!(out, "\n  paths are relative to {}", report.folder.display());
         }
@@ -158,6 +161,26 @@ fn reasons(out: &mut String, report: &Report) {
             let count = thousands(warning.records);
             let _ = writeln!(out, "  {count:>11}  {field} {}: {message}", warning.rule);
         }
+    }
+}
+
+fn checks(out: &mut String, report: &Report) {
+    if report.checks.is_empty() {
+        return;
+    }
+    let passed = report.checks.iter().filter(|check| check.passed).count();
+    let _ = writeln!(out, "\n  {passed} of {} checks passed", report.checks.len());
+    let failed = || report.checks.iter().filter(|check| !check.passed);
+    for check in failed().take(SHOWN) {
+        let word = match check.severity {
+            Gravity::Error => "failed",
+            Gravity::Warn => "warning",
+        };
+        let message = check.message.as_deref().unwrap_or(&check.name);
+        let _ = writeln!(out, "  {word:>11}  {}", one_line(message));
+    }
+    if failed().count() > SHOWN {
+        let _ = writeln!(out, "  {:>11}  more in the report", failed().count() - SHOWN);
     }
 }
 

@@ -8,6 +8,7 @@
 //! at the end, batches pass in source order on the caller's thread.
 
 mod books;
+mod checks;
 mod job;
 mod lines;
 mod open;
@@ -79,7 +80,12 @@ pub struct RunContext<'a> {
     pub observer: Option<&'a dyn Observer>,
     /// Whether everything is done but to publish, and then taken back.
     pub plan: bool,
+    /// The last values of a measure, the latest first.
+    pub history: Option<&'a History<'a>>,
 }
+
+/// Answers the last values of a measure, at most so many, the latest first.
+pub type History<'a> = dyn Fn(&str, usize) -> Result<Vec<f64>> + 'a;
 
 /// Why a run did not publish.
 #[derive(Debug)]
@@ -184,6 +190,14 @@ fn execute(
     };
     let flow = Instant::now();
     let mut outcome = machine.stream(sources, segments, encoders).try_for_each(|work| take(work?));
+    if outcome.is_ok() {
+        let sources = books.sources();
+        let outside = checks::Outside { job: &job, context, scratch: scratch.path(), sources };
+        outcome = reporters.verdict(&outside).and_then(|found| {
+            report.checks = found;
+            checks::stop(&report.checks)
+        });
+    }
     if outcome.is_ok() {
         outcome = loaders.iter_mut().zip(&mut report.destinations).try_for_each(
             |(loader, destination)| {

@@ -46,7 +46,7 @@ pub(super) struct Opened {
 }
 
 /// Memory limit divided by this is what the steps that remember may hold together.
-const ORDERED_SHARE: u64 = 4;
+const REMEMBERING_SHARE: u64 = 4;
 /// Memory limit divided by this is what the sources that steps look records up in may hold together.
 const REFERENCE_SHARE: u64 = 4;
 
@@ -175,14 +175,8 @@ fn parts(
         }
         schema = bound.output;
     }
-    let ordered = || segments.iter().filter_map(|segment| segment.ordered.as_ref());
-    let share = job.limits.memory.0 / ORDERED_SHARE / ordered().count().max(1) as u64;
-    for step in ordered() {
-        let memory = usize::try_from(share).unwrap_or(usize::MAX);
-        let space = Space { scratch: scratch.to_owned(), memory };
-        step.step.lock().unwrap_or_else(PoisonError::into_inner).open(space);
-    }
     segments.push(Segment { local: Arc::new(local), ordered: None });
+    share_memory(&mut segments, job, scratch);
 
     for destination in &job.destinations {
         let mistakes = destination.bind(&schema);
@@ -191,6 +185,30 @@ fn parts(
         }
     }
     Ok(Opened { sources: OpenSources::new(extractors), segments, steps: binder.steps, schema })
+}
+
+/// Says what they may take to the steps that remember.
+fn share_memory(segments: &mut [Segment], job: &Job, scratch: &Path) {
+    let count = |segment: &Segment| {
+        let local = segment.local.steps.iter().filter(|(_, step)| step.remembers()).count();
+        local + usize::from(segment.ordered.is_some())
+    };
+    let remembering = segments.iter().map(count).sum::<usize>().max(1);
+    let share = job.limits.memory.0 / REMEMBERING_SHARE / remembering as u64;
+    let memory = usize::try_from(share).unwrap_or(usize::MAX);
+    let space = Space { scratch: scratch.to_owned(), memory };
+    for segment in segments {
+        if let Some(ordered) = &segment.ordered {
+            let mut step = ordered.step.lock().unwrap_or_else(PoisonError::into_inner);
+            step.open(space.clone());
+        }
+        let local = Arc::get_mut(&mut segment.local).into_iter();
+        for (_, step) in local.flat_map(|local| &mut local.steps) {
+            if step.remembers() {
+                step.open(space.clone());
+            }
+        }
+    }
 }
 
 struct Binder<'a> {

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use gristmill_core::{Batch, Chunk, Encoder, Findings, OrderedStep, Result, Step};
+use gristmill_core::{
+    Batch, CheckContext, CheckResult, Chunk, Encoder, Findings, OrderedStep, Result, Step,
+};
 
 use super::work::{Count, Tally, Work, apply_step, settle_in_place};
 
@@ -141,6 +143,15 @@ pub(super) struct Reporters {
 }
 
 impl Reporters {
+    /// What steps say of the whole input.
+    pub(super) fn verdict(&self, context: &dyn CheckContext) -> Result<Vec<CheckResult>> {
+        let mut results = Vec::new();
+        for (_, step) in self.local.iter().flat_map(|local| &local.steps) {
+            results.extend(step.verdict(context)?);
+        }
+        Ok(results)
+    }
+
     pub(super) fn of(segments: &[Segment]) -> Self {
         Self {
             local: segments.iter().map(|segment| Arc::clone(&segment.local)).collect(),

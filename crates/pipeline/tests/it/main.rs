@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod built_in;
+mod checks;
 mod definition;
 mod init;
 mod kinds;

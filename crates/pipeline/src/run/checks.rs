@@ -1,0 +1,147 @@
+//! What checks may ask about the world outside of their input, and what their failure does.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use gristmill_core::check::{FileFacts, Reference};
+use gristmill_core::registry::Range;
+use gristmill_core::{
+    CheckContext, CheckResult, Chunk, Error, ErrorKind, ExtractContext, Extractor, Findings,
+    Gravity, Result,
+};
+use serde_json::Value;
+
+use super::{Job, RunContext};
+use crate::report::SourceReport;
+
+/// The world as the checks of a run see it.
+pub(super) struct Outside<'a> {
+    pub(super) job: &'a Job,
+    pub(super) context: &'a RunContext<'a>,
+    pub(super) scratch: &'a Path,
+    pub(super) sources: Vec<SourceReport>,
+}
+
+impl CheckContext for Outside<'_> {
+    fn now(&self) -> DateTime<Utc> {
+        self.context.started
+    }
+
+    fn history(&self, measure: &str, last: usize) -> Result<Vec<f64>> {
+        self.context.history.map_or(Ok(Vec::new()), |history| history(measure, last))
+    }
+
+    fn reference(&self, name: &str, source: Option<&Value>) -> Result<Reference> {
+        let wrong = |message: String| {
+            Error::new(ErrorKind::Configuration, format!("reference `{name}`: {message}"))
+        };
+        let Some(source) = source else {
+            return Err(wrong("there is no such input".to_owned())
+                .hint("name it under `references:`, or pass --reference NAME=DATA"));
+        };
+        let kinds = gristmill_extract::KINDS.iter();
+        let kind = kinds.into_iter().find(|kind| source.get(kind.name).is_some());
+        let kind = kind.ok_or_else(|| {
+            wrong("it names no source".to_owned()).hint("write `{file: regions.csv}`")
+        })?;
+        if let Some(mistake) = (kind.check)(source).into_iter().next() {
+            return Err(wrong(mistake.to_string()));
+        }
+        let extract = ExtractContext {
+            base: self.context.base.to_owned(),
+            scratch: self.scratch.to_owned(),
+            memory: self.job.limits.memory,
+            workers: super::workers(self.job, self.context),
+            range: Range::default(),
+        };
+        let mut extractor = (kind.open)(source, &extract)?;
+        let plan = extractor.read_plan()?;
+        let schema = extractor.begin(plan)?;
+        let mut batches = Batches { name: name.to_owned(), extractor, chunk: None };
+        let batches = std::iter::from_fn(move || batches.next().transpose());
+        Ok(Reference { schema, batches: Box::new(batches) })
+    }
+
+    fn files(&self, path: Option<&str>) -> Result<Vec<FileFacts>> {
+        let mut found = Vec::new();
+        match path {
+            Some(path) => facts(&self.context.base.join(path), &mut found)?,
+            None => {
+                for source in &self.sources {
+                    facts(&self.context.base.join(source.name.as_ref()), &mut found)?;
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The records of a reference.
+struct Batches {
+    name: String,
+    extractor: Box<dyn Extractor>,
+    chunk: Option<Box<dyn Chunk>>,
+}
+
+impl Batches {
+    fn next(&mut self) -> Result<Option<arrow_array::RecordBatch>> {
+        loop {
+            if self.chunk.is_none() {
+                self.chunk = self.extractor.next_chunk()?;
+            }
+            let Some(chunk) = &mut self.chunk else { return Ok(None) };
+            let mut findings = Findings::default();
+            let batch = chunk.next_batch(&mut findings)?;
+            let Some(batch) = batch else {
+                self.chunk = None;
+                continue;
+            };
+            let batch = batch.settle(&mut findings)?;
+            if let Some(reject) = findings.rejects().first() {
+                let why = reject.errors.first().map_or("", |reason| reason.message.as_str());
+                let message = format!("a record of the reference `{}` cannot be read", self.name);
+                return Err(Error::new(ErrorKind::Corrupt, message).caused_by(why.to_owned()));
+            }
+            return Ok(Some(batch.columns().clone()));
+        }
+    }
+}
+
+/// The files at a path: itself, or all in a folder and below, in the order of their names.
+fn facts(path: &Path, found: &mut Vec<FileFacts>) -> Result<()> {
+    let name = path.display().to_string();
+    let failed = |error| Error::io(format!("cannot look at `{name}`"), error);
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
+        let entries = fs::read_dir(path).map_err(failed)?;
+        let mut paths = Vec::<PathBuf>::new();
+        for entry in entries {
+            paths.push(entry.map_err(failed)?.path());
+        }
+        paths.sort();
+        return paths.iter().try_for_each(|path| facts(path, found));
+    }
+    let modified = metadata.modified().map_err(failed)?.into();
+    found.push(FileFacts { path: name, size: metadata.len(), modified });
+    Ok(())
+}
+
+/// Stops the run when a check failed that lets nothing be published.
+pub(super) fn stop(results: &[CheckResult]) -> Result<()> {
+    let failed: Vec<&CheckResult> = results
+        .iter()
+        .filter(|result| !result.passed && result.severity == Gravity::Error)
+        .collect();
+    let why = |result: &CheckResult| result.message.clone().unwrap_or_default();
+    let message = match failed.as_slice() {
+        [] => return Ok(()),
+        [one] => format!("a check failed: {}", why(one)),
+        many => {
+            let all: Vec<_> = many.iter().map(|result| why(result)).collect();
+            format!("{} checks failed: {}", many.len(), all.join("; "))
+        }
+    };
+    Err(Error::new(ErrorKind::Stopped, message)
+        .hint("mend the source, or let the check only warn: `severity: warn`"))
+}

@@ -1,0 +1,258 @@
+//! Checks of the whole input, in pipelines. Expected numbers were computed by Python's `statistics`
+//! and `math.fsum`.
+
+use std::fs;
+use std::path::Path;
+
+use gristmill_core::{CheckResult, Gravity};
+use gristmill_pipeline::Status;
+use gristmill_pipeline::execute::{Outcome, RunOptions, State, registry, run_definition};
+use gristmill_pipeline::params::Params;
+
+pub(crate) const DATA: &str = "\
+id,email,currency,aum,grade,day
+1,a@x.org,USD,10.5,3,2024-05-01
+2,b@x.org,USD,20.25,5,2024-05-02
+3,,EUR,-4,1,2024-05-03
+4,a@x.org,EUR,1e9,8,2024-05-04
+5,c,GBP,,2,2024-05-05
+5,  ,USD,0.1,,
+";
+
+const COLUMNS: &str =
+    "{id: int, email: string, currency: string, aum: double, grade: int, day: date}";
+
+/// Runs a pipeline over files in a folder, which has `in.csv`.
+fn run_in(folder: &Path, step: &str, options: &RunOptions<'_>) -> Outcome {
+    let text = format!(
+        "pipeline: checked\nextract:\n  - {{file: in.csv, columns: {COLUMNS}}}\nsteps:\n{step}\nload: [{{file: out.csv}}]\n"
+    );
+    let path = Path::new("p.yaml");
+    let parsed = registry().parse(&text, path, folder, &Params::default());
+    run_definition(&parsed.unwrap_or_else(|found| panic!("{found}")), options).unwrap()
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("in.csv"), DATA).unwrap();
+    folder
+}
+
+fn none() -> RunOptions<'static> {
+    RunOptions { state: State::None, ..RunOptions::default() }
+}
+
+fn checks(items: &str) -> Vec<CheckResult> {
+    run_in(folder().path(), &format!("  - check:\n      checks:\n{items}"), &none()).report.checks
+}
+
+#[test]
+fn every_measure_is_what_an_independent_computation_says() {
+    let measures: &[(&str, f64)] = &[
+        ("measure: row_count", 6.0),
+        ("measure: column_count", 6.0),
+        ("measure: completeness, column: aum", 5.0 / 6.0),
+        ("measure: primary_key, column: id", 4.0 / 6.0),
+        ("measure: primary_key, columns: [id, aum]", 5.0 / 6.0),
+        ("measure: uniqueness, columns: [id, day]", 1.0),
+        ("measure: uniqueness, column: id", 4.0 / 6.0),
+        ("measure: unique_value_ratio, column: id", 4.0 / 5.0),
+        ("measure: distinct_count, column: currency", 3.0),
+        ("measure: sum, column: aum", 1_000_000_026.85),
+        ("measure: sum, column: grade", 19.0),
+        ("measure: mean, column: aum", 200_000_005.37),
+        ("measure: stddev, column: aum", 399_999_997.315_000_1),
+        ("measure: min, column: aum", -4.0),
+        ("measure: max, column: grade", 8.0),
+        ("measure: max, column: day", 1_714_867_200.0),
+        ("measure: quantile, column: aum, at: 0.5", 10.5),
+        ("measure: quantile, column: aum, at: 0.9", 1e9),
+        ("measure: quantile, column: aum, at: 0", -4.0),
+        ("measure: entropy, column: currency", 1.011_404_264_707_351_6),
+        ("measure: correlation, columns: [aum, grade]", 0.837_218_369_106_945_4),
+        ("measure: max_length, column: email", 7.0),
+        ("measure: share, column: currency, one_of: [USD, EUR]", 5.0 / 6.0),
+        ("measure: share, expr: 'aum > 0'", 4.0 / 6.0),
+        ("measure: sum, column: aum, where: \"currency = 'USD'\"", 30.85),
+        ("measure: completeness, column: aum, where: \"currency = 'GBP'\"", 0.0),
+        ("measure: completeness, column: aum, where: \"currency = 'CHF'\"", 1.0),
+        ("measure: schema, types: {id: int, email: string, day: timestamp, x: int}", 2.0 / 7.0),
+    ];
+    let items: Vec<String> =
+        measures.iter().map(|(item, _)| format!("        - {{{item}, min: -1e18}}")).collect();
+    let found = checks(&items.join("\n"));
+    assert_eq!(found.len(), measures.len());
+    for ((item, expected), result) in measures.iter().zip(found) {
+        let value = result.observed[0].value.unwrap_or_else(|| panic!("{item}: {result:?}"));
+        assert!((value - expected).abs() <= 1e-12 * expected.abs(), "{item}: {value}");
+        assert!(result.passed, "{item}");
+    }
+}
+
+#[test]
+fn a_failed_check_publishes_nothing_and_says_what_was_found() {
+    let folder = folder();
+    let step = "  - check:
+      checks:
+        - {measure: row_count, min: 10}
+        - {measure: completeness, column: aum, min: 0.9, name: funds have a size}
+        - {measure: distinct_count, column: currency, between: [1, 2], severity: warn}
+        - {measure: max, column: day, max: 2024-05-04}";
+    let outcome = run_in(folder.path(), step, &RunOptions::default());
+    let report = &outcome.report;
+    assert_eq!((report.status, report.status.exit_code()), (Status::Stopped, 3));
+    assert!(!folder.path().join("out.csv").exists());
+    assert_eq!(
+        report.error.as_ref().unwrap().message,
+        "3 checks failed: row count is 6, expected >= 10; completeness of `aum` is 0.833333, expected >= 0.9; \
+         maximum of `day` is 2024-05-05, expected <= 2024-05-04"
+    );
+    let found: Vec<_> = report.checks.iter().map(|check| (check.passed, check.severity)).collect();
+    let (error, warn) = (Gravity::Error, Gravity::Warn);
+    assert_eq!(found, [(false, error), (false, error), (false, warn), (false, error)]);
+    assert_eq!(report.checks[1].name, "funds have a size");
+    let summary = gristmill_pipeline::report::summary(report);
+    assert!(summary.contains("0 of 4 checks passed"), "{summary}");
+    assert!(summary.contains("distinct count of `currency` is 3, expected from 1 to 2"));
+}
+
+#[test]
+fn a_warning_publishes_and_rejected_records_are_not_judged() {
+    let folder = folder();
+    let step = "  - validate: {rules: {aum: {min: 0}}, unique: id}
+  - check:
+      checks:
+        - {measure: row_count, equals: 4}
+        - {measure: primary_key, column: id}
+        - {measure: min, column: aum, min: 0}
+        - {measure: freshness, column: day, max: 1 day, severity: warn}";
+    let report = run_in(folder.path(), step, &none()).report;
+    assert_eq!(report.status, Status::Published, "{:?}", report.error);
+    assert_eq!((report.rejected, report.account.loaded()), (2, 4));
+    let failed: Vec<_> = report.checks.iter().filter(|check| !check.passed).collect();
+    assert_eq!(failed.len(), 1);
+    assert!(
+        failed[0].message.as_ref().unwrap().starts_with("age of the newest `day` in seconds is")
+    );
+}
+
+#[test]
+fn the_ledger_remembers_and_unusual_values_fail() {
+    let folder = folder();
+    let step = "  - check:\n      checks:\n        - {measure: row_count, deviations: 3}";
+    let options = RunOptions::default();
+    for _ in 0..3 {
+        assert_eq!(run_in(folder.path(), step, &options).report.status, Status::Published);
+    }
+    fs::write(folder.path().join("in.csv"), DATA.lines().take(3).collect::<Vec<_>>().join("\n"))
+        .unwrap();
+    let report = run_in(folder.path(), step, &options).report;
+    let message = report.error.unwrap().message;
+    assert_eq!(
+        message,
+        "a check failed: row count is 2, expected 5.94 to 6.06, as in the last 3 runs"
+    );
+}
+
+#[test]
+fn other_inputs_are_compared_with() {
+    let folder = folder();
+    fs::write(folder.path().join("currencies.csv"), "code,grade\nUSD,10\nEUR,9\n").unwrap();
+    fs::write(
+        folder.path().join("other.csv"),
+        DATA.replace("2,b@x.org", "2,b@y.org").lines().take(5).collect::<Vec<_>>().join("\n"),
+    )
+    .unwrap();
+    let step = format!(
+        "  - check:
+      references:
+        currencies: {{file: currencies.csv, columns: {{grade: int}}}}
+        other: {{file: other.csv, columns: {COLUMNS}}}
+      checks:
+        - {{measure: referential_integrity, column: currency, reference: currencies, reference_columns: code, min: 0}}
+        - {{measure: row_count_match, reference: other, min: 0}}
+        - {{measure: sum_match, column: grade, reference: currencies, min: 0}}
+        - {{measure: mean_match, column: grade, reference: currencies, min: 0}}
+        - {{measure: schema_match, reference: other, min: 0}}
+        - {{measure: dataset_match, column: id, where: id < 5, reference: other, min: 0}}"
+    );
+    let report = run_in(folder.path(), &step, &none()).report;
+    assert_eq!(report.status, Status::Published, "{:?}", report.error);
+    let found: Vec<_> =
+        report.checks.iter().map(|check| check.observed[0].value.unwrap()).collect();
+    assert_eq!(found, [5.0 / 6.0, 1.5, 1.0, 3.8 / 9.5, 1.0, 3.0 / 4.0]);
+}
+
+#[test]
+fn mistakes_are_found_before_anything_is_read() {
+    let mistake = |check: &str| {
+        let text = format!(
+            "pipeline: p\nextract: [{{file: a.csv}}]\nsteps: [{{check: {check}}}]\nload: [{{file: b.csv}}]\n"
+        );
+        let parsed = registry().parse(&text, Path::new("p"), Path::new(""), &Params::default());
+        parsed.map_or_else(|found| found.items()[0].message.clone(), |_| String::new())
+    };
+    assert_eq!(mistake("{checks: []}"), "the step has nothing to judge");
+    assert_eq!(
+        mistake("{checks: [{measure: row_count}]}"),
+        "`row_count` needs what is expected of it"
+    );
+    assert_eq!(
+        mistake("{checks: [{measure: mean, min: 1}]}"),
+        "`mean` needs `column`: the column that is measured"
+    );
+    assert_eq!(
+        mistake("{checks: [{measure: freshness, column: a, max: soon}]}"),
+        "`soon` is no length of time; write `90 minutes` or `2 days`"
+    );
+    assert_eq!(
+        mistake("{checks: [{measure: row_count, min: 1, equals: 2}]}"),
+        "`min` and `max`, `between`, `equals` and `deviations` are one or the other"
+    );
+    assert_eq!(mistake("{dqdl: 'Rules = [ IsComplet \"id\" ]'}"), "unknown rule type `IsComplet`");
+}
+
+#[test]
+fn columns_that_do_not_fit_are_named_with_their_check() {
+    let folder = folder();
+    let step = "  - check:\n      checks:\n        - {measure: mean, column: email, min: 0}\n        - {measure: sum, column: amu, min: 0}";
+    let outcome = run_in(folder.path(), step, &none());
+    let found = outcome.diagnostics.unwrap().to_string();
+    assert!(found.contains("column `email` is string; this needs numbers"), "{found}");
+    assert!(found.contains("there is no column `amu`; did you mean `aum`?"), "{found}");
+    assert!(found.contains("p.yaml:"), "{found}");
+}
+
+#[test]
+fn results_are_the_same_for_any_number_of_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut data = "id,email,currency,aum,grade,day\n".to_owned();
+    for i in 0..60_000u64 {
+        let x = (i.wrapping_mul(2_654_435_761) % 1_000_003) as f64 / 7.0 - 70_000.0;
+        data.push_str(&format!(
+            "{},e{},C{},{x},{},2024-01-01\n",
+            i % 50_000,
+            i % 977,
+            i % 7,
+            i % 13
+        ));
+    }
+    fs::write(folder.path().join("in.csv"), data.repeat(3)).unwrap();
+    let step = "  - filter: aum IS NOT NULL
+  - check:
+      checks:
+        - {measure: sum, column: aum, min: -1e18}
+        - {measure: stddev, column: aum, min: 0}
+        - {measure: entropy, column: email, min: 0}
+        - {measure: uniqueness, columns: [id, email], min: 0}
+        - {measure: quantile, column: aum, at: 0.99, min: 0}
+        - {measure: correlation, columns: [aum, grade], min: -1}";
+    let run = |workers| {
+        let options = RunOptions { workers: Some(workers), ..none() };
+        let report = run_in(folder.path(), step, &options).report;
+        assert_eq!(report.status, Status::Published, "{:?}", report.error);
+        serde_json::to_string(&report.checks).unwrap()
+    };
+    let one = run(1);
+    assert_eq!(one, run(4));
+}

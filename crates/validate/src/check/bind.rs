@@ -1,0 +1,197 @@
+//! Checks, bound to columns: what has to be gathered for each test.
+
+use arrow_schema::{DataType, Schema, SchemaRef};
+use chrono::{DateTime, Utc};
+use gristmill_core::types::type_name;
+use gristmill_core::{ExpressionCompiler, Mistake};
+
+use super::gather::{Gatherer, What};
+use super::metric::{Aggregate, Metric, Predicate};
+use super::{Check, Test, predicate};
+use crate::limit;
+
+/// Checks and what is gathered for them.
+pub(crate) struct Bound {
+    pub(crate) checks: Vec<Check>,
+    pub(crate) gatherer: Gatherer,
+    /// For each test, in the order of the checks, where its parts are gathered.
+    pub(crate) slots: Vec<Vec<usize>>,
+}
+
+/// Binds checks to columns.
+///
+/// # Errors
+/// Every mistake that the columns show.
+pub(crate) fn bind(
+    checks: &[Check],
+    schema: &SchemaRef,
+    expressions: &dyn ExpressionCompiler,
+    now: DateTime<Utc>,
+) -> Result<Bound, Vec<Mistake>> {
+    let mut gatherer = Gatherer::new(schema);
+    let (mut slots, mut mistakes) = (Vec::new(), Vec::new());
+    for check in checks {
+        for test in check.rule.tests() {
+            match slots_of(test, &mut gatherer, expressions, now) {
+                Ok(found) => slots.push(found),
+                Err((message, hint)) => {
+                    let mut mistake = Mistake::new(check.at.clone(), message);
+                    mistake.span.clone_from(&check.span);
+                    mistake.hint = hint;
+                    mistakes.push(mistake);
+                }
+            }
+        }
+    }
+    if mistakes.is_empty() {
+        Ok(Bound { checks: checks.to_vec(), gatherer, slots })
+    } else {
+        Err(mistakes)
+    }
+}
+
+type Wrong = (String, Option<String>);
+
+fn slots_of(
+    test: &Test,
+    gatherer: &mut Gatherer,
+    expressions: &dyn ExpressionCompiler,
+    now: DateTime<Utc>,
+) -> Result<Vec<usize>, Wrong> {
+    let whats = needs(&test.metric, &gatherer.schema, now)?;
+    let mut slots = Vec::with_capacity(whats.len());
+    for what in whats {
+        let slot = gatherer.slot(test.filter.as_deref(), what, expressions);
+        slots.push(slot.map_err(|error| (error.message, error.hint))?);
+    }
+    Ok(slots)
+}
+
+/// What a metric needs of the input.
+fn needs(metric: &Metric, schema: &SchemaRef, now: DateTime<Utc>) -> Result<Vec<What>, Wrong> {
+    let plain = |message: String| (message, None);
+    let find = |name: &str| predicate::column(schema, name).map_err(plain);
+    let find_all = |names: &[String]| -> Result<Vec<usize>, Wrong> {
+        names.iter().map(|name| find(name)).collect()
+    };
+    let number = |name: &str| numeric(schema, name);
+    Ok(match metric {
+        Metric::RowCount => vec![What::Rows],
+        Metric::Completeness(name) => vec![What::Rows, What::Complete(find(name)?)],
+        Metric::PrimaryKey(names) => {
+            vec![What::Rows, What::Keys { columns: find_all(names)?, complete: true }]
+        }
+        Metric::Uniqueness(names)
+        | Metric::UniqueValueRatio(names)
+        | Metric::DistinctCount(names) => {
+            let columns = find_all(names)?;
+            vec![What::Keys { complete: columns.len() == 1, columns }]
+        }
+        Metric::Entropy(name) => vec![What::Keys { columns: vec![find(name)?], complete: true }],
+        Metric::Sum(name) | Metric::Mean(name) | Metric::StandardDeviation(name) => {
+            vec![What::Numbers(number(name)?)]
+        }
+        Metric::Minimum(name) | Metric::Maximum(name) => {
+            vec![What::Numbers(measured(schema, name)?)]
+        }
+        Metric::Age(name) => vec![What::Numbers(instant(schema, name)?)],
+        Metric::Quantile(name, _) => {
+            vec![What::Keys { columns: vec![measured(schema, name)?], complete: true }]
+        }
+        Metric::MinimumLength(name) | Metric::MaximumLength(name) => {
+            vec![What::Lengths(find(name)?)]
+        }
+        Metric::Correlation(a, b) => vec![What::Pair(number(a)?, number(b)?)],
+        Metric::Share(Predicate::Type(name, field_type)) => {
+            let column = find(name)?;
+            vec![What::Complete(column), What::Parses(column, *field_type)]
+        }
+        Metric::Share(other) => {
+            let sql = predicate::sql(other, schema, now).map_err(plain)?;
+            vec![What::Rows, What::Holds(sql)]
+        }
+        Metric::ReferentialIntegrity { columns, .. } => {
+            vec![What::Texts { columns: find_all(columns)?, complete: true }]
+        }
+        Metric::RowCountMatch(_) => vec![What::Rows],
+        Metric::AggregateMatch(a, b) => {
+            let mut whats = Vec::new();
+            for aggregate in [a, b] {
+                if let Aggregate { reference: None, column, .. } = aggregate {
+                    whats.push(What::Numbers(number(column)?));
+                }
+            }
+            whats
+        }
+        Metric::DatasetMatch { keys, columns, .. } => {
+            let mine = |pairs: &[(String, String)]| -> Result<Vec<usize>, Wrong> {
+                pairs.iter().map(|(mine, _)| find(mine)).collect()
+            };
+            dataset(mine(keys)?, mine(columns)?, schema)
+        }
+        Metric::ColumnNames(pattern) => match regex::Regex::new(pattern) {
+            Ok(_) => Vec::new(),
+            Err(error) => return Err(plain(error.to_string())),
+        },
+        Metric::ColumnCount
+        | Metric::ColumnExists(_)
+        | Metric::Schema(_)
+        | Metric::SchemaMatch(_)
+        | Metric::Files { .. } => Vec::new(),
+    })
+}
+
+/// What comparing record by record needs of either side: the number of records, their keys, and
+/// their keys with what is compared.
+pub(crate) fn dataset(keys: Vec<usize>, columns: Vec<usize>, schema: &Schema) -> Vec<What> {
+    let mut all = keys.clone();
+    if columns.is_empty() {
+        // By name, so that both sides put them in one order.
+        let mut rest: Vec<usize> =
+            (0..schema.fields().len()).filter(|column| !keys.contains(column)).collect();
+        rest.sort_by_key(|column| schema.field(*column).name().clone());
+        all.extend(rest);
+    } else {
+        all.extend(columns);
+    }
+    vec![
+        What::Rows,
+        What::Texts { columns: keys, complete: true },
+        What::Texts { columns: all, complete: false },
+    ]
+}
+
+/// A column of numbers.
+pub(crate) fn numeric(schema: &Schema, name: &str) -> Result<usize, Wrong> {
+    of_kind(schema, name, "numbers", |data_type| {
+        limit::Measure::of(data_type).is_some_and(limit::Measure::is_number)
+    })
+}
+
+/// A column of numbers or times.
+fn measured(schema: &Schema, name: &str) -> Result<usize, Wrong> {
+    of_kind(schema, name, "numbers or times", |data_type| limit::Measure::of(data_type).is_some())
+}
+
+/// A column of dates or timestamps.
+fn instant(schema: &Schema, name: &str) -> Result<usize, Wrong> {
+    of_kind(schema, name, "dates or timestamps", |data_type| {
+        matches!(limit::Measure::of(data_type), Some(limit::Measure::Instant(_)))
+    })
+}
+
+fn of_kind(
+    schema: &Schema,
+    name: &str,
+    kind: &str,
+    fits: impl Fn(&DataType) -> bool,
+) -> Result<usize, Wrong> {
+    let column = predicate::column(schema, name).map_err(|message| (message, None))?;
+    let field = schema.field(column);
+    if fits(field.data_type()) {
+        return Ok(column);
+    }
+    let message = format!("column `{name}` is {}; this needs {kind}", type_name(field));
+    let hint = "declare its type with `columns:` on the source, or put a `cast` before it";
+    Err((message, Some(hint.to_owned())))
+}

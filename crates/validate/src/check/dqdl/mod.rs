@@ -1,0 +1,137 @@
+//! DQDL, the Data Quality Definition Language of AWS Glue: a ruleset as [checks](super::Check).
+//!
+//! What a rule means follows the reference of DQDL in the AWS Glue developer guide. Where that is silent:
+//! a pattern matches the whole value; uniqueness does not count keys that are all null; the standard
+//! deviation is that of the population; units of file sizes are powers of 1024; a rule that asks
+//! about earlier runs passes while there are none. `CustomSql` runs statements of one aggregate,
+//! or of rows that pass: `select … from primary where …`.
+
+mod compile;
+mod lex;
+mod parse;
+mod sql;
+
+use std::fmt;
+use std::ops::Range;
+
+use gristmill_core::{Gravity, Mistake, Pointer};
+
+use super::{Check, Rule};
+
+/// A ruleset: its rules as checks, and what it only measures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ruleset {
+    rules: Vec<(String, Rule, Range<usize>, Gravity)>,
+}
+
+impl Ruleset {
+    /// Its rules, and its analyzers, which always pass. `at` is where the ruleset stands in a
+    /// definition.
+    pub fn checks(&self, at: &Pointer) -> Vec<Check> {
+        let check = |(name, rule, span, severity): &(String, Rule, Range<usize>, Gravity)| Check {
+            name: name.clone(),
+            rule: rule.clone(),
+            severity: *severity,
+            at: at.clone(),
+            span: Some(span.clone()),
+        };
+        self.rules.iter().map(check).collect()
+    }
+}
+
+/// Reads a ruleset.
+///
+/// # Errors
+/// The first mistake, with its place.
+pub fn parse(text: &str) -> Result<Ruleset, DqdlError> {
+    let document = parse::document(text)?;
+    let mut rules = Vec::new();
+    for node in &document.rules {
+        let span = node.span();
+        rules.push((words(&text[span.clone()]), compile::rule(node)?, span, Gravity::Error));
+    }
+    for call in &document.analyzers {
+        let span = call.span.clone();
+        let name = words(&text[span.clone()]);
+        rules.push((name, compile::analyzer(call)?, span, Gravity::Warn));
+    }
+    Ok(Ruleset { rules })
+}
+
+/// A text on one line.
+fn words(text: &str) -> String {
+    let lines = text
+        .lines()
+        .map(|line| if line.contains('"') { line } else { line.split('#').next().unwrap_or(line) });
+    lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+}
+
+/// A mistake in a ruleset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DqdlError {
+    /// What is wrong.
+    pub message: String,
+    /// The part of the text that it is about, in bytes.
+    pub span: Range<usize>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl DqdlError {
+    fn new(message: impl Into<String>, span: Range<usize>) -> Self {
+        Self { message: message.into(), span, hint: None }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// As a mistake in a definition that has the ruleset at `at`.
+    pub fn mistake(self, at: Pointer) -> Mistake {
+        let mut mistake = Mistake::new(at, self.message).span(self.span);
+        mistake.hint = self.hint;
+        mistake
+    }
+}
+
+impl fmt::Display for DqdlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for DqdlError {}
+
+/// Units: their size in seconds or bytes, and whether they are of time.
+const UNITS: [(&str, f64, bool); 10] = [
+    ("second", 1.0, true),
+    ("minute", 60.0, true),
+    ("hour", 3_600.0, true),
+    ("day", 86_400.0, true),
+    ("week", 604_800.0, true),
+    ("b", 1.0, false),
+    ("kb", 1_024.0, false),
+    ("mb", 1_048_576.0, false),
+    ("gb", 1_073_741_824.0, false),
+    ("tb", 1_099_511_627_776.0, false),
+];
+
+/// The size of a unit, and whether it is of time.
+fn unit(word: &str) -> Option<(f64, bool)> {
+    let word = word.to_ascii_lowercase();
+    let same = |name: &str, is_time: bool| {
+        word == name || (is_time && word.strip_suffix('s').is_some_and(|word| word == name))
+    };
+    let found = UNITS.iter().find(|(name, _, is_time)| same(name, *is_time));
+    found.map(|(_, size, is_time)| (*size, *is_time))
+}
+
+/// The seconds of a length of time such as `2 days`.
+pub(crate) fn seconds(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let (number, word) = text.split_at(text.find(|c: char| c.is_alphabetic())?);
+    let (size, is_time) = unit(word.trim())?;
+    let number: f64 = number.trim().parse().ok()?;
+    is_time.then_some(number * size)
+}

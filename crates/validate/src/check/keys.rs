@@ -1,0 +1,164 @@
+//! Keys of records, as hashes or as values in their order, and what their counts say.
+
+use std::collections::BTreeMap;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Float64Type};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::DataType;
+use gristmill_core::Result;
+use gristmill_core::text::value_text;
+use gristmill_parallel::KeyHash;
+use gristmill_parallel::spill::Counts;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::numbers::of_whole;
+use crate::arrays::{wide, with_whole};
+use crate::key::KeyReader;
+use crate::limit::Measure;
+
+/// The keys of a batch's records.
+pub(super) fn keys(batch: &RecordBatch, columns: &[usize], complete: bool) -> Vec<KeyHash> {
+    if let [column] = columns
+        && let Some(keys) = ordered_keys(batch.column(*column))
+    {
+        return keys;
+    }
+    if complete || columns.len() == 1 {
+        let mut reader = KeyReader::new(batch, columns);
+        return (0..batch.num_rows()).filter_map(|row| reader.key(row)).collect();
+    }
+    text_keys(batch, columns, complete)
+}
+
+/// The keys of records by the texts of their values.
+pub(super) fn text_keys(batch: &RecordBatch, columns: &[usize], complete: bool) -> Vec<KeyHash> {
+    let mut bytes = Vec::new();
+    let key = |row: usize| {
+        bytes.clear();
+        let mut nulls = 0;
+        for column in columns {
+            match value_text(batch.column(*column), row) {
+                Some(text) => {
+                    bytes.extend_from_slice(&(text.len() as u64 + 1).to_le_bytes());
+                    bytes.extend_from_slice(text.as_bytes());
+                }
+                None => {
+                    nulls += 1;
+                    bytes.extend_from_slice(&0u64.to_le_bytes());
+                }
+            }
+        }
+        let counts = if complete { nulls == 0 } else { nulls < columns.len() };
+        counts.then(|| {
+            let hash = xxh3_128(&bytes);
+            [(hash >> 64) as u64, hash as u64]
+        })
+    };
+    (0..batch.num_rows()).filter_map(key).collect()
+}
+
+/// Values of numbers and times as keys whose order is theirs.
+fn ordered_keys(array: &ArrayRef) -> Option<Vec<KeyHash>> {
+    let nulls = array.logical_nulls();
+    let rows = (0..array.len()).filter(|&row| nulls.as_ref().is_none_or(|n| n.is_valid(row)));
+    with_whole!(*array, whole => {
+        return Some(rows.map(|row| key_of_whole(wide(whole.value(row)))).collect());
+    }, _ => {});
+    Some(match array.data_type() {
+        DataType::Float64 => {
+            let array = array.as_primitive::<Float64Type>();
+            rows.map(|row| key_of_float(array.value(row))).collect()
+        }
+        DataType::Float32 => {
+            let array = array.as_primitive::<Float32Type>();
+            rows.map(|row| key_of_float(array.value(row).into())).collect()
+        }
+        _ => return None,
+    })
+}
+
+fn key_of_whole(value: i128) -> KeyHash {
+    let bits = value as u128 ^ 1 << 127;
+    [(bits >> 64) as u64, bits as u64]
+}
+
+/// Zeros of either sign are one key, and so is every NaN, which comes last.
+fn key_of_float(value: f64) -> KeyHash {
+    let value = if value.is_nan() { f64::NAN.abs() } else { value + 0.0 };
+    let bits = value.to_bits();
+    let ordered = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
+    [ordered, 0]
+}
+
+/// The number that a key of an ordered column stands for.
+pub(crate) fn number_of_key([high, low]: KeyHash, data_type: &DataType) -> Option<f64> {
+    match Measure::of(data_type)? {
+        Measure::Double | Measure::Single => {
+            let bits = if high >> 63 == 1 { high ^ 1 << 63 } else { !high };
+            Some(f64::from_bits(bits))
+        }
+        measure => {
+            let bits = u128::from(high) << 64 | u128::from(low);
+            Some(of_whole((bits ^ 1 << 127) as i128, measure))
+        }
+    }
+}
+
+/// What the counts of keys say.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KeyFacts {
+    /// Records with a key.
+    pub(crate) records: u64,
+    pub(crate) distinct: u64,
+    /// Keys that come once.
+    pub(crate) once: u64,
+    pub(crate) entropy: f64,
+}
+
+/// Looks at all keys.
+///
+/// # Errors
+/// When the disk cannot be read.
+pub(crate) fn key_facts(counts: &mut Counts) -> Result<KeyFacts> {
+    let mut facts = KeyFacts::default();
+    let mut by_count: BTreeMap<u64, u64> = BTreeMap::new();
+    counts.each(|_, count| *by_count.entry(count).or_default() += 1)?;
+    for (count, keys) in &by_count {
+        facts.records += count * keys;
+        facts.distinct += keys;
+    }
+    facts.once = by_count.get(&1).copied().unwrap_or_default();
+    for (count, keys) in &by_count {
+        let share = *count as f64 / facts.records as f64;
+        facts.entropy -= *keys as f64 * share * share.ln();
+    }
+    facts.entropy = facts.entropy.abs(); // of one value: -0
+    Ok(facts)
+}
+
+/// The value of an ordered column that these shares of its values do not exceed.
+///
+/// # Errors
+/// When the disk cannot be read.
+pub(crate) fn quantiles(
+    counts: &mut Counts,
+    shares: &[f64],
+    data_type: &DataType,
+) -> Result<Vec<Option<f64>>> {
+    let mut records = 0;
+    counts.each(|_, count| records += count)?;
+    let place = |share: f64| ((share * records as f64).ceil() as u64).clamp(1, records.max(1));
+    let mut found = vec![None; shares.len()];
+    let mut passed = 0;
+    counts.each(|key, count| {
+        for (share, found) in shares.iter().zip(&mut found) {
+            let place = place(*share);
+            if passed < place && place <= passed + count {
+                *found = number_of_key(key, data_type);
+            }
+        }
+        passed += count;
+    })?;
+    Ok(found)
+}
