@@ -85,6 +85,7 @@ fn every_command_is_there() {
         .iter()
         .map(|command| sandbox.run(&[command, "--help"]).stdout)
         .chain([sandbox.run(&["rejects", "replay", "--help"]).stdout])
+        .chain([sandbox.run(&["quality", "check", "--help"]).stdout])
         .collect();
     for option in options.captures_iter(&readme) {
         assert!(all_help.contains(&option[1]), "there is no option `{}`", &option[1]);

@@ -34,6 +34,7 @@ fn help() {
         ("help_check", vec!["check", "--help"]),
         ("help_init", vec!["init", "--help"]),
         ("help_convert", vec!["convert", "--help"]),
+        ("help_quality", vec!["quality", "check", "--help"]),
         ("help_rejects", vec!["rejects", "--help"]),
         ("help_replay", vec!["rejects", "replay", "--help"]),
         ("help_runs", vec!["runs", "--help"]),

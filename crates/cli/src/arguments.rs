@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Init(Init),
     /// Convert a file to another format; types are inferred from the whole input.
     Convert(Convert),
+    /// Judge a file or a table by data quality rules, without a pipeline.
+    Quality(Quality),
     /// Summarise a rejects file, or run mended records through their pipeline again.
     Rejects(Rejects),
     /// List the runs of the pipelines in a folder, or show one.
@@ -175,6 +177,40 @@ pub(crate) struct Convert {
     /// the conversion.
     #[arg(long, value_name = "FILE")]
     pub(crate) rejects: Option<PathBuf>,
+    /// Number of workers.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) workers: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Quality {
+    #[command(subcommand)]
+    pub(crate) command: QualityCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QualityCommand {
+    /// Judge data by rules; the exit code is 3 when a rule fails.
+    Check(QualityCheck),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QualityCheck {
+    /// The rules: a DQDL file, or a YAML or JSON file with the options of a `check` step.
+    #[arg(value_name = "RULES")]
+    pub(crate) rules: PathBuf,
+    /// The data: a file, or a table as `DATABASE#TABLE`, for example `sqlite://shop.db#orders`.
+    #[arg(value_name = "DATA")]
+    pub(crate) data: String,
+    /// Other data that rules compare with, by the name that they have for it.
+    #[arg(long = "reference", value_name = "NAME=DATA")]
+    pub(crate) references: Vec<String>,
+    /// Keep every field of a text format as it is written; infer no types.
+    #[arg(long)]
+    pub(crate) strings: bool,
+    /// Remember what was measured in the ledger of this folder, for rules that ask about earlier runs.
+    #[arg(long = "state", value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
     /// Number of workers.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: Option<u16>,

@@ -38,6 +38,7 @@ fn run(command: Command, globals: &Globals) -> Done {
         Command::Check(check) => commands::check::run(&check, globals),
         Command::Init(init) => commands::init::run(&init, globals),
         Command::Convert(convert) => commands::convert::run(&convert, globals),
+        Command::Quality(quality) => commands::quality::run(&quality, globals),
         Command::Rejects(rejects) => commands::rejects::run(&rejects, globals),
         Command::Runs(runs) => commands::runs::run(&runs, globals),
         Command::Bookmarks(bookmarks) => commands::bookmarks::run(&bookmarks, globals),

@@ -35,6 +35,7 @@ pub mod init;
 pub mod ledger;
 mod library;
 pub mod params;
+pub mod quality;
 pub mod rejects;
 pub mod report;
 pub mod run;

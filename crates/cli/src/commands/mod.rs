@@ -4,6 +4,7 @@ pub(crate) mod bookmarks;
 pub(crate) mod check;
 pub(crate) mod convert;
 pub(crate) mod init;
+pub(crate) mod quality;
 pub(crate) mod rejects;
 pub(crate) mod run;
 pub(crate) mod runs;

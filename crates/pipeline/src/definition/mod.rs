@@ -217,6 +217,24 @@ impl Definition {
     }
 }
 
+/// A YAML or JSON document as JSON.
+///
+/// # Errors
+/// What is wrong with it first, with its line.
+pub(crate) fn yaml_to_json(text: &str) -> Result<serde_json::Value, String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut found = Vec::new();
+    let read = yaml::read(text, &mut found);
+    match (read, found.into_iter().next()) {
+        (Err(mistake), _) | (Ok(_), Some(mistake)) => {
+            let start = mistake.span.map_or(0, |span| span.start.min(text.len()));
+            let line = text[..start].matches('\n').count() + 1;
+            Err(format!("line {line}: {}", mistake.message))
+        }
+        (Ok(node), None) => Ok(node.to_json()),
+    }
+}
+
 fn too_little_memory(source: &Source) -> Option<Diagnostic> {
     let at = Pointer::root().key("limits").key("memory");
     let limits = source.root.get("limits")?.value.to_json();

@@ -9,4 +9,5 @@ mod init;
 mod kinds;
 mod ledger;
 mod lookup;
+mod quality;
 mod run;

@@ -230,7 +230,7 @@ fn deviation(values: &[f64]) -> f64 {
 }
 
 /// A number as people read it: no more than six digits after the point.
-pub(crate) fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     if !value.is_finite() || (value != 0.0 && value.abs() < 1e-4) || value.abs() >= 1e15 {
         return value.to_string();
     }
@@ -265,7 +265,7 @@ impl fmt::Display for Operand {
             Operand::Number(value) => f.write_str(&number(*value)),
             Operand::Time(seconds) => f.write_str(&time(*seconds)),
             Operand::Ago(seconds) if *seconds == 0.0 => f.write_str("now()"),
-            Operand::Ago(seconds) => write!(f, "(now() - {} seconds)", number(*seconds)),
+            Operand::Ago(seconds) => write!(f, "(now() - {})", super::dqdl::length(*seconds)),
             Operand::Last(Function::Latest, last) => write!(f, "last({last})"),
             Operand::Last(function, last) => write!(f, "{}(last({last}))", function.name()),
             Operand::Calculate(a, op, b) => write!(f, "{a} {op} {b}"),

@@ -329,7 +329,7 @@ impl fmt::Display for Literal {
             Literal::Number(text) => f.write_str(text),
             Literal::Text(text) => write!(f, "\"{text}\""),
             Literal::Ago(seconds) if *seconds == 0.0 => f.write_str("now()"),
-            Literal::Ago(seconds) => write!(f, "(now() - {seconds} seconds)"),
+            Literal::Ago(seconds) => write!(f, "(now() - {})", super::dqdl::length(*seconds)),
             Literal::Null => f.write_str("NULL"),
             Literal::Empty => f.write_str("EMPTY"),
             Literal::Blank => f.write_str("WHITESPACES_ONLY"),

@@ -25,7 +25,7 @@ use std::ops::Range;
 
 use gristmill_core::{Gravity, Pointer};
 
-pub use expect::{Expect, Function, Operand};
+pub use expect::{Expect, Function, Operand, number};
 pub use metric::{Aggregate, FileTest, Literal, Metric, Op, Predicate, ValueTest};
 pub use options::{CheckItem, Measure, Options};
 pub use step::Checks;

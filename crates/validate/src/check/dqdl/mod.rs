@@ -127,6 +127,15 @@ fn unit(word: &str) -> Option<(f64, bool)> {
     found.map(|(_, size, is_time)| (*size, *is_time))
 }
 
+/// A length of time in its largest unit that is whole.
+pub(crate) fn length(seconds: f64) -> String {
+    let whole = |(_, size, is_time): &&(&str, f64, bool)| *is_time && seconds % size == 0.0;
+    let (name, size, _) = UNITS.iter().rev().find(whole).unwrap_or(&UNITS[0]);
+    let count = seconds / size;
+    let s = if count == 1.0 { "" } else { "s" };
+    format!("{} {name}{s}", super::number(count))
+}
+
 /// The seconds of a length of time such as `2 days`.
 pub(crate) fn seconds(text: &str) -> Option<f64> {
     let text = text.trim();

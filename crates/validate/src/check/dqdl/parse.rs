@@ -223,7 +223,13 @@ impl Reader {
         while !self.skip("]") {
             items.push(item(self)?);
             if !self.skip(",") && !self.is("]") {
-                return Err(self.expected("`,` or `]`"));
+                let error = self.expected("`,` or `]`");
+                return Err(match self.peek() {
+                    Some((Token::Word(_), _)) => {
+                        error.hint("names of columns and texts are in double quotes")
+                    }
+                    _ => error,
+                });
             }
         }
         Ok(items)

@@ -1,0 +1,57 @@
+//! `gristmill quality check`.
+
+use gristmill_core::{Error, ErrorKind};
+use gristmill_pipeline::Status;
+use gristmill_pipeline::execute::{Entered, RunOptions, State};
+use gristmill_pipeline::quality::{Judgement, judge, table};
+
+use super::Done;
+use super::run::cancel_on_signal;
+use crate::arguments::{Globals, Quality, QualityCheck, QualityCommand};
+use crate::output;
+use crate::progress::Shown;
+
+pub(crate) fn run(arguments: &Quality, globals: &Globals) -> Done {
+    match &arguments.command {
+        QualityCommand::Check(check) => run_check(check, globals),
+    }
+}
+
+fn run_check(arguments: &QualityCheck, globals: &Globals) -> Done {
+    let reference = |text: &String| match text.split_once('=') {
+        Some((name, data)) => Ok((name.to_owned(), data.to_owned())),
+        None => Err(Error::new(ErrorKind::Configuration, format!("`{text}` is no NAME=DATA"))
+            .hint("write `--reference regions=regions.csv`")),
+    };
+    let judgement = Judgement {
+        rules: arguments.rules.clone(),
+        data: arguments.data.clone(),
+        references: arguments.references.iter().map(reference).collect::<Result<_, _>>()?,
+        infer: !arguments.strings,
+    };
+    let shown = Shown::new(globals);
+    let entered = Entered::default();
+    let options = RunOptions {
+        workers: arguments.workers.map(usize::from),
+        state: arguments.folder.clone().map_or(State::None, State::Folder),
+        cancel: cancel_on_signal(globals, &entered)?,
+        observer: Some(&shown),
+        entered,
+        plan: false,
+        backfill: None,
+    };
+    let outcome = judge(&judgement, &options);
+    shown.clear();
+    let outcome = outcome?;
+    let report = &outcome.report;
+    let judged = matches!(report.status, Status::Published | Status::Stopped);
+    if !judged {
+        return Ok(super::show(&outcome, globals));
+    }
+    if globals.json {
+        output::print_json(report);
+    } else {
+        output::print(table(&judgement.data, &outcome));
+    }
+    Ok(output::code(report.status))
+}

@@ -1,0 +1,298 @@
+//! Judging a file or a table by rules, without a pipeline.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use gristmill_core::{
+    Batch, CheckResult, Encoded, Encoder, Error, ErrorKind, Findings, Gravity, LoadContext, Loaded,
+    Loader, LoaderKind, Part, Result,
+};
+use gristmill_format::Format;
+use gristmill_validate::check::{dqdl, number};
+use serde_json::{Map, Value, json};
+
+use crate::definition::{Definition, Diagnostic, Item, yaml_to_json};
+use crate::execute::{Outcome, RunOptions, registry, run_definition};
+use crate::params::Params;
+use crate::report::{Status, thousands};
+
+/// What to judge, and by what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// The rules: a DQDL file, or a YAML or JSON file with the options of a `check` step.
+    pub rules: PathBuf,
+    /// A file, or a table as `DATABASE#TABLE`.
+    pub data: String,
+    /// Other inputs by the names that rules have for them.
+    pub references: Vec<(String, String)>,
+    /// Whether types are inferred from the whole input.
+    pub infer: bool,
+}
+
+/// Judges an input. Nothing is written but, where the options say so, the ledger.
+///
+/// # Errors
+/// When the rules or the input cannot be read, or do not fit each other.
+pub fn judge(judgement: &Judgement, options: &RunOptions<'_>) -> Result<Outcome> {
+    let check = check_step(judgement)?;
+    let stem = judgement.rules.file_stem().unwrap_or_default().to_string_lossy();
+    let safe = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let name = format!("quality-{}", stem.chars().map(safe).collect::<String>());
+    let source = source(&judgement.data, judgement.infer)?;
+    let mut definition = definition(&name, &source, &[json!({"check": check})])?;
+    discard(&mut definition);
+    let mut outcome = run_definition(&definition, options)?;
+    if let Some(first) = outcome.diagnostics.as_ref().and_then(|found| found.items().first()) {
+        return Err(misfit(&judgement.rules, &definition, first));
+    }
+    if let Some(failure) = &mut outcome.report.error
+        && failure.status == Status::Stopped
+    {
+        failure.hint = None; // the table of rules says it all
+    }
+    Ok(outcome)
+}
+
+/// What a judgement found, in a line for each rule.
+pub fn table(data: &str, outcome: &Outcome) -> String {
+    let report = &outcome.report;
+    let passed = report.checks.iter().filter(|check| check.passed).count();
+    let mut out = format!(
+        "{data}: {passed} of {} rules passed, {} records\n",
+        report.checks.len(),
+        thousands(report.read)
+    );
+    if report.rejected > 0 {
+        let _ = writeln!(
+            out,
+            "{} records could not be read and were not judged",
+            thousands(report.rejected)
+        );
+    }
+    let _ = writeln!(out);
+    for check in &report.checks {
+        let word = match (check.passed, check.severity) {
+            (true, _) => "passed",
+            (false, Gravity::Error) => "FAILED",
+            (false, Gravity::Warn) => "warned",
+        };
+        let _ = writeln!(out, "  {word}  {}", check.name);
+        for line in detail(check) {
+            let _ = writeln!(out, "          {line}");
+        }
+    }
+    out
+}
+
+fn detail(check: &CheckResult) -> Vec<String> {
+    match &check.message {
+        Some(message) => vec![message.clone()],
+        None => check
+            .observed
+            .iter()
+            .filter_map(|seen| Some(format!("{} is {}", seen.measure, number(seen.value?))))
+            .collect(),
+    }
+}
+
+/// The options of the `check` step that the rules are.
+fn check_step(judgement: &Judgement) -> Result<Value> {
+    let path = &judgement.rules;
+    let name = path.display();
+    let text = fs::read_to_string(path)
+        .map_err(|error| Error::io(format!("cannot read the rules `{name}`"), error))?;
+    let is_yaml =
+        path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
+    let mut options = if is_yaml {
+        let value = yaml_to_json(&text).map_err(|message| {
+            Error::new(ErrorKind::Configuration, format!("`{name}`: {message}"))
+        })?;
+        match value {
+            Value::Object(options) => options,
+            _ => {
+                let message = format!("`{name}` is no mapping with `checks:`");
+                return Err(Error::new(ErrorKind::Configuration, message));
+            }
+        }
+    } else {
+        if let Err(error) = dqdl::parse(&text) {
+            return Err(placed(&name.to_string(), &text, &error));
+        }
+        Map::from_iter([("dqdl".to_owned(), literal(&text))])
+    };
+    if !judgement.references.is_empty() {
+        let mut references = Map::new();
+        for (name, data) in &judgement.references {
+            references.insert(name.clone(), source(data, judgement.infer)?);
+        }
+        options.insert("references".to_owned(), references.into());
+    }
+    Ok(options.into())
+}
+
+/// A rule that does not fit the columns. The definition has the rules as a JSON text.
+fn misfit(rules: &Path, definition: &Definition, mistake: &Diagnostic) -> Error {
+    let text = fs::read_to_string(rules).unwrap_or_default();
+    let part = mistake.span.clone().and_then(|span| definition.text().get(span));
+    let rule = part.and_then(|part| serde_json::from_str::<String>(&format!("\"{part}\"")).ok());
+    let start = rule.as_ref().and_then(|rule| text.find(rule.as_str()));
+    let name = rules.display().to_string();
+    match (rule, start) {
+        (Some(rule), Some(start)) => {
+            let (message, hint) = (mistake.message.clone(), mistake.hint.clone());
+            let span = start..start + rule.len();
+            placed(&name, &text, &dqdl::DqdlError { message, span, hint })
+        }
+        _ => Error::new(ErrorKind::Configuration, format!("`{name}`: {}", mistake.message)),
+    }
+}
+
+/// A mistake in DQDL with its line, and a caret below it.
+fn placed(name: &str, text: &str, error: &dqdl::DqdlError) -> Error {
+    let start = error.span.start.min(text.len());
+    let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+    let line = text[line_start..].lines().next().unwrap_or_default();
+    let number = text[..start].matches('\n').count() + 1;
+    let column = text[line_start..start].chars().count();
+    let end = error.span.end.min(line_start + line.len()).max(start);
+    let width = text[start..end].chars().count().max(1);
+    let margin = " ".repeat(number.to_string().len());
+    let message = format!(
+        "{}\n {margin}--> {name}:{number}:{}\n {margin} |\n {number} | {line}\n {margin} | {}{}",
+        error.message,
+        column + 1,
+        " ".repeat(column),
+        "^".repeat(width)
+    );
+    let placed = Error::new(ErrorKind::Configuration, message);
+    match &error.hint {
+        Some(hint) => placed.hint(hint.clone()),
+        None => placed,
+    }
+}
+
+/// The item of `extract` for a file, or for a table as `DATABASE#TABLE`.
+///
+/// # Errors
+/// When the name of a file tells no format, or a database comes without a table.
+pub(crate) fn source(data: &str, infer: bool) -> Result<Value> {
+    if data.contains("://") {
+        let Some((database, table)) = data.rsplit_once('#') else {
+            let message = format!("`{data}` names no table");
+            return Err(Error::new(ErrorKind::Configuration, message)
+                .hint("write the database and the table, as in `sqlite://shop.db#orders`"));
+        };
+        return Ok(json!({"table": literal(table), "database": literal(database)}));
+    }
+    let format = Format::of_name(Path::new(data)).ok_or_else(|| {
+        Error::new(ErrorKind::Configuration, format!("the name `{data}` says no format"))
+            .hint("its ending is that of csv, json, ndjson, parquet or arrow")
+    })?;
+    let mut item = json!({"file": literal(data)});
+    if infer && !matches!(format, Format::Parquet | Format::Arrow) {
+        item["infer"] = true.into();
+    }
+    Ok(item)
+}
+
+/// A pipeline of one source and some steps, into nothing yet.
+pub(crate) fn definition(name: &str, source: &Value, steps: &[Value]) -> Result<Definition> {
+    let pipeline = json!({
+        "pipeline": name,
+        "extract": [source],
+        "steps": steps,
+        "load": [{"file": "-", "format": "ndjson"}],
+    });
+    let text = pipeline.to_string();
+    let parsed = registry().parse(&text, Path::new(name), Path::new(""), &Params::default());
+    parsed.map_err(|mistakes| {
+        let first = mistakes.items().first();
+        let message = first.map(|mistake| mistake.message.clone()).unwrap_or_default();
+        let error = Error::new(ErrorKind::Configuration, message);
+        match first.and_then(|mistake| mistake.hint.clone()) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    })
+}
+
+/// Lets a pipeline load nothing anywhere.
+pub(crate) fn discard(definition: &mut Definition) {
+    for item in &mut definition.load {
+        *item = Item { kind: &NOWHERE, options: Value::Null, at: item.at.clone() };
+    }
+}
+
+/// A text in which `${` is no parameter.
+fn literal(text: &str) -> Value {
+    text.replace("${", "$${").into()
+}
+
+/// A destination that takes everything and keeps nothing.
+static NOWHERE: LoaderKind = LoaderKind {
+    name: "nowhere",
+    about: "",
+    example: "",
+    schema: |_| schemars::Schema::default(),
+    check: |_| Vec::new(),
+    bind: |_, _| Vec::new(),
+    open: nowhere,
+};
+
+fn nowhere(_: &Value, _: &SchemaRef, _: &LoadContext<'_>) -> Result<Box<dyn Loader>> {
+    Ok(Box::new(Nowhere::default()))
+}
+
+#[derive(Default)]
+struct Nowhere {
+    records: u64,
+}
+
+impl Loader for Nowhere {
+    fn name(&self) -> &'static str {
+        "nowhere"
+    }
+
+    fn encoder(&self) -> Arc<dyn Encoder> {
+        Arc::new(Counting)
+    }
+
+    fn append(&mut self, part: Encoded, _: &mut Findings) -> Result<()> {
+        self.records += part.records;
+        Ok(())
+    }
+
+    fn prepare(&mut self, _: &mut Findings) -> Result<Loaded> {
+        self.publish()
+    }
+
+    fn publish(&mut self) -> Result<Loaded> {
+        Ok(Loaded { inserted: self.records, ..Loaded::default() })
+    }
+
+    fn abort(self: Box<Self>) {}
+}
+
+struct Counting;
+
+struct Counted(u64);
+
+impl Encoder for Counting {
+    fn begin(&self) -> Box<dyn Part> {
+        Box::new(Counted(0))
+    }
+}
+
+impl Part for Counted {
+    fn push(&mut self, batch: &Batch) -> Result<()> {
+        self.0 += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Encoded> {
+        Ok(Encoded { records: self.0, bytes: 0, payload: Box::new(()) })
+    }
+}

@@ -1,0 +1,304 @@
+//! DQDL over data without a pipeline: every rule type, with the examples of AWS's reference, and
+//! values computed by hand or by Python's `statistics`.
+
+use std::fs;
+use std::path::Path;
+
+use gristmill_pipeline::execute::{RunOptions, State};
+use gristmill_pipeline::quality::{Judgement, judge, table};
+use gristmill_pipeline::{Error, Report, Status};
+
+const CUSTOMERS: &str = "\
+Customer_ID,First_Name,Country,Age,Star_Rating,Order_Total,weightinkgs,gender,Postal_Code,Load_Date,note
+1,Ann,US,21,5,100.5,9,F,12345,2020-01-01,42
+2,Bob,CA,35,4,200.25,20,M,1234,2020-01-02,43
+3,Cid,UK,,3,300,5,F,12345,2020-01-03,x
+4,Dan,FR,50,2,400,30,M,54321,2020-01-04,
+";
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("customers.csv"), CUSTOMERS).unwrap();
+    fs::write(folder.path().join("regions.csv"), "code,zone,stars\nUS,1,5\nCA,1,9\nUK,2,14\n")
+        .unwrap();
+    fs::write(
+        folder.path().join("copy.csv"),
+        CUSTOMERS.replace("2,Bob", "2,Rob").replace("4,Dan", "5,Dan"),
+    )
+    .unwrap();
+    folder
+}
+
+fn judged_in(folder: &Path, rules: &str, state: State) -> Result<Report, Error> {
+    let path = folder.join("rules.dqdl");
+    fs::write(&path, rules).unwrap();
+    let file = |name: &str| folder.join(name).display().to_string();
+    let judgement = Judgement {
+        rules: path,
+        data: file("customers.csv"),
+        references: vec![
+            ("reference".to_owned(), file("regions.csv")),
+            ("copy".to_owned(), file("copy.csv")),
+        ],
+        infer: true,
+    };
+    let options = RunOptions { state, ..RunOptions::default() };
+    let outcome = judge(&judgement, &options)?;
+    assert!(table("customers", &outcome).contains("rules passed"));
+    Ok(outcome.report)
+}
+
+fn judged(rules: &str) -> Result<Report, Error> {
+    judged_in(folder().path(), rules, State::None)
+}
+
+/// Rules, whether each passes, and what it measures.
+const RULES: &[(&str, bool, &[f64])] = &[
+    // RowCount, ColumnCount, ColumnExists, ColumnNamesMatchPattern
+    ("RowCount > 3", true, &[4.0]),
+    ("RowCount between 4 and 10", false, &[4.0]),
+    ("RowCount between 3 and 5", true, &[4.0]),
+    ("RowCount not between 3 and 5", false, &[4.0]),
+    ("RowCount in [3, 4]", true, &[4.0]),
+    ("RowCount not in [3, 5]", true, &[4.0]),
+    ("RowCount > 1 where \"Country in ('US', 'CA')\"", true, &[2.0]),
+    ("ColumnCount = 11", true, &[11.0]),
+    ("ColumnExists \"First_Name\"", true, &[1.0]),
+    ("ColumnExists \"first\"", false, &[0.0]),
+    ("ColumnNamesMatchPattern \"[A-Za-z_]+\"", true, &[1.0]),
+    ("ColumnNamesMatchPattern \"[A-Z].*\"", false, &[8.0 / 11.0]),
+    // Completeness, IsComplete
+    ("Completeness \"Age\" > 0.95", false, &[0.75]),
+    ("Completeness \"Age\" > 0.7 where \"weightinkgs > 10\"", true, &[1.0]),
+    ("IsComplete \"First_Name\"", true, &[1.0]),
+    ("IsComplete \"Age\"", false, &[0.75]),
+    ("IsComplete \"Age\" where \"weightinkgs > 10\"", true, &[1.0]),
+    // Uniqueness, UniqueValueRatio, IsUnique, IsPrimaryKey, DistinctValuesCount
+    ("IsUnique \"Customer_ID\"", true, &[1.0]),
+    ("IsUnique \"Postal_Code\"", false, &[0.5]),
+    ("IsPrimaryKey \"Customer_ID\"", true, &[1.0]),
+    ("IsPrimaryKey \"gender\" \"Age\"", false, &[0.75]),
+    ("Uniqueness \"gender\" >= 0.5", false, &[0.0]),
+    ("Uniqueness \"Age\" = 1.0", true, &[1.0]),
+    ("UniqueValueRatio \"Postal_Code\" > 0.6", true, &[2.0 / 3.0]),
+    ("DistinctValuesCount \"Country\" = 4", true, &[4.0]),
+    // Entropy, Mean, Sum, StandardDeviation, ColumnCorrelation
+    ("Entropy \"Star_Rating\" > 1", true, &[1.386_294_361_119_890_6]),
+    ("Mean \"Star_Rating\" > 3", true, &[3.5]),
+    ("Mean \"Age\" < 36", true, &[106.0 / 3.0]),
+    ("Sum \"Order_Total\" = 1000.75", true, &[1_000.75]),
+    ("StandardDeviation \"Star_Rating\" < 1.5", true, &[1.118_033_988_749_895]),
+    ("ColumnCorrelation \"Star_Rating\" \"Order_Total\" < -0.9", true, &[-0.999_999_811_842_076_4]),
+    // ColumnValues
+    (
+        "ColumnValues \"Country\" in [ \"US\", \"CA\", \"UK\", NULL, EMPTY, WHITESPACES_ONLY ]",
+        false,
+        &[0.75],
+    ),
+    ("ColumnValues \"Country\" in [\"US\", \"CA\", \"UK\"] with threshold > 0.7", true, &[0.75]),
+    ("ColumnValues \"Country\" not in [\"DE\"]", true, &[1.0]),
+    ("ColumnValues \"gender\" in [\"F\", \"M\"] where \"weightinkgs < 10\"", true, &[1.0]),
+    ("ColumnValues \"First_Name\" matches \"[a-zA-Z]*\"", true, &[1.0]),
+    ("ColumnValues \"First_Name\" matches \"[a-z]*\"", false, &[0.0]),
+    ("ColumnValues \"First_Name\" not matches \"[a-z]*\"", true, &[1.0]),
+    ("ColumnValues \"Load_Date\" > (now() - 3 days)", false, &[0.0]),
+    ("ColumnValues \"Load_Date\" < (now() - 3 days)", true, &[1.0]),
+    ("ColumnValues \"Load_Date\" between \"2020-01-01\" and \"2020-01-05\"", false, &[0.75]),
+    ("ColumnValues \"Customer_ID\" between 1 and 2000", false, &[0.75]),
+    ("ColumnValues \"Customer_ID\" between 0 and 2000", true, &[1.0]),
+    ("ColumnValues \"Customer_ID\" >= 1", true, &[1.0]),
+    ("ColumnValues \"Age\" > 20", false, &[0.75]),
+    ("(ColumnValues \"Age\" > 20) OR (ColumnValues \"Age\" = NULL)", false, &[0.75, 0.25]),
+    ("ColumnValues \"Age\" != 21", false, &[0.75]),
+    ("ColumnValues \"Age\" != 22", true, &[1.0]),
+    ("ColumnValues \"Age\" not in [22, 23]", true, &[1.0]),
+    ("ColumnValues \"Age\" not in [22, 23, NULL]", false, &[0.75]),
+    ("ColumnValues \"Age\" != NULL with threshold >= 0.75", true, &[0.75]),
+    ("ColumnValues \"note\" != EMPTY", true, &[1.0]),
+    ("ColumnValues \"note\" > 41 with threshold >= 0.5", true, &[0.5]),
+    // ColumnLength, ColumnDataType
+    ("ColumnLength \"Country\" = 2", true, &[1.0]),
+    ("ColumnLength \"Postal_Code\" = 5", false, &[0.75]),
+    ("ColumnLength \"Postal_Code\" = 5 where \"weightinkgs > 25\"", true, &[1.0]),
+    ("ColumnLength \"note\" < 3", true, &[1.0]),
+    ("ColumnLength \"note\" > 0", false, &[0.75]),
+    ("ColumnDataType \"note\" = \"INTEGER\" with threshold > 0.6", true, &[2.0 / 3.0]),
+    ("ColumnDataType \"Load_Date\" = \"Date\"", true, &[1.0]),
+    // DataFreshness
+    ("DataFreshness \"Load_Date\" <= 24 hours", false, &[0.0]),
+    ("DataFreshness \"Load_Date\" > 5 days", true, &[1.0]),
+    ("DataFreshness \"Load_Date\" between 2 days and 5 days", false, &[0.0]),
+    // Other data
+    ("RowCountMatch \"reference\" >= 0.9", true, &[4.0 / 3.0]),
+    ("ReferentialIntegrity \"Country\" \"reference.code\" >= 0.7", true, &[0.75]),
+    (
+        "ReferentialIntegrity \"Country,Star_Rating\" \"reference.{code,stars}\" = 1.0",
+        false,
+        &[0.25],
+    ),
+    ("SchemaMatch \"copy\" = 1.0", true, &[1.0]),
+    ("SchemaMatch \"reference\" = 1.0", false, &[0.0]),
+    ("AggregateMatch \"sum(Star_Rating)\" \"sum(reference.stars)\" = 0.5", true, &[0.5]),
+    ("AggregateMatch \"avg(Star_Rating)\" \"avg(Customer_ID)\" >= 0.9", true, &[1.4]),
+    ("DatasetMatch \"copy\" \"Customer_ID\" >= 0.9", false, &[0.5]),
+    (
+        "DatasetMatch \"copy\" \"Customer_ID->Customer_ID\" \"Country->Country\" >= 0.7",
+        true,
+        &[0.75],
+    ),
+    ("DatasetMatch \"reference\" \"Country->code\" \"Country->code\" >= 0.7", true, &[0.75]),
+    // CustomSql
+    ("CustomSql \"select count(*) from primary\" between 3 and 20", true, &[4.0]),
+    (
+        "CustomSql \"select sum(Order_Total) from primary where Star_Rating > 3\" = 300.75",
+        true,
+        &[300.75],
+    ),
+    ("CustomSql \"select First_Name from primary where Age > 18\"", false, &[0.75]),
+    (
+        "CustomSql \"select First_Name from primary where Age > 18\" with threshold > 0.5",
+        true,
+        &[0.75],
+    ),
+    (
+        "CustomSql \"select First_Name from primary where Age > 18\" with threshold > 2",
+        true,
+        &[3.0],
+    ),
+    // Composite rules
+    ("(IsComplete \"Customer_ID\") and (IsUnique \"Customer_ID\")", true, &[1.0, 1.0]),
+    ("(RowCount \"id\" > 100) or (IsPrimaryKey \"Customer_ID\")", true, &[4.0, 1.0]),
+    (
+        "(Mean \"Star_Rating\" > 3) and ((Mean \"Order_Total\" > 500) or (IsComplete \"Age\"))",
+        false,
+        &[3.5, 250.1875, 0.75],
+    ),
+    ("(RowCount > 0) or ((IsComplete \"Age\") and (IsUnique \"Age\"))", true, &[4.0, 0.75, 1.0]),
+    // Without a past, rules about it pass.
+    ("RowCount > avg(last(10)) * 0.8", true, &[4.0]),
+    ("DetectAnomalies \"RowCount\"", true, &[4.0]),
+    ("DetectAnomalies \"ColumnLength\" \"First_Name\"", true, &[3.0, 3.0]),
+];
+
+#[test]
+fn every_rule_type_says_what_the_reference_says() {
+    let rules: Vec<&str> = RULES.iter().map(|(rule, ..)| *rule).collect();
+    let report = judged(&format!("Rules = [\n{}\n]", rules.join(",\n"))).unwrap();
+    assert_eq!(report.status, Status::Stopped);
+    assert_eq!(report.checks.len(), RULES.len());
+    for ((rule, passes, expected), result) in RULES.iter().zip(&report.checks) {
+        let values: Vec<f64> = result.observed.iter().map(|seen| seen.value.unwrap()).collect();
+        let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-12 * b.abs();
+        assert_eq!(values.len(), expected.len(), "{rule}");
+        assert!(values.iter().zip(*expected).all(near), "{rule}: {values:?}");
+        assert_eq!(result.passed, *passes, "{rule}: {:?}", result.message);
+        assert_eq!(result.name, *rule);
+    }
+}
+
+#[test]
+fn files_are_judged_by_size_time_and_content() {
+    let folder = folder();
+    let path = folder.path();
+    let customers = path.join("customers.csv").display().to_string();
+    fs::create_dir(path.join("drop")).unwrap();
+    for (name, text) in [("a", "same"), ("b", "same"), ("c", "other!")] {
+        fs::write(path.join("drop").join(name), text).unwrap();
+    }
+    let drop = path.join("drop").display().to_string();
+    let rules = [
+        ("FileSize > 5 B".to_owned(), true),
+        ("FileSize < 10 MB".to_owned(), true),
+        (format!("FileSize \"{customers}\" > 2 MB"), false),
+        (format!("FileSize \"{drop}\" > 5 B with threshold > 0.3"), true),
+        (format!("FileSize \"{drop}\" between 3 B and 5 B with threshold > 0.7"), false),
+        (format!("FileFreshness \"{drop}\" > (now() - 24 hours)"), true),
+        ("FileFreshness > \"2020-01-01\"".to_owned(), true),
+        (format!("FileFreshness \"{customers}\" < (now() - 10 days)"), false),
+        (format!("FileUniqueness \"{drop}\" > 0.5"), false),
+        (format!("FileUniqueness \"{drop}\" > 0.3"), true),
+    ];
+    let text: Vec<&str> = rules.iter().map(|(rule, _)| rule.as_str()).collect();
+    let report = judged_in(path, &format!("Rules = [{}]", text.join(",")), State::None).unwrap();
+    for ((rule, passes), result) in rules.iter().zip(&report.checks) {
+        assert_eq!(result.passed, *passes, "{rule}: {result:?}");
+    }
+}
+
+#[test]
+fn dynamic_rules_ask_the_ledger() {
+    let folder = folder();
+    let state = || State::Folder(folder.path().join("state"));
+    let rules = "Rules = [
+        RowCount between min(last(3)) - 1 and max(last(3)) + 1,
+        Sum \"Order_Total\" >= avg(last(10)) * 0.5,
+        DetectAnomalies \"Mean\" \"Star_Rating\"
+    ]
+    Analyzers = [ AllStatistics \"Age\", Entropy \"Country\" ]";
+    for _ in 0..3 {
+        let report = judged_in(folder.path(), rules, state()).unwrap();
+        assert_eq!(report.status, Status::Published, "{:?}", report.error);
+        assert_eq!(report.checks.len(), 5);
+    }
+    let first_lines: Vec<&str> = CUSTOMERS.lines().take(2).collect();
+    fs::write(folder.path().join("customers.csv"), first_lines.join("\n")).unwrap();
+    let report = judged_in(folder.path(), rules, state()).unwrap();
+    let messages: Vec<_> = report.checks.iter().filter_map(|check| check.message.clone()).collect();
+    assert_eq!(
+        messages,
+        [
+            "row count is 1, expected between min(last(3)) - 1 and max(last(3)) + 1 (min(last(3)) - 1 = 3, max(last(3)) + 1 = 5)",
+            "sum of `Order_Total` is 100.5, expected >= avg(last(10)) * 0.5 (avg(last(10)) * 0.5 = 500.375)",
+            "mean of `Star_Rating` is 5, expected 3.465 to 3.535, as in the last 3 runs",
+        ]
+    );
+}
+
+#[test]
+fn mistakes_are_shown_in_their_lines() {
+    let message = |rules: &str| {
+        let text = judged(rules).unwrap_err().to_string();
+        text.replace(folder().path().parent().unwrap().to_str().unwrap(), "")
+            .lines()
+            .filter(|line| !line.contains("-->"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_eq!(
+        message("Rules = [\n  IsComplete \"id\",\n  IsUniqe \"id\"\n]"),
+        "unknown rule type `IsUniqe`\n   |\n 3 |   IsUniqe \"id\"\n   |   ^^^^^^^"
+    );
+    assert_eq!(
+        message("Rules = [ Mean \"Ag\" > 3 ]"),
+        "there is no column `Ag`; did you mean `Age`?\n   |\n 1 | Rules = [ Mean \"Ag\" > 3 ]\n   |           ^^^^^^^^^^^^^"
+    );
+    for (rules, said) in [
+        ("", "there is no ruleset"),
+        ("Rules = [ ]", "there is no rule"),
+        ("Rules = [ RowCount > 1", "`,` or `]` was expected, not the end"),
+        ("Rules = [ RowCount > ]", "a value was expected, not `]`"),
+        ("Rules = [ RowCount ]", "RowCount needs a condition"),
+        ("Rules = [ IsComplete ]", "IsComplete needs a column, in double quotes"),
+        ("Rules = [ IsComplete id ]", "`,` or `]` was expected, not `id`"),
+        ("Rules = [ IsComplete \"id\" > 3 ]", "IsComplete has no condition"),
+        ("Rules = [ IsComplete \"id ]", "a text without an end"),
+        (
+            "Rules = [ (RowCount > 1) and (RowCount > 2) or (RowCount > 3) ]",
+            "`and` and `or` are mixed",
+        ),
+        (
+            "Rules = [ ColumnValues \"Age\" > avg(last(3)) ]",
+            "this cannot be compared with each value",
+        ),
+        ("Rules = [ ColumnValues \"Age\" matches \"[\" ]", "the pattern cannot be read"),
+        ("Rules = [ CustomSql \"select 1\" > 0 ]", "this statement cannot be run"),
+        ("Rules = [ FileMatch \"a\" in [\"b\"] ]", "FileMatch is not supported"),
+        ("Rule = [ RowCount > 1 ]", "unknown section `Rule`"),
+        (
+            "Rules = [ Mean \"First_Name\" > 1 ]",
+            "column `First_Name` is string; this needs numbers",
+        ),
+    ] {
+        assert!(message(rules).starts_with(said), "{rules}: {}", message(rules));
+    }
+}
