@@ -47,7 +47,7 @@ pub struct CheckResult {
 }
 
 /// Another input, for checks that compare with one.
-pub struct Reference {
+pub struct OtherInput {
     /// Its columns.
     pub schema: SchemaRef,
     /// Its records, in order.
@@ -81,7 +81,7 @@ pub trait CheckContext {
     ///
     /// # Errors
     /// When there is none, or it cannot be opened.
-    fn reference(&self, name: &str, source: Option<&Value>) -> Result<Reference>;
+    fn reference(&self, name: &str, source: Option<&Value>) -> Result<OtherInput>;
 
     /// The files at a path, that of a file or of a folder; those that were read where it is not given.
     ///

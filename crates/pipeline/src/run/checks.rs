@@ -4,14 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use gristmill_core::check::{FileFacts, Reference};
+use gristmill_core::check::{FileFacts, OtherInput};
 use gristmill_core::registry::Range;
 use gristmill_core::{
-    CheckContext, CheckResult, Chunk, Error, ErrorKind, ExtractContext, Extractor, Findings,
-    Gravity, Result,
+    CheckContext, CheckResult, Error, ErrorKind, ExtractContext, Gravity, Reference, Result,
 };
 use serde_json::Value;
 
+use super::reference::OpenReference;
 use super::{Job, RunContext};
 use crate::report::SourceReport;
 
@@ -32,7 +32,7 @@ impl CheckContext for Outside<'_> {
         self.context.history.map_or(Ok(Vec::new()), |history| history(measure, last))
     }
 
-    fn reference(&self, name: &str, source: Option<&Value>) -> Result<Reference> {
+    fn reference(&self, name: &str, source: Option<&Value>) -> Result<OtherInput> {
         let wrong = |message: String| {
             Error::new(ErrorKind::Configuration, format!("reference `{name}`: {message}"))
         };
@@ -40,14 +40,6 @@ impl CheckContext for Outside<'_> {
             return Err(wrong("there is no such input".to_owned())
                 .hint("name it under `references:`, or pass --reference NAME=DATA"));
         };
-        let kinds = gristmill_extract::KINDS.iter();
-        let kind = kinds.into_iter().find(|kind| source.get(kind.name).is_some());
-        let kind = kind.ok_or_else(|| {
-            wrong("it names no source".to_owned()).hint("write `{file: regions.csv}`")
-        })?;
-        if let Some(mistake) = (kind.check)(source).into_iter().next() {
-            return Err(wrong(mistake.to_string()));
-        }
         let extract = ExtractContext {
             base: self.context.base.to_owned(),
             scratch: self.scratch.to_owned(),
@@ -55,12 +47,13 @@ impl CheckContext for Outside<'_> {
             workers: super::workers(self.job, self.context),
             range: Range::default(),
         };
-        let mut extractor = (kind.open)(source, &extract)?;
-        let plan = extractor.read_plan()?;
-        let schema = extractor.begin(plan)?;
-        let mut batches = Batches { name: name.to_owned(), extractor, chunk: None };
-        let batches = std::iter::from_fn(move || batches.next().transpose());
-        Ok(Reference { schema, batches: Box::new(batches) })
+        let definition = Reference { source: source.clone(), columns: None };
+        let open = OpenReference::open(&definition, &extract)
+            .map_err(|error| wrong("it cannot be opened".to_owned()).caused_by(error))?;
+        let schema = open.schema.clone();
+        let records = open.records(self.context.cancel.clone());
+        let batches = records.map(|batch| batch.map(|batch| batch.columns().clone()));
+        Ok(OtherInput { schema, batches: Box::new(batches) })
     }
 
     fn files(&self, path: Option<&str>) -> Result<Vec<FileFacts>> {
@@ -74,37 +67,6 @@ impl CheckContext for Outside<'_> {
             }
         }
         Ok(found)
-    }
-}
-
-/// The records of a reference.
-struct Batches {
-    name: String,
-    extractor: Box<dyn Extractor>,
-    chunk: Option<Box<dyn Chunk>>,
-}
-
-impl Batches {
-    fn next(&mut self) -> Result<Option<arrow_array::RecordBatch>> {
-        loop {
-            if self.chunk.is_none() {
-                self.chunk = self.extractor.next_chunk()?;
-            }
-            let Some(chunk) = &mut self.chunk else { return Ok(None) };
-            let mut findings = Findings::default();
-            let batch = chunk.next_batch(&mut findings)?;
-            let Some(batch) = batch else {
-                self.chunk = None;
-                continue;
-            };
-            let batch = batch.settle(&mut findings)?;
-            if let Some(reject) = findings.rejects().first() {
-                let why = reject.errors.first().map_or("", |reason| reason.message.as_str());
-                let message = format!("a record of the reference `{}` cannot be read", self.name);
-                return Err(Error::new(ErrorKind::Corrupt, message).caused_by(why.to_owned()));
-            }
-            return Ok(Some(batch.columns().clone()));
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow_schema::Schema;
-use gristmill_core::check::Reference;
+use gristmill_core::check::OtherInput;
 use gristmill_core::{CheckContext, Error, ErrorKind, Result, Space};
 use serde_json::Value;
 
@@ -44,7 +44,7 @@ impl References {
         names.sort_unstable();
         names.dedup();
         for name in names {
-            let Reference { schema, batches } = context.reference(name, sources.get(name))?;
+            let OtherInput { schema, batches } = context.reference(name, sources.get(name))?;
             let mut read = Read {
                 gatherer: Gatherer::new(&schema),
                 slots: BTreeMap::new(),
