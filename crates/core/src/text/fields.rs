@@ -5,6 +5,7 @@ use std::ops::Range;
 use memchr::memchr;
 
 use super::fixed::{Fixed, Told};
+use super::memo::Key;
 use super::texts::{INLINE, Parts, SharedText, Texts, View};
 use super::word::{self, Number, WORD};
 use super::{Case, Clean};
@@ -126,7 +127,18 @@ impl Fields<'_> {
                     return view.map(Told::Value);
                 }
             }
-            self.general(parts, place, tokens).map(Told::Value)
+            let key = match parts.memo.pays() {
+                true => padded.get(start..).and_then(|padded| Key::new(padded, end - start)),
+                false => None,
+            };
+            if let Some(view) = key.and_then(|key| parts.memo.view(key)) {
+                return Some(Told::Value(view));
+            }
+            let view = self.general(parts, place, tokens)?;
+            if let Some(key) = key {
+                parts.memo.note(key, view);
+            }
+            Some(Told::Value(view))
         })
     }
 
@@ -216,6 +228,7 @@ fn is_space(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use arrow_array::Array;
+    use arrow_array::cast::AsArray;
     use proptest::prelude::*;
 
     use super::*;
@@ -246,6 +259,36 @@ mod tests {
         result.is_ok()
     }
 
+    #[test]
+    fn equal_fields_become_equal_views() {
+        let fields = ["\"Income, Balanced\"", "\"Global \"\"Alpha\"\" Fund\"", " Euro Bond Fund "];
+        let mut text = fields.join(",").repeat(3);
+        let ends: Vec<usize> = (0..3)
+            .flat_map(|at| {
+                let ends = [fields[0].len(), fields[0].len() + 1 + fields[1].len()];
+                let all = fields.iter().map(|field| field.len()).sum::<usize>() + 2;
+                [(0, ends[0]), (ends[0] + 1, ends[1]), (ends[1] + 1, all)]
+                    .map(|(a, b)| (at * all + a, at * all + b))
+            })
+            .flat_map(|(start, end)| [start, end])
+            .collect();
+        let places: Vec<_> = ends.chunks(2).map(|at| at[0] as u32..at[1] as u32).collect();
+        let len = text.len();
+        text.push_str(&"7".repeat(WORD));
+        let text = SharedText::new(text.into_bytes().into(), len).unwrap();
+        let mut plan = ColumnPlan::new("x", FieldType::String);
+        plan.clean.trim = true;
+        let mut builder = ColumnBuilder::new(&plan, 0);
+        let syntax = FieldSyntax::new(Some(b'"'), false, []);
+        builder.extend(&text, &syntax, &places, |_, row| panic!("row {row} is not told"));
+        let column = builder.finish();
+        let column = column.as_string_view();
+        assert_eq!(column.value(4), "Global \"Alpha\" Fund");
+        for row in 3..9 {
+            assert_eq!(column.views()[row], column.views()[row % 3], "row {row}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_glance_gives_what_a_look_gives(
@@ -257,12 +300,15 @@ mod tests {
             (trim, case, default) in (any::<bool>(), 0..3usize, prop::option::of("[0-9a]{1,3}")),
             tokens in prop::collection::vec("(|n/a|-)", 0..2),
             nulls in prop::sample::select(vec![vec![], vec![&b""[..]], vec![b"n/a"]]),
+            times in prop_oneof![Just(1), 2..40usize],
         ) {
             // A lone quote is not a field.
             let fields: Vec<_> = fields.into_iter().filter(|field| {
                 !field.starts_with('"') || field.len() >= 2 && field.ends_with('"')
                     && field[1..field.len() - 1].replace("\"\"", "").find('"').is_none()
             }).collect();
+            // Values come again, so that what is remembered of them is used.
+            let fields = vec![fields; times].concat();
             let mut plan = ColumnPlan::new("x", TYPES[kind]);
             let case = [Case::Keep, Case::Upper, Case::Lower][case];
             plan.clean = Clean { trim, case, nulls: tokens, default };

@@ -14,6 +14,7 @@ mod display;
 mod fields;
 mod fill;
 mod fixed;
+mod memo;
 pub mod parse;
 pub mod print;
 #[cfg(target_arch = "x86_64")]

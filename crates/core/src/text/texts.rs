@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::Case;
 use super::fill;
 use super::fixed::{self, Nulls, Told};
+use super::memo::Memo;
 use super::word::{self, WORD};
 
 /// The length up to which a view holds its bytes.
@@ -100,10 +101,12 @@ pub(super) struct Parts {
     blocks: Vec<Buffer>,
     /// The last block.
     heap: Vec<u8>,
+    /// Views of fields of the shared text.
+    pub(super) memo: Memo,
 }
 
 impl View {
-    const NULL: Self = Self(0);
+    pub(super) const NULL: Self = Self(0);
 
     /// The first `len` bytes of a word, up to 12, if they are ASCII.
     #[inline(always)]
@@ -255,7 +258,9 @@ impl Texts {
         let views = std::mem::replace(&mut self.views, Vec::with_capacity(fixed::like(rows)));
         let views = ScalarBuffer::from(plain(views));
         let nulls = self.nulls.finish(rows);
-        let Parts { shared, blocks: complete, heap } = std::mem::take(&mut self.parts);
+        let Parts { shared, blocks: complete, heap, mut memo } = std::mem::take(&mut self.parts);
+        memo.clear();
+        self.parts.memo = memo;
         let mut blocks = Vec::new();
         if let Some((text, used)) = shared {
             // Not kept for nothing.
