@@ -264,7 +264,8 @@ impl Locator {
 
 /// As `String::from_utf8_lossy`, which looks at every byte even of what is well.
 fn lossy(bytes: &[u8]) -> Cow<'_, str> {
-    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+    let text = simdutf8::basic::from_utf8(bytes);
+    text.map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 fn count(bytes: &[u8], line_end: u8) -> u64 {
