@@ -34,6 +34,9 @@ const HEAD: usize = 64 + PAGE_ROWS / 6;
 const MIN_WIDTH: usize = 4;
 /// Values after which a dictionary that found hardly a value twice is given up.
 const TRIAL: usize = 2048;
+/// Rows that are copied, looked up and compared before the next ones, so that they stay in the
+/// nearest cache meanwhile.
+const STEP: usize = 1024;
 
 /// A column chunk being encoded.
 pub(super) trait Chunk: Send {
@@ -172,7 +175,7 @@ impl<K: Kind> Pages<K> {
         let far: usize = heap.iter().map(Buffer::len).sum();
         let mut start = 0;
         while start < cells.len() {
-            let mut rows = (cells.len() - start).min(PAGE_ROWS - self.open.rows);
+            let mut rows = (cells.len() - start).min(PAGE_ROWS - self.open.rows).min(STEP);
             let trial = self.on_trial();
             if trial {
                 rows = rows.min(TRIAL - self.open.count);
@@ -409,17 +412,25 @@ impl<K: Kind> Chunk for Pages<K> {
         }
         let mut kept = std::mem::take(&mut self.kept);
         kept.clear();
-        runs(dropped, cells.len()).for_each(|run| kept.extend_from_slice(&cells[run]));
-        let nulls = array.nulls().map(|nulls| {
-            let mut valid = BooleanBufferBuilder::new(kept.len());
-            for run in runs(dropped, cells.len()) {
-                valid.append_buffer(&nulls.inner().slice(run.start, run.len()));
+        let mut valid = array.nulls().map(|_| BooleanBufferBuilder::new(2 * STEP));
+        for run in runs(dropped, cells.len()) {
+            for start in run.clone().step_by(STEP) {
+                let rows = start..run.end.min(start + STEP);
+                if let (Some(valid), Some(nulls)) = (&mut valid, array.nulls()) {
+                    valid.append_buffer(&nulls.inner().slice(rows.start, rows.len()));
+                }
+                kept.extend_from_slice(&cells[rows]);
+                if kept.len() >= STEP {
+                    let nulls = valid.as_mut().map(|valid| NullBuffer::new(valid.finish()));
+                    self.append_rows(&kept, heap, nulls.as_ref(), tools)?;
+                    kept.clear();
+                }
             }
-            NullBuffer::new(valid.finish())
-        });
-        let appended = self.append_rows(&kept, heap, nulls.as_ref(), tools);
+        }
+        let nulls = valid.as_mut().map(|valid| NullBuffer::new(valid.finish()));
+        self.append_rows(&kept, heap, nulls.as_ref(), tools)?;
         self.kept = kept;
-        appended
+        Ok(())
     }
 
     fn finish(mut self: Box<Self>, tools: &mut Tools) -> Result<Encoded, ParquetError> {
