@@ -19,7 +19,7 @@ use crate::Sizes;
 use crate::simd::{Level, PAD};
 
 /// How many rows are decoded column by column before the next ones.
-const ROWS: usize = 1024;
+const ROWS: usize = 256;
 
 /// What all chunks of a file share.
 pub(super) struct Layout {
