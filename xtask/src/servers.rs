@@ -47,7 +47,9 @@ pub(crate) struct Kind {
     url: fn(u16) -> String,
 }
 
-pub(crate) const KINDS: [Kind; 1] = [Kind {
+pub(crate) const KINDS: [Kind; 2] = [POSTGRES, MARIADB];
+
+const POSTGRES: Kind = Kind {
     name: "PostgreSQL",
     variable: "GRISTMILL_POSTGRES",
     package: "postgresql",
@@ -59,7 +61,21 @@ pub(crate) const KINDS: [Kind; 1] = [Kind {
     ready: r#"pg_isready --quiet --host=127.0.0.1 --port="$PORT" --username=gristmill --dbname=postgres"#,
     not_durable: "-c fsync=off -c synchronous_commit=off -c full_page_writes=off",
     url: |port| format!("postgres://gristmill@127.0.0.1:{port}/postgres"),
-}];
+};
+
+const MARIADB: Kind = Kind {
+    name: "MariaDB",
+    variable: "GRISTMILL_MYSQL",
+    package: "mariadb-server",
+    folder: Some(("/", "sbin")),
+    program: "mariadbd",
+    user: "mysql",
+    initialise: r#"sh -c 'mariadb-install-db --no-defaults --datadir="$DATA" --skip-test-db --auth-root-authentication-method=normal && { echo "CREATE USER gristmill@\`127.0.0.1\`;"; echo "GRANT ALL ON *.* TO gristmill@\`127.0.0.1\`;"; } >init.sql'"#,
+    serve: r#"mariadbd --no-defaults --datadir="$DATA" --port="$PORT" --bind-address=127.0.0.1 --socket="$FOLDER/socket" --pid-file="$FOLDER/pid" --init-file="$FOLDER/init.sql" --skip-name-resolve --max-connections=200 $OPTIONS"#,
+    ready: r#"mariadb-admin --no-defaults --silent --host=127.0.0.1 --port="$PORT" --user=gristmill ping"#,
+    not_durable: "--innodb-flush-log-at-trx-commit=0 --skip-innodb-doublewrite",
+    url: |port| format!("mysql://gristmill@127.0.0.1:{port}/mysql"),
+};
 
 /// What keeps the server: it makes it, says `ready`, and ends it when its input ends, which it
 /// does with the process that holds the other end. It runs in a group of its own, so that Ctrl-C

@@ -12,9 +12,9 @@ use tokio_postgres::config::{Host, SslMode};
 use crate::password;
 
 /// How long a connection may take to come about, unless `connect_timeout` says otherwise.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// After this much silence the other end is asked whether it is still there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(60);
 const EXAMPLE: &str = "write it like postgres://user@host:5432/warehouse";
 
 /// How a connection is encrypted: the words of PostgreSQL's `sslmode`.
@@ -157,11 +157,14 @@ impl fmt::Debug for Address {
 fn is_local(host: &Host) -> bool {
     match host {
         Host::Unix(_) => true,
-        Host::Tcp(host) => {
-            host == "localhost"
-                || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
+        Host::Tcp(host) => is_loopback(host),
     }
+}
+
+/// Whether a host is this machine.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn name(config: &Config) -> String {

@@ -20,7 +20,7 @@ use crate::results::ResultColumn;
 use crate::tls;
 
 /// How long TCP, encryption and login may take together, beyond the timeout of TCP itself.
-const LOGIN: Duration = Duration::from_secs(30);
+pub(crate) const LOGIN: Duration = Duration::from_secs(30);
 
 /// A connection to a PostgreSQL database. Times are UTC in it, and it is never idle for too long.
 pub struct Client {

@@ -18,7 +18,8 @@ use gristmill_core::json::write_json;
 use gristmill_core::text::write_value;
 use uuid::Uuid;
 
-use crate::types::{Form, is_finer_than_micros};
+use crate::rows::{RowWriter, Rows, Unfit};
+use crate::types::{Form, is_finer_than_micros, is_text, values_type};
 
 /// What comes before the rows.
 pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -46,56 +47,11 @@ pub fn end() -> Bytes {
     Bytes::from_static(TRAILER)
 }
 
-/// Rows one after the other, and where each of them ends.
-#[derive(Debug, Default)]
-pub struct Rows {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-    /// Bytes of values, without lengths and counts.
-    values: u64,
-}
-
-impl Rows {
-    /// Adds the numbers that rows are to have, from `first` on, to rows that were written with
-    /// room for them.
-    pub fn number(&mut self, first: i64) {
-        let starts = [0].into_iter().chain(self.ends.iter().copied());
-        for (start, number) in starts.take(self.ends.len()).zip(first..) {
-            // Behind the number of columns and the length of the first one.
-            self.bytes[start + 6..start + 14].copy_from_slice(&number.to_be_bytes());
-        }
-    }
-
-    /// Takes the last row out.
-    pub fn pop(&mut self) {
-        self.ends.pop();
-        self.bytes.truncate(self.ends.last().copied().unwrap_or_default());
-    }
-
-    /// The number of rows.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// Bytes that they take.
-    pub fn byte_size(&self) -> usize {
-        self.bytes.len() + 8 * self.ends.len()
-    }
-
-    /// Bytes of their values.
-    pub fn value_bytes(&self) -> u64 {
-        self.values
-    }
-
-    /// Rows that are not changed any more: their bytes, and where each ends.
-    pub fn finish(self) -> (Bytes, Vec<usize>) {
-        (self.bytes.into(), self.ends)
-    }
+/// Adds the numbers that rows are to have, from `first` on, to rows that were written with room for
+/// them.
+pub fn number(rows: &mut Rows, first: i64) {
+    // Behind the number of columns and the length of the first one.
+    rows.change(first, |row, number| row[6..14].copy_from_slice(&number.to_be_bytes()));
 }
 
 /// Writes the rows of one batch.
@@ -105,12 +61,9 @@ pub struct Writer<'a> {
     scratch: Vec<u8>,
 }
 
-/// A value that a column cannot hold: the index of the field, and why.
-pub type Unfit = (usize, &'static str);
-
 impl<'a> Writer<'a> {
     /// For columns with these fields and forms. Where rows are `numbered`, each has an additional
-    /// first column for [`Rows::number`].
+    /// first column for [`number`].
     ///
     /// # Errors
     /// When a column cannot be brought into its form at all.
@@ -123,14 +76,15 @@ impl<'a> Writer<'a> {
             .collect::<Result<_>>()?;
         Ok(Self { columns, numbered, scratch: Vec::new() })
     }
+}
 
-    /// Whether a value is null.
-    pub fn is_null(&self, column: usize, row: usize) -> bool {
+impl RowWriter for Writer<'_> {
+    fn is_null(&self, column: usize, row: usize) -> bool {
         self.columns[column].is_null(row)
     }
 
-    /// The bytes of a value, with its length before it, as [`Self::push`] would send it.
-    pub fn value(&mut self, column: usize, row: usize) -> Option<&[u8]> {
+    /// With its length before it.
+    fn value(&mut self, column: usize, row: usize) -> Option<&[u8]> {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         let written = self.columns[column].write(row, &mut scratch);
@@ -138,11 +92,7 @@ impl<'a> Writer<'a> {
         written.ok().map(|()| self.scratch.as_slice())
     }
 
-    /// Adds a row.
-    ///
-    /// # Errors
-    /// Every value that its column cannot hold; the row is not added then.
-    pub fn push(&self, row: usize, rows: &mut Rows) -> Result<(), Vec<Unfit>> {
+    fn push(&self, row: usize, rows: &mut Rows) -> Result<(), Vec<Unfit>> {
         let out = &mut rows.bytes;
         let start = out.len();
         let count = self.columns.len() + usize::from(self.numbered);
@@ -200,12 +150,7 @@ impl<'a> Cells<'a> {
             let options = CastOptions { safe: false, ..CastOptions::default() };
             Ok(cast_with_options(array, data_type, &options)?)
         };
-        let values_type = match array.data_type() {
-            DataType::Dictionary(_, values) => values.as_ref(),
-            data_type => data_type,
-        };
-        let is_text =
-            matches!(values_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+        let values_type = values_type(array.data_type());
         let nanos = is_finer_than_micros(values_type);
         Ok(match form {
             Form::Bool => Cells::Bool(to(&DataType::Boolean)?.as_boolean().clone()),
@@ -242,7 +187,9 @@ impl<'a> Cells<'a> {
                 };
                 Cells::Numeric(digits.as_primitive::<Decimal128Type>().clone(), 0, scale)
             }
-            Form::Text if is_text => Cells::Text(to(&DataType::Utf8View)?.as_string_view().clone()),
+            Form::Text if is_text(values_type) => {
+                Cells::Text(to(&DataType::Utf8View)?.as_string_view().clone())
+            }
             Form::Uuid => Cells::Uuid(to(&DataType::Utf8View)?.as_string_view().clone()),
             Form::Json { binary } => Cells::Json { array, field, binary },
             Form::Date => Cells::Date(to(&DataType::Date32)?.as_primitive::<Date32Type>().clone()),
@@ -365,7 +312,7 @@ fn int(out: &mut Vec<u8>, value: i64, width: u8) -> Result<(), &'static str> {
 }
 
 /// A value of a column, which may be a dictionary, as text.
-fn write_dictionary(out: &mut Vec<u8>, array: &ArrayRef, row: usize) {
+pub(crate) fn write_dictionary(out: &mut Vec<u8>, array: &ArrayRef, row: usize) {
     match array.as_any_dictionary_opt() {
         Some(dictionary) => {
             let key = dictionary.normalized_keys()[row];

@@ -10,9 +10,11 @@ pub mod address;
 mod client;
 pub mod copy;
 mod errors;
+pub mod mysql;
 mod password;
 pub mod read;
 pub mod results;
+pub mod rows;
 mod tls;
 pub mod types;
 

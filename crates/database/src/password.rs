@@ -38,13 +38,13 @@ pub(crate) fn find(config: &Config) -> Result<Option<String>> {
 }
 
 #[cfg(unix)]
-fn is_open_to_others(file: &Path) -> bool {
+pub(crate) fn is_open_to_others(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
 }
 
 #[cfg(not(unix))]
-fn is_open_to_others(_: &Path) -> bool {
+pub(crate) fn is_open_to_others(_: &Path) -> bool {
     false
 }
 

@@ -152,12 +152,8 @@ impl Form {
     /// The form for values of a field in a column; `None` where the column cannot hold any of
     /// them.
     pub fn of(field: &Field, column: &ColumnType) -> Option<Self> {
-        let data_type = match field.data_type() {
-            DataType::Dictionary(_, values) => values.as_ref(),
-            data_type => data_type,
-        };
-        let is_text =
-            matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+        let data_type = values_type(field.data_type());
+        let is_text = is_text(data_type);
         let is_nested = data_type.is_nested();
         Some(match column.oid {
             oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME if is_nested => {
@@ -207,7 +203,21 @@ pub(crate) fn is_finer_than_micros(data_type: &DataType) -> bool {
     )
 }
 
-fn is_binary(data_type: &DataType) -> bool {
+/// The type of the values, which a dictionary may hold.
+pub fn values_type(data_type: &DataType) -> &DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => values,
+        data_type => data_type,
+    }
+}
+
+/// Whether values are texts.
+pub(crate) fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// Whether values are bytes.
+pub fn is_binary(data_type: &DataType) -> bool {
     matches!(
         data_type,
         DataType::Binary

@@ -23,7 +23,7 @@ pub enum SchemaChanges {
     /// Records with a value in such a column are rejected; the others are loaded without it.
     Quarantine,
     /// The columns are added to the table, in the transaction of the load: null in the rows that
-    /// are there.
+    /// are there. Not in MariaDB and MySQL, whose transactions do not change tables.
     AddColumns,
     /// As `add_columns`; and in PostgreSQL, a column whose type is narrower than that of the
     /// records becomes as wide: `integer` a `bigint`, `varchar(20)` a `text`, `real` a

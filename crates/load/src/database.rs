@@ -2,9 +2,13 @@
 
 use gristmill_core::Error;
 
+use crate::dialect::Dialect;
+
 /// A connection that is in a transaction.
 pub(crate) trait Database {
     type Error;
+
+    const DIALECT: Dialect;
 
     /// Runs statements without parameters.
     fn batch(&self, sql: &str) -> Result<(), Self::Error>;

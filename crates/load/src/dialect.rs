@@ -5,6 +5,9 @@
 pub(crate) enum Dialect {
     Sqlite,
     Postgres,
+    /// MariaDB and MySQL, where tables that last for the load are temporary, and where a statement
+    /// of MySQL's may name such a table once only.
+    MySql,
 }
 
 impl Dialect {
@@ -12,7 +15,7 @@ impl Dialect {
     pub(crate) fn row(self) -> &'static str {
         match self {
             Dialect::Sqlite => "rowid",
-            Dialect::Postgres => "seq",
+            Dialect::Postgres | Dialect::MySql => "seq",
         }
     }
 
@@ -21,6 +24,7 @@ impl Dialect {
         match self {
             Dialect::Sqlite => "CROSS JOIN",
             Dialect::Postgres => "JOIN",
+            Dialect::MySql => "STRAIGHT_JOIN",
         }
     }
 
@@ -28,15 +32,15 @@ impl Dialect {
         match (self, value) {
             (Dialect::Sqlite, true) => "1",
             (Dialect::Sqlite, false) => "0",
-            (Dialect::Postgres, true) => "TRUE",
-            (Dialect::Postgres, false) => "FALSE",
+            (_, true) => "TRUE",
+            (_, false) => "FALSE",
         }
     }
 
     /// The parameter with this number, a 64-bit integer.
     pub(crate) fn parameter(self, number: usize) -> String {
         match self {
-            Dialect::Sqlite => format!("?{number}"),
+            Dialect::Sqlite | Dialect::MySql => format!("?{number}"),
             Dialect::Postgres => format!("${number}::bigint"),
         }
     }
@@ -46,6 +50,51 @@ impl Dialect {
         match self {
             Dialect::Sqlite => format!("{one} IS {other} COLLATE BINARY"),
             Dialect::Postgres => format!("{one} IS NOT DISTINCT FROM {other}"),
+            Dialect::MySql => format!("{one} <=> {other}"),
+        }
+    }
+
+    /// A value as text, for people.
+    pub(crate) fn text(self, value: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!(
+                "CASE typeof({value}) WHEN 'blob' THEN lower(hex({value})) \
+                 ELSE CAST({value} AS TEXT) END"
+            ),
+            Dialect::Postgres => format!("CAST({value} AS TEXT)"),
+            Dialect::MySql => format!("CAST({value} AS CHAR)"),
+        }
+    }
+
+    /// Changes rows of a table `t` by those of others that fulfil a condition; columns with their
+    /// values.
+    pub(crate) fn update(
+        self,
+        table: &str,
+        set: &[(String, String)],
+        from: &str,
+        condition: &str,
+    ) -> String {
+        let prefix = if self == Dialect::MySql { "t." } else { "" };
+        let set: Vec<String> =
+            set.iter().map(|(column, value)| format!("{prefix}{column} = {value}")).collect();
+        let set = set.join(", ");
+        match self {
+            Dialect::MySql => {
+                format!("UPDATE {from} STRAIGHT_JOIN {table} AS t SET {set} WHERE {condition}")
+            }
+            _ => format!("UPDATE {table} AS t SET {set} FROM {from} WHERE {condition}"),
+        }
+    }
+
+    /// Takes out the rows of a table `t` for which there is one of another, with its alias, that
+    /// fulfils a condition.
+    pub(crate) fn delete(self, table: &str, other: &str, condition: &str) -> String {
+        match self {
+            Dialect::MySql => format!("DELETE t FROM {table} AS t JOIN {other} ON {condition};"),
+            _ => format!(
+                "DELETE FROM {table} AS t WHERE EXISTS (SELECT 1 FROM {other} WHERE {condition});"
+            ),
         }
     }
 
@@ -55,7 +104,7 @@ impl Dialect {
         match self {
             // The unary plus keeps the planner from walking the table to look up staged records.
             Dialect::Sqlite => format!("{row} = +{record} COLLATE {collation}"),
-            Dialect::Postgres => format!("{row} = {record}"),
+            Dialect::Postgres | Dialect::MySql => format!("{row} = {record}"),
         }
     }
 
@@ -66,7 +115,7 @@ impl Dialect {
             Dialect::Sqlite => {
                 format!("{value} NOT IN (SELECT {column} FROM {table} WHERE {column} IS NOT NULL)")
             }
-            Dialect::Postgres => {
+            Dialect::Postgres | Dialect::MySql => {
                 format!("NOT EXISTS (SELECT 1 FROM {table} AS n WHERE n.{column} = {value})")
             }
         }
@@ -75,7 +124,7 @@ impl Dialect {
     /// Whether records that change nothing are kept among the judged ones, to know which keys the
     /// input has. Otherwise the same join finds out which keys are missing.
     pub(crate) fn keeps_unchanged(self) -> bool {
-        self == Dialect::Sqlite
+        self != Dialect::Postgres
     }
 
     /// Whether it can join two tables so that the rows of either that have no partner remain.
@@ -87,7 +136,7 @@ impl Dialect {
     /// give itself.
     pub(crate) fn overriding(self) -> &'static str {
         match self {
-            Dialect::Sqlite => "",
+            Dialect::Sqlite | Dialect::MySql => "",
             Dialect::Postgres => " OVERRIDING SYSTEM VALUE",
         }
     }
@@ -97,6 +146,7 @@ impl Dialect {
         match self {
             Dialect::Sqlite => "''",
             Dialect::Postgres => "'-infinity'",
+            Dialect::MySql => "CAST('0001-01-01 00:00:00' AS DATETIME(6))",
         }
     }
 
@@ -104,23 +154,41 @@ impl Dialect {
         match self {
             Dialect::Sqlite => "'~'",
             Dialect::Postgres => "'infinity'",
+            Dialect::MySql => "CAST('9999-12-31 00:00:00' AS DATETIME(6))",
         }
     }
 
-    /// A table that lasts for the load.
+    /// A table that lasts for the load. One with a column `cur` is asked for its values.
     pub(crate) fn create_table(self, name: &str, columns: &str, key: &str) -> String {
         match self {
             Dialect::Sqlite => {
                 format!("CREATE TABLE {name} ({columns}, PRIMARY KEY ({key})) WITHOUT ROWID;")
             }
             Dialect::Postgres => format!("CREATE TABLE {name} ({columns});"),
+            Dialect::MySql => {
+                let index = if columns.contains(" cur ") { ", KEY (cur)" } else { "" };
+                format!("CREATE TEMPORARY TABLE {name} ({columns}, PRIMARY KEY ({key}){index});")
+            }
         }
+    }
+
+    /// A table that lasts for the load, with what a query answers.
+    pub(crate) fn create_table_as(self, name: &str, query: &str) -> String {
+        let temporary = if self == Dialect::MySql { "TEMPORARY " } else { "" };
+        format!("CREATE {temporary}TABLE {name} AS {query};")
+    }
+
+    /// Takes a table that lasts for the load out, if it is there. Without the word, MySQL would
+    /// commit what was done so far.
+    pub(crate) fn drop_table(self, name: &str) -> String {
+        let temporary = if self == Dialect::MySql { "TEMPORARY " } else { "" };
+        format!("DROP {temporary}TABLE IF EXISTS {name};")
     }
 
     /// What the planner is told of a table that was filled.
     pub(crate) fn analyze(self, name: &str) -> String {
         match self {
-            Dialect::Sqlite => String::new(),
+            Dialect::Sqlite | Dialect::MySql => String::new(),
             Dialect::Postgres => format!("ANALYZE {name};"),
         }
     }

@@ -79,14 +79,15 @@ pub(crate) fn empty_partitions(
         .enumerate()
         .map(|(i, column)| dialect.same(&format!("t.{}", column.name), &format!("p.p{i}")))
         .collect();
-    format!(
-        "DROP TABLE IF EXISTS {work}parts; \
-         CREATE TABLE {work}parts AS SELECT DISTINCT {} FROM {staged} AS s; \
-         DELETE FROM {table} AS t WHERE EXISTS (SELECT 1 FROM {work}parts AS p WHERE {}); \
-         DROP TABLE {work}parts;",
-        values.join(", "),
-        same.join(" AND ")
-    )
+    let parts = format!("{work}parts");
+    let query = format!("SELECT DISTINCT {} FROM {staged} AS s", values.join(", "));
+    [
+        dialect.drop_table(&parts),
+        dialect.create_table_as(&parts, &query),
+        dialect.delete(table, &format!("{parts} AS p"), &same.join(" AND ")),
+        dialect.drop_table(&parts),
+    ]
+    .concat()
 }
 
 /// The statements that load a range of records; the parameters are its first and last number.
@@ -150,12 +151,12 @@ impl Statements {
         let same_key = same_key.join(" AND ");
         let others: Vec<&MergeColumn> =
             columns.iter().filter(|column| column.key.is_none()).collect();
-        let set: Vec<String> =
-            others.iter().map(|column| format!("{} = {}", column.name, column.value)).collect();
+        let set: Vec<(String, String)> =
+            others.iter().map(|column| (column.name.clone(), column.value.clone())).collect();
         let same = |column: &MergeColumn| {
             let (row, record) = (format!("t.{}", column.name), column.value.clone());
             match column.as_text {
-                true => dialect.same(&format!("{row}::text"), &format!("({record})::text")),
+                true => dialect.same(&dialect.text(&row), &dialect.text(&record)),
                 false => dialect.same(&row, &record),
             }
         };
@@ -193,11 +194,8 @@ impl Statements {
         };
         Self {
             update: changes_rows.then(|| {
-                format!(
-                    "UPDATE {table} AS t SET {} FROM {staged} AS s WHERE {range} AND {same_key} AND ({})",
-                    set.join(", "),
-                    differs
-                )
+                let condition = format!("{range} AND {same_key} AND ({differs})");
+                dialect.update(table, &set, &format!("{staged} AS s"), &condition)
             }),
             insert: format!(
                 "INSERT INTO {table} ({}){} SELECT {} FROM {staged} AS s \

@@ -41,7 +41,7 @@ impl Changes {
         let counts =
             database.numbers(&format!("SELECT {} {}", counts.join(", "), self.rows), &[])?;
         let counts = counts.into_iter().next().unwrap_or_default();
-        let text = |value: &String| format!("CAST({value} AS TEXT)");
+        let text = |value: &String| D::DIALECT.text(value);
         let mut values: Vec<String> = self.keys.iter().map(|(_, value)| text(value)).collect();
         for Change { old, new, same, .. } in &self.columns {
             let same = format!("CASE WHEN {same} THEN '' ELSE 'x' END");

@@ -1,6 +1,7 @@
-//! Tables of databases. This build knows SQLite and PostgreSQL: see [`crate::sqlite`] and
-//! [`crate::postgres`].
+//! Tables of databases. This build knows SQLite, PostgreSQL, MariaDB and MySQL: see
+//! [`crate::sqlite`], [`crate::postgres`] and [`crate::mysql`].
 
+mod library;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 
 use arrow_schema::SchemaRef;
 use gristmill_core::{LoadContext, Loader, LoaderKind, Mistake, Pointer, Result};
-use gristmill_database::Address;
+use gristmill_database::{Address, mysql::Address as MySqlAddress};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,12 +17,14 @@ use serde_json::Value;
 use crate::changes::{SchemaChanges, quarantine};
 use crate::reading::{self, listed};
 use crate::scd2::{Missing, Scope, UnknownMember, VersionColumns};
-use crate::{postgres, sqlite};
+use crate::{mysql, postgres, sqlite};
+
+pub use library::Table;
 
 /// The registry entry.
 pub const KIND: LoaderKind = LoaderKind {
     name: "table",
-    about: "Loads a table of a SQLite or PostgreSQL database in one transaction.",
+    about: "Loads a table of a SQLite, PostgreSQL, MariaDB or MySQL database in one transaction.",
     example: "table: dim_fund\ndatabase: sqlite://warehouse.db\nmode: upsert\nkeys: [fund_code, share_class]\n",
     schema: |generator| generator.subschema_for::<Options>(),
     check: |item| reading::check(item, Options::check),
@@ -102,7 +105,8 @@ pub enum Create {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// Name of the table; in PostgreSQL, perhaps with its schema, as in `sales.dim_fund`.
+    /// Name of the table; perhaps with its schema in PostgreSQL, or its database in MariaDB and
+    /// MySQL, as in `sales.dim_fund`.
     pub table: String,
     /// The database: `sqlite://` and a path relative to the pipeline file, as in
     /// `sqlite://warehouse.db`; `sqlite:///data/warehouse.db` is an absolute path. Or
@@ -110,6 +114,9 @@ pub struct Options {
     /// `connect_timeout`; servers on other machines must show a certificate
     /// (`sslmode=verify-full`) unless said. The password comes from `PGPASSWORD`, from
     /// `~/.pgpass`, or from the URL by a parameter: `postgres://user:${PASSWORD}@host/database`.
+    /// Or `mysql://user@host:3306/database` for MariaDB and MySQL, with the parameters `sslmode`
+    /// (as above), `sslrootcert`, `connect_timeout`, `statement_timeout` and `socket`; the password
+    /// comes from `MYSQL_PWD`, from `[client]` in `~/.my.cnf`, or from the URL.
     pub database: String,
     /// Whether rows are added, replaced, or matched by their key.
     #[serde(default)]
@@ -203,6 +210,11 @@ impl Options {
                 })?;
                 Ok(Place::Postgres(Box::new(address)))
             }
+            Some(("mysql" | "mariadb", _)) => {
+                let address =
+                    MySqlAddress::parse(&self.database).map_err(|mistake| mistake.under(&at()))?;
+                Ok(Place::MySql(Box::new(address)))
+            }
             // The rest of the URL may hold a password, and stays out of the message.
             Some((scheme, _)) => Err(Mistake::new(
                 at(),
@@ -222,6 +234,7 @@ impl Options {
         let reserved = match &place {
             Ok(Place::Sqlite(_)) => name.starts_with("sqlite_") || name == sqlite::LOADS,
             Ok(Place::Postgres(_)) => name.rsplit('.').next() == Some(postgres::LOADS),
+            Ok(Place::MySql(_)) => name.rsplit('.').next() == Some(mysql::LOADS),
             Err(_) => false,
         };
         if self.table.is_empty() || self.table.contains('\0') {
@@ -230,6 +243,15 @@ impl Options {
             mistakes.push(
                 Mistake::new(at("table"), format!("the name `{}` is reserved", self.table))
                     .hint("choose another name"),
+            );
+        }
+        if matches!(place, Ok(Place::MySql(_))) && self.schema_changes.adds() {
+            mistakes.push(
+                Mistake::new(
+                    at("schema_changes"),
+                    "MariaDB and MySQL cannot take back that a column was added",
+                )
+                .hint("say `error`, which tells the statement, or `quarantine`"),
             );
         }
         mistakes.extend(place.err());
@@ -309,16 +331,20 @@ impl Options {
             mistakes.extend(self.bind_versions(schema));
         }
         let at = Pointer::root().key("table");
-        let (max, is_sqlite) = match self.place() {
-            Ok(Place::Postgres(_)) => (postgres::MAX_COLUMNS, false),
-            _ => (sqlite::MAX_COLUMNS, true),
+        let (max, alike) = match self.place() {
+            Ok(Place::Postgres(_)) => (postgres::MAX_COLUMNS, None),
+            Ok(Place::MySql(_)) => (mysql::MAX_COLUMNS, Some("MariaDB and MySQL")),
+            _ => (sqlite::MAX_COLUMNS, Some("SQLite")),
         };
-        for (i, name) in names.iter().enumerate().filter(|_| is_sqlite) {
+        for (i, name) in names.iter().enumerate().filter(|_| alike.is_some()) {
             if let Some(other) = names[..i].iter().find(|other| other.eq_ignore_ascii_case(name)) {
                 mistakes.push(
                     Mistake::new(
                         at.clone(),
-                        format!("columns `{other}` and `{name}` are the same in SQLite"),
+                        format!(
+                            "columns `{other}` and `{name}` are the same in {}",
+                            alike.unwrap_or_default()
+                        ),
                     )
                     .hint("rename one of them with `map`"),
                 );
@@ -354,6 +380,10 @@ impl Options {
                 let (loader, unknown) = postgres::Postgres::open(self, &address, schema, context)?;
                 quarantine(Box::new(loader), &self.table, schema, unknown)
             }
+            Place::MySql(address) => {
+                let (loader, unknown) = mysql::MySql::open(self, &address, schema, context)?;
+                quarantine(Box::new(loader), &self.table, schema, unknown)
+            }
         })
     }
 }
@@ -363,9 +393,10 @@ pub(crate) enum Place {
     /// The path of its file, as it was written.
     Sqlite(PathBuf),
     Postgres(Box<Address>),
+    MySql(Box<MySqlAddress>),
 }
 
-const EXAMPLES: &str = "write it like sqlite://warehouse.db or postgres://user@host:5432/warehouse";
+const EXAMPLES: &str = "write it like sqlite://warehouse.db, postgres://user@host:5432/warehouse or mysql://user@host:3306/warehouse";
 
 fn sqlite_path(rest: &str) -> Result<PathBuf, &'static str> {
     let path = rest.strip_prefix("//").unwrap_or(rest);
@@ -379,114 +410,4 @@ fn sqlite_path(rest: &str) -> Result<PathBuf, &'static str> {
         return Err("parameters in a SQLite URL are not understood");
     }
     Ok(PathBuf::from(path))
-}
-
-/// A table to load into, for the library: `Table::sqlite("warehouse.db", "dim_fund")`.
-///
-/// ```
-/// # use gristmill_load::{Table, table::Mode};
-/// let table = Table::sqlite("warehouse.db", "dim_fund").mode(Mode::Upsert).keys(["fund_code"]);
-/// assert_eq!(table.item()["database"], "sqlite://warehouse.db");
-/// ```
-#[derive(Debug, Clone)]
-pub struct Table {
-    options: Options,
-}
-
-impl Table {
-    /// A table of a SQLite database, created when it is missing.
-    pub fn sqlite(path: impl AsRef<std::path::Path>, table: impl Into<String>) -> Self {
-        Self { options: Options::new(format!("sqlite://{}", path.as_ref().display()), table) }
-    }
-
-    /// A table of a PostgreSQL database: `Table::postgres("postgres://ann@db/warehouse", "funds")`.
-    pub fn postgres(url: impl Into<String>, table: impl Into<String>) -> Self {
-        Self { options: Options::new(url, table) }
-    }
-
-    /// With the options of the pipeline file.
-    pub fn with_options(options: Options) -> Self {
-        Self { options }
-    }
-
-    /// What happens to the rows that are there already.
-    #[must_use]
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.options.mode = mode;
-        self
-    }
-
-    /// The columns that tell rows apart.
-    #[must_use]
-    pub fn keys<C: Into<String>>(mut self, keys: impl IntoIterator<Item = C>) -> Self {
-        self.options.keys = keys.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// The columns that say which rows are replaced, with [`Mode::DeleteInsert`].
-    #[must_use]
-    pub fn partition_by<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
-        self.options.partition_by = columns.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Which of several records with the same key is loaded.
-    #[must_use]
-    pub fn duplicates(mut self, duplicates: Duplicates) -> Self {
-        self.options.duplicates = duplicates;
-        self
-    }
-
-    /// The columns whose change makes a new version, with [`Mode::Scd2`].
-    #[must_use]
-    pub fn track<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
-        self.options.track = columns.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// The column with the time from when on a record holds, with [`Mode::Scd2`].
-    #[must_use]
-    pub fn effective(mut self, column: impl Into<String>) -> Self {
-        self.options.effective = Some(column.into());
-        self
-    }
-
-    /// What becomes of keys that no record has, with [`Mode::Scd2`].
-    #[must_use]
-    pub fn missing(mut self, missing: Missing) -> Self {
-        self.options.missing = missing;
-        self
-    }
-
-    /// What happens when the records have columns that the table does not have.
-    #[must_use]
-    pub fn schema_changes(mut self, changes: SchemaChanges) -> Self {
-        self.options.schema_changes = changes;
-        self
-    }
-
-    /// Whether a missing table is created.
-    #[must_use]
-    pub fn create(mut self, create: Create) -> Self {
-        self.options.create = create;
-        self
-    }
-
-    /// The settings.
-    pub fn options(&self) -> &Options {
-        &self.options
-    }
-
-    /// The item of the pipeline file that says the same.
-    pub fn item(&self) -> Value {
-        serde_json::to_value(&self.options).unwrap_or_default()
-    }
-
-    /// Opens it for batches of this schema.
-    ///
-    /// # Errors
-    /// When the table cannot be loaded into, or does not fit the schema.
-    pub fn open(&self, schema: &SchemaRef, context: &LoadContext<'_>) -> Result<Box<dyn Loader>> {
-        self.options.open(schema, context)
-    }
 }

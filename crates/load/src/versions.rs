@@ -46,7 +46,7 @@ impl Versions {
     ) -> Result<Self, D::Error> {
         let Names { table, surrogate, work, .. } = names;
         let base = highest(database, table, surrogate)?;
-        database.batch(&drop_tables(work))?;
+        database.batch(&drop_tables::<D>(work))?;
         database.batch(&names.judge())?;
         if database.number(&names.asks_history(), &[])? != 0 {
             database.batch(&names.judge_history())?;
@@ -57,7 +57,11 @@ impl Versions {
         };
         let mut retire = Vec::new();
         if missing != Missing::Keep {
-            database.batch(&format!("CREATE TABLE {work}gone (sk BIGINT PRIMARY KEY)"))?;
+            let gone = format!("{work}gone");
+            database.batch(&D::DIALECT.create_table(&gone, "sk BIGINT", "sk"))?;
+            if let Some(latest) = names.latest() {
+                database.batch(&latest)?;
+            }
             retire = names.retire(missing, partition);
         }
         Ok(Self {
@@ -146,7 +150,7 @@ impl Versions {
         if self.retire.len() > 2 {
             self.highest += retired as i64;
         }
-        database.batch(&drop_tables(&self.work))?;
+        database.batch(&drop_tables::<D>(&self.work))?;
         Ok((retired, self.unchanged))
     }
 }
@@ -161,6 +165,6 @@ pub(crate) fn highest<D: Database>(
     Ok(database.number(&sql, &[])?.max(0))
 }
 
-fn drop_tables(work: &str) -> String {
-    format!("DROP TABLE IF EXISTS {work}work; DROP TABLE IF EXISTS {work}gone;")
+fn drop_tables<D: Database>(work: &str) -> String {
+    ["work", "gone", "latest"].map(|name| D::DIALECT.drop_table(&format!("{work}{name}"))).concat()
 }

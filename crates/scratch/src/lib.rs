@@ -9,7 +9,7 @@ use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use gristmill_database::{Address, Client, quoted};
+use gristmill_database::{Address, Client, mysql, quoted};
 
 /// A PostgreSQL database that is empty at first, and goes with this value.
 #[derive(Debug)]
@@ -24,9 +24,7 @@ pub struct Postgres {
 /// # Panics
 /// When the server is named and cannot be used.
 pub fn postgres() -> Option<Postgres> {
-    let server = env::var("GRISTMILL_POSTGRES").ok().filter(|url| !url.is_empty())?;
-    let name = unique_name();
-    let url = with_database(&server, &name);
+    let (server, name, url) = place("GRISTMILL_POSTGRES")?;
     let database = Postgres { server, name, url };
     let create = format!("CREATE DATABASE {}", quoted(&database.name));
     let created = client(&database.server).batch(&create);
@@ -75,6 +73,97 @@ impl Drop for Postgres {
             let _ = client.batch(&drop);
         }
     }
+}
+
+/// A MariaDB or MySQL database that is empty at first, and goes with this value.
+#[derive(Debug)]
+pub struct MySql {
+    server: String,
+    name: String,
+    url: String,
+}
+
+/// A new database on the server that `GRISTMILL_MYSQL` names, if it names one.
+///
+/// # Panics
+/// When the server is named and cannot be used.
+pub fn mysql() -> Option<MySql> {
+    let (server, name, url) = place("GRISTMILL_MYSQL")?;
+    let database = MySql { server, name, url };
+    let create = format!("CREATE DATABASE {} CHARACTER SET utf8mb4", quoted(&database.name));
+    let created = mysql_client(&database.server).batch(&create);
+    created.unwrap_or_else(|error| panic!("`{create}` on the tests' server: {error}"));
+    Some(database)
+}
+
+impl MySql {
+    /// Where it is, as a pipeline file says it.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs statements.
+    ///
+    /// # Panics
+    /// When one fails.
+    pub fn run(&self, sql: &str) {
+        mysql_client(&self.url).batch(sql).unwrap_or_else(|error| panic!("`{sql}`: {error}"));
+    }
+
+    /// The rows of a query as text.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn texts(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        mysql_client(&self.url).texts(sql).unwrap_or_else(|error| panic!("`{sql}`: {error}"))
+    }
+
+    /// Ends all other connections to it.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub fn disconnect(&self) {
+        let sql = format!(
+            "SELECT id FROM information_schema.processlist \
+             WHERE db = '{}' AND id <> connection_id()",
+            self.name
+        );
+        let client = mysql_client(&self.server);
+        let connections = client.texts(&sql).unwrap_or_else(|error| panic!("`{sql}`: {error}"));
+        for connection in connections.into_iter().flatten().flatten() {
+            let _ = client.batch(&format!("KILL {connection}")); // or it is gone already
+        }
+    }
+}
+
+impl Drop for MySql {
+    fn drop(&mut self) {
+        let drop = format!("SET lock_wait_timeout = 5; DROP DATABASE {}", quoted(&self.name));
+        // A server that is gone has dropped it as well.
+        if let Ok(address) = mysql::Address::parse(&self.server)
+            && let Ok(client) = mysql::Client::connect(&address)
+        {
+            let _ = client.batch(&drop);
+        }
+    }
+}
+
+fn mysql_client(url: &str) -> mysql::Client {
+    let address = mysql::Address::parse(url).unwrap_or_else(|mistake| panic!("{mistake}"));
+    mysql::Client::connect(&address).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The server that a variable names, and the name and the URL of a database that is to be made.
+fn place(variable: &str) -> Option<(String, String, String)> {
+    let server = env::var(variable).ok().filter(|url| !url.is_empty())?;
+    let name = unique_name();
+    let url = with_database(&server, &name);
+    Some((server, name, url))
 }
 
 fn client(url: &str) -> Client {

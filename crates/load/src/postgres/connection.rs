@@ -4,9 +4,12 @@ use gristmill_core::Error;
 use gristmill_database::{Client, DatabaseError, error_of, refusal};
 
 use crate::database::Database;
+use crate::dialect::Dialect;
 
 impl Database for Client {
     type Error = DatabaseError;
+
+    const DIALECT: Dialect = Dialect::Postgres;
 
     fn batch(&self, sql: &str) -> Result<(), DatabaseError> {
         Client::batch(self, sql)

@@ -9,7 +9,8 @@ use gristmill_core::{
     Batch, Encoded, Encoder, Origin, Part, Reason, Reject, Result, Rows as Ordinals,
     Stage as RunStage,
 };
-use gristmill_database::copy::{Rows, Writer};
+use gristmill_database::copy::Writer;
+use gristmill_database::rows::{RowWriter, Rows};
 use gristmill_database::types::Form;
 
 use super::target::Target;

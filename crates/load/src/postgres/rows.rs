@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gristmill_core::Stage as RunStage;
 use gristmill_core::{Findings, Origin, Reason, Reject, Result, Rows as Ordinals};
-use gristmill_database::copy::{self, Rows};
+use gristmill_database::copy;
+use gristmill_database::rows::Rows;
 use gristmill_database::{Client, CopyIn, Refusal, error_of, refusal};
 
 use crate::merge::dropped_rows;

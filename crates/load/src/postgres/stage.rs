@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use gristmill_core::Stage as RunStage;
 use gristmill_core::{Error, Findings, Origin, Reason, Reject, Result, Rows as Ordinals, Space};
-use gristmill_database::copy::Rows;
+use gristmill_database::copy;
+use gristmill_database::rows::Rows;
 use gristmill_database::{Client, DatabaseError, error_of, quoted};
 
 use super::rows::Copying;
@@ -103,7 +104,7 @@ impl Stage {
             return Err(Error::internal("a table was given records after it was prepared"));
         }
         let mut next = self.last + 1;
-        rows.number(next);
+        copy::number(&mut rows, next);
         if let Some(spool) = &mut self.spool {
             for (origin, rows) in &origins {
                 spool

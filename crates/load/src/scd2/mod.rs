@@ -17,6 +17,7 @@
 //! The options are here; `statements` makes what databases are asked, and the crate's `versions`
 //! asks it in order.
 
+mod gone;
 mod statements;
 
 use indexmap::IndexMap;

@@ -1,7 +1,6 @@
 //! The statements of a load of versions. Where the words of databases differ, they ask
 //! [`Dialect`].
 
-use super::Missing;
 use crate::dialect::Dialect;
 use crate::merge::Statements;
 use crate::preview::{Change, Changes};
@@ -115,14 +114,25 @@ impl Names {
         let records = if self.timed {
             let keys: Vec<String> =
                 self.keys.iter().map(|(_, staged, _)| format!("s.{staged}")).collect();
-            let judged = format!("CASE WHEN g.n > 1 THEN 4 ELSE {judged} END");
-            format!(
-                "SELECT {} FROM (SELECT s.{row} AS seq, min(s.{row}) OVER k AS grp, count(*) OVER k AS n \
-                 FROM {staged} AS s WHERE {wins} WINDOW k AS (PARTITION BY {})) AS g \
-                 {join} {staged} AS s ON s.{row} = g.seq {found}",
-                columns("g.grp", "g.seq", &judged),
-                keys.join(", ")
-            )
+            let window = format!("WINDOW k AS (PARTITION BY {})", keys.join(", "));
+            let groups = format!("min(s.{row}) OVER k AS grp, count(*) OVER k AS n");
+            if dialect == &Dialect::MySql {
+                // One that names the staging table once.
+                let judged = format!("CASE WHEN s.n > 1 THEN 4 ELSE {judged} END");
+                format!(
+                    "SELECT {} FROM (SELECT s.*, {groups} FROM {staged} AS s WHERE {wins} {window}) \
+                     AS s {found}",
+                    columns("s.grp", "s.seq", &judged),
+                )
+            } else {
+                let judged = format!("CASE WHEN g.n > 1 THEN 4 ELSE {judged} END");
+                format!(
+                    "SELECT {} FROM (SELECT s.{row} AS seq, {groups} \
+                     FROM {staged} AS s WHERE {wins} {window}) AS g \
+                     {join} {staged} AS s ON s.{row} = g.seq {found}",
+                    columns("g.grp", "g.seq", &judged),
+                )
+            }
         } else {
             let number = format!("s.{row}");
             let columns = columns(&number, &number, &judged);
@@ -186,6 +196,23 @@ impl Names {
         );
         // `ends` is where the last version ends that began by then. What held just before a record
         // is what the point before it says, unless that has ended.
+        // The records once more.
+        let again = match dialect {
+            Dialect::MySql => format!("{work}again"),
+            _ => staged.clone(),
+        };
+        let drop = |name: &str| dialect.drop_table(&format!("{work}{name}"));
+        let copied = match dialect {
+            Dialect::MySql => {
+                let query = format!(
+                    "SELECT s.* FROM {work}work AS w {join} {staged} AS s ON s.{row} = w.seq \
+                     WHERE w.verdict = 4"
+                );
+                drop("again")
+                    + &dialect.create_table_as(&format!("{again} (PRIMARY KEY (seq))"), &query)
+            }
+            _ => String::new(),
+        };
         let judged = format!(
             "{}\
              INSERT INTO {work}judged SELECT p.grp, p.id, p.at, \
@@ -199,7 +226,7 @@ impl Names {
              FROM {work}points WINDOW k AS (PARTITION BY grp ORDER BY at, kind)) AS p \
              {join} {staged} AS s ON s.{row} = p.id \
              LEFT JOIN {table} AS t ON t.{surrogate} = p.pid AND p.pkind = 0 \
-             LEFT JOIN {staged} AS u ON u.{row} = p.pid AND p.pkind = 1 WHERE p.kind = 1;{}",
+             LEFT JOIN {again} AS u ON u.{row} = p.pid AND p.pkind = 1 WHERE p.kind = 1;{}",
             self.create(
                 "judged",
                 "grp BIGINT, seq BIGINT, at {time}, verdict INTEGER, sk BIGINT, ends {time}",
@@ -228,42 +255,46 @@ impl Names {
              {join} {work}work AS w ON w.grp = j.grp AND w.seq = j.seq WHERE j.verdict < 2;\
              DELETE FROM {work}work WHERE verdict = 4;\
              INSERT INTO {work}work SELECT * FROM {work}placed;\
-             DROP TABLE {work}points; DROP TABLE {work}judged; DROP TABLE {work}placed;{}",
+             {}{}{}{}",
             self.create(
                 "placed",
                 "grp BIGINT, seq BIGINT, at {time}, verdict INTEGER, sk BIGINT, till {time}, cur BIGINT",
                 "grp, seq",
             ),
+            drop("points"),
+            drop("judged"),
+            drop("placed"),
             self.analyze("work"),
         );
-        points + &judged + &placed
+        let done = if copied.is_empty() { String::new() } else { drop("again") };
+        points + &copied + &judged + &placed + &done
     }
 
     /// Ends the versions that do not hold any longer.
     pub(crate) fn end(&self) -> String {
         let Self { dialect, table, work, surrogate, end, current, .. } = self;
-        format!(
-            "UPDATE {table} AS t SET {end} = w.at, {current} = {} FROM {work}work AS w \
-             WHERE {} AND w.verdict = 2 AND t.{surrogate} = w.sk",
-            dialect.truth(false),
-            self.in_range(),
-        )
+        let set =
+            [(end.clone(), "w.at".to_owned()), (current.clone(), dialect.truth(false).to_owned())];
+        let condition = format!("{} AND w.verdict = 2 AND t.{surrogate} = w.sk", self.in_range());
+        dialect.update(table, &set, &format!("{work}work AS w"), &condition)
     }
 
     /// Corrects versions that began at the instant of a record.
     pub(crate) fn correct(&self) -> String {
         let Self { dialect, table, staged, work, surrogate, .. } = self;
-        let mut set: Vec<String> =
-            self.columns.iter().map(|(name, staged)| format!("{name} = s.{staged}")).collect();
+        let mut set: Vec<(String, String)> = self
+            .columns
+            .iter()
+            .map(|(name, staged)| (name.clone(), format!("s.{staged}")))
+            .collect();
         let no = dialect.truth(false);
-        set.extend(self.deleted.as_ref().map(|deleted| format!("{deleted} = {no}")));
-        format!(
-            "UPDATE {table} AS t SET {} FROM {work}work AS w, {staged} AS s \
-             WHERE {} AND w.verdict = 1 AND s.{} = w.seq AND t.{surrogate} = w.sk",
-            set.join(", "),
+        set.extend(self.deleted.as_ref().map(|deleted| (deleted.clone(), no.to_owned())));
+        let condition = format!(
+            "{} AND w.verdict = 1 AND s.{} = w.seq AND t.{surrogate} = w.sk",
             self.in_range(),
             dialect.row(),
-        )
+        );
+        dialect.update(table, &set, &format!("{work}work AS w, {staged} AS s"), &condition)
     }
 
     /// Adds the new versions, with surrogate keys from the one after the third parameter.
@@ -339,7 +370,7 @@ impl Names {
     }
 
     /// Whether missing keys are among the judged records.
-    fn joins_missing(&self) -> bool {
+    pub(super) fn joins_missing(&self) -> bool {
         self.asks_missing && self.dialect.joins_fully()
     }
 
@@ -399,84 +430,8 @@ impl Names {
         self.dialect.analyze(&format!("{}{name}", self.work))
     }
 
-    /// Ends, and perhaps marks, the versions of keys that are missing. The parameters of the first
-    /// statement are the highest surrogate key before the load and that of the unknown member; the
-    /// second has none; that of the third is the highest one now.
-    pub(crate) fn retire(&self, missing: Missing, partition: &[(String, String)]) -> Vec<String> {
-        let Self { dialect, table, staged, work, surrogate, effective, end, current, .. } = self;
-        let (yes, no) = (dialect.truth(true), dialect.truth(false));
-        let when = if self.timed {
-            format!("(SELECT max({}) FROM {staged} AS s)", self.time)
-        } else {
-            self.time.clone()
-        };
-        // There may be no unknown member.
-        let unknown = dialect.same(&format!("t.{surrogate}"), &dialect.parameter(2));
-        let mut gone = format!("INSERT INTO {work}gone SELECT t.{surrogate} FROM {table} AS t");
-        if self.joins_missing() {
-            gone += &format!(
-                " JOIN {work}work AS w ON w.sk = t.{surrogate} WHERE w.verdict = {}",
-                verdict::MISSING
-            );
-            // Their key is in the input, whatever becomes of them.
-            gone += &self.losers.as_ref().map_or_else(String::new, |losers| {
-                format!(
-                    " AND NOT EXISTS (SELECT 1 FROM {losers} AS l JOIN {staged} AS s \
-                     ON s.{} = l.seq WHERE {})",
-                    dialect.row(),
-                    self.same_key("t", "s")
-                )
-            });
-        } else {
-            gone += &format!(
-                " WHERE t.{current} = {yes} AND {}",
-                dialect.not_among(&format!("t.{surrogate}"), "cur", &format!("{work}work"))
-            );
-        }
-        gone += &format!(
-            " AND t.{surrogate} <= {} AND NOT ({unknown}) AND t.{effective} < {when}",
-            dialect.parameter(1)
-        );
-        if let Some(deleted) = &self.deleted {
-            gone += &format!(" AND t.{deleted} = {no}");
-        }
-        if !partition.is_empty() {
-            let staged_values: Vec<String> =
-                partition.iter().map(|(_, staged)| staged.clone()).collect();
-            let same: Vec<String> = partition
-                .iter()
-                .map(|(name, staged)| dialect.same(&format!("t.{name}"), &format!("p.{staged}")))
-                .collect();
-            gone += &format!(
-                " AND EXISTS (SELECT 1 FROM (SELECT DISTINCT {} FROM {staged}) AS p WHERE {})",
-                staged_values.join(", "),
-                same.join(" AND ")
-            );
-        }
-        let mut statements = vec![
-            gone,
-            format!(
-                "UPDATE {table} SET {end} = {when}, {current} = {no} \
-                 WHERE {surrogate} IN (SELECT sk FROM {work}gone)"
-            ),
-        ];
-        if missing == Missing::Mark {
-            let values: Vec<String> =
-                self.attributes.iter().map(|name| format!("t.{name}")).collect();
-            statements.push(format!(
-                "INSERT INTO {} SELECT {} + row_number() OVER (ORDER BY t.{surrogate}), {}, {when}, \
-                 NULL, {yes}, {yes} FROM {table} AS t WHERE t.{surrogate} IN (SELECT sk FROM {work}gone) \
-                 ORDER BY t.{surrogate}",
-                self.target(&self.attributes),
-                dialect.parameter(1),
-                values.join(", ")
-            ));
-        }
-        statements
-    }
-
     /// The table with the columns of a new version.
-    fn target(&self, columns: &[String]) -> String {
+    pub(super) fn target(&self, columns: &[String]) -> String {
         let Self { table, surrogate, effective, end, current, .. } = self;
         let deleted =
             self.deleted.as_ref().map_or_else(String::new, |deleted| format!(", {deleted}"));
@@ -487,7 +442,7 @@ impl Names {
         )
     }
 
-    fn same_key(&self, row: &str, record: &str) -> String {
+    pub(super) fn same_key(&self, row: &str, record: &str) -> String {
         let parts: Vec<String> = self
             .keys
             .iter()

@@ -14,6 +14,8 @@ use crate::table::Options;
 impl Database for Connection {
     type Error = rusqlite::Error;
 
+    const DIALECT: Dialect = Dialect::Sqlite;
+
     fn batch(&self, sql: &str) -> rusqlite::Result<()> {
         self.execute_batch(sql)
     }

@@ -57,10 +57,12 @@ fn begin(warehouse: &Warehouse, item: &Value) {
 }
 
 fn columns(warehouse: &Warehouse) -> Vec<String> {
-    warehouse.lines(warehouse.either(
+    warehouse.lines(warehouse.either([
         "SELECT name FROM pragma_table_info('t')",
         "SELECT attname FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0 ORDER BY attnum",
-    ))
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 't'
+         AND table_schema = database() ORDER BY ordinal_position",
+    ]))
 }
 
 fn new_columns_end_the_load_with_the_statement_that_adds_them(warehouse: &Warehouse) {
@@ -248,3 +250,9 @@ macro_rules! on {
 }
 
 on!(sqlite, postgres);
+
+#[test]
+fn records_with_values_in_new_columns_are_quarantined_on_mysql() {
+    let Some(warehouse) = Warehouse::mysql() else { return };
+    records_with_values_in_new_columns_are_quarantined(&warehouse);
+}

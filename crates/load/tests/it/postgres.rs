@@ -1,10 +1,6 @@
 //! PostgreSQL tables: what is special about them. What all databases share is tested with each.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use arrow_array::builder::{Int64Builder, ListBuilder};
 use arrow_array::{
@@ -12,8 +8,7 @@ use arrow_array::{
     Float64Array, Int16Array, Time64MicrosecondArray, TimestampMicrosecondArray,
     TimestampNanosecondArray, UInt64Array,
 };
-use gristmill_core::{Batch, ErrorKind, Findings, Loaded};
-use proptest::prelude::*;
+use gristmill_core::{Batch, ErrorKind, Findings};
 use serde_json::{Value, json};
 
 use crate::support::{append, batch, context, ints, load, open, rejects, texts};
@@ -210,82 +205,6 @@ fn refused_records_are_rejected_with_the_databases_words() {
 }
 
 #[test]
-fn exactly_the_refused_records_are_rejected() {
-    let Some(warehouse) = Warehouse::postgres() else { return };
-    let refused = prop::collection::vec(prop::bool::weighted(0.2), 1..200);
-    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(12) };
-    let mut runner = proptest::test_runner::TestRunner::new(config);
-    let cases = (refused, 1..70usize, any::<bool>());
-    let outcome = runner.run(&cases, |(refused, size, upsert)| {
-        warehouse.run(
-            "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, ok boolean CHECK (ok))",
-        );
-        let rows: Vec<(i64, bool)> = (1..).zip(refused.iter().map(|refused| !refused)).collect();
-        let batches: Vec<Batch> = rows
-            .chunks(size)
-            .map(|chunk| {
-                let ok = BooleanArray::from_iter(chunk.iter().map(|row| Some(row.1)));
-                let ids = ints(chunk.iter().map(|row| row.0));
-                batch(chunk[0].0 as u64, vec![("id", ids), ("ok", Arc::new(ok))])
-            })
-            .collect();
-        let item =
-            if upsert { upsert_to(&warehouse, "t", &["id"]) } else { append_to(&warehouse, "t") };
-        let (loaded, findings) = load(&item, &batches, &context(warehouse.folder(), "1")).unwrap();
-        let mut found: Vec<u64> = rejects(&findings).iter().map(|reject| reject.0).collect();
-        found.sort_unstable();
-        let expected: Vec<u64> = rows.iter().filter(|row| !row.1).map(|row| row.0 as u64).collect();
-        prop_assert_eq!(found, expected);
-        let good: Vec<String> =
-            rows.iter().filter(|row| row.1).map(|row| row.0.to_string()).collect();
-        prop_assert_eq!(loaded.inserted, good.len() as u64);
-        prop_assert_eq!(warehouse.lines("SELECT id FROM t ORDER BY id"), good);
-        warehouse.run("DROP TABLE gristmill_loads");
-        Ok(())
-    });
-    outcome.unwrap();
-}
-
-#[test]
-fn replace_shows_the_old_rows_until_the_new_ones() {
-    let Some(warehouse) = Warehouse::postgres() else { return };
-    let item = json!({"table": "t", "database": warehouse.url(), "mode": "replace"});
-    let folder = warehouse.folder();
-    load(&item, &[people(1, &[Some(1)], &[Some("old")])], &context(folder, "1")).unwrap();
-    let new = people(1, &[Some(2), Some(3)], &[Some("new"), Some("new")]);
-    let mut findings = Findings::default();
-    let mut loader = open(&item, &new.schema(), &context(folder, "2")).unwrap();
-    append(loader.as_mut(), &[new], &mut findings).unwrap();
-    loader.prepare(&mut findings).unwrap();
-    assert_eq!(warehouse.lines("SELECT name FROM t"), ["old"]);
-    assert_eq!(loader.publish().unwrap().inserted, 2);
-    assert_eq!(warehouse.lines("SELECT name FROM t"), ["new", "new"]);
-    // An empty input replaces, too.
-    load(&item, &[people(1, &[], &[])], &context(folder, "3")).unwrap();
-    assert!(warehouse.lines("SELECT name FROM t").is_empty());
-}
-
-#[test]
-fn upsert_counts_what_it_does() {
-    let Some(warehouse) = Warehouse::postgres() else { return };
-    let item = upsert_to(&warehouse, "t", &["id"]);
-    let folder = warehouse.folder();
-    let first = people(1, &[Some(1), Some(2), Some(3)], &[Some("a"), None, Some("c")]);
-    load(&item, &[first], &context(folder, "1")).unwrap();
-    let ids = [Some(4), Some(3), Some(2), Some(1), None, Some(9), Some(9)];
-    let names = [Some("d"), Some("C"), None, None, Some("nobody"), Some("first"), Some("last")];
-    let (loaded, findings) =
-        load(&item, &[people(1, &ids, &names)], &context(folder, "2")).unwrap();
-    assert_eq!((loaded.inserted, loaded.updated, loaded.unchanged), (2, 2, 1));
-    let found = rejects(&findings);
-    assert_eq!((found[0].0, found[0].2.as_str()), (5, "key"));
-    assert_eq!((found[1].0, found[1].2.as_str()), (6, "duplicate_key"));
-    assert!(found[1].3.contains("the key `9`"), "{}", found[1].3);
-    let rows = warehouse.lines("SELECT id, name FROM t ORDER BY id");
-    assert_eq!(rows, ["1 -", "2 -", "3 C", "4 d", "9 last"]);
-}
-
-#[test]
 fn errors_say_the_statement_that_helps() {
     let Some(warehouse) = Warehouse::postgres() else { return };
     warehouse.run("CREATE TABLE \"my \"\"t\" (id int)");
@@ -348,51 +267,6 @@ fn what_cannot_be_loaded_is_said_when_opening() {
 }
 
 #[test]
-fn one_run_at_a_time_loads_a_table() {
-    let Some(warehouse) = Warehouse::postgres() else { return };
-    let item = append_to(&warehouse, "t");
-    let input = people(1, &[Some(1)], &[Some("a")]);
-    let first = open(&item, &input.schema(), &context(warehouse.folder(), "1")).unwrap();
-    let error = open(&item, &input.schema(), &context(warehouse.folder(), "2")).err().unwrap();
-    assert!(error.is_transient() && error.to_string().contains("another run"), "{error}");
-    // The owner dies: its connection goes, and its lock with it.
-    warehouse.run(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
-         AND pid <> pg_backend_pid()",
-    );
-    let (loaded, _) = load(&item, &[input], &context(warehouse.folder(), "2")).unwrap();
-    assert_eq!(loaded.inserted, 1);
-    drop(first);
-}
-
-#[test]
-fn tables_of_one_database_are_published_together() {
-    let Some(warehouse) = Warehouse::postgres() else { return };
-    warehouse.run("CREATE TABLE b (id int, name text CHECK (name <> 'x'))");
-    let input = people(1, &[Some(1)], &[Some("a")]);
-    let context = context(warehouse.folder(), "1");
-    let mut findings = Findings::default();
-    let mut loaders: Vec<_> = ["a", "b"]
-        .map(|table| open(&append_to(&warehouse, table), &input.schema(), &context).unwrap())
-        .into();
-    let again = open(&append_to(&warehouse, "a"), &input.schema(), &context).err().unwrap();
-    assert!(again.to_string().contains("destination twice"), "{again}");
-    for loader in &mut loaders {
-        append(loader.as_mut(), std::slice::from_ref(&input), &mut findings).unwrap();
-    }
-    for loader in &mut loaders {
-        loader.prepare(&mut findings).unwrap();
-    }
-    assert_eq!(warehouse.lines("SELECT count(*) FROM b"), ["0"]);
-    for loader in &mut loaders {
-        loader.publish().unwrap();
-    }
-    let both =
-        "SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b), count(*) FROM gristmill_loads";
-    assert_eq!(warehouse.lines(both), ["1 1 2"]);
-}
-
-#[test]
 fn a_load_that_is_given_up_between_chunks_leaves_nothing() {
     let Some(warehouse) = Warehouse::postgres() else { return };
     let input = people(1, &[Some(1)], &[Some("a")]);
@@ -413,131 +287,4 @@ fn a_load_that_is_given_up_between_chunks_leaves_nothing() {
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
         assert_eq!(warehouse.lines(locks), ["0"]);
     }
-}
-
-/// What a connection to the server is put through.
-#[derive(Debug, Clone, Copy)]
-enum Cut {
-    /// It ends before this piece of what the client sends reaches the server.
-    Before(usize),
-    /// It ends after the server committed, and before the client hears of it.
-    AfterCommit,
-}
-
-/// Stands between a loader and the server, and cuts its first connection; answers the URL, and
-/// counts the pieces that the client sends.
-fn proxy(url: &str, cut: Cut) -> (String, Arc<AtomicUsize>) {
-    let (start, rest) = url.split_once('@').unwrap();
-    let (place, database) = rest.split_once('/').unwrap();
-    let place = place.to_owned();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let here = listener.local_addr().unwrap();
-    let count = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&count);
-    thread::spawn(move || {
-        for (number, client) in listener.incoming().enumerate() {
-            let (client, server) = (client.unwrap(), TcpStream::connect(&place).unwrap());
-            let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
-            let count = Arc::clone(&counted);
-            let cut = (number == 0).then_some(cut);
-            let forth = thread::spawn(move || forward(client, server, cut, &count));
-            thread::spawn(move || backward(back.0, back.1));
-            drop(forth);
-        }
-    });
-    (format!("{start}@{here}/{database}?sslmode=disable"), count)
-}
-
-fn forward(mut client: TcpStream, mut server: TcpStream, cut: Option<Cut>, count: &AtomicUsize) {
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let n = match client.read(&mut buffer) {
-            Ok(n) if n > 0 => n,
-            _ => break,
-        };
-        let piece = count.fetch_add(1, Ordering::SeqCst) + 1;
-        match cut {
-            Some(Cut::Before(at)) if piece == at => break,
-            Some(Cut::AfterCommit) if buffer[..n].windows(7).any(|w| w == b"COMMIT\0") => {
-                client.shutdown(Shutdown::Write).unwrap();
-                server.write_all(&buffer[..n]).unwrap();
-                // The server commits, and ends when it has read all that there is.
-                server.shutdown(Shutdown::Write).unwrap();
-                thread::sleep(std::time::Duration::from_millis(200));
-                break;
-            }
-            _ => {}
-        }
-        if server.write_all(&buffer[..n]).is_err() {
-            break;
-        }
-    }
-    let _ = client.shutdown(Shutdown::Both);
-    let _ = server.shutdown(Shutdown::Both);
-}
-
-fn backward(mut server: TcpStream, mut client: TcpStream) {
-    let _ = std::io::copy(&mut server, &mut client);
-    let _ = client.shutdown(Shutdown::Both);
-}
-
-/// Two chunks into a table that has a row; answers how it went.
-fn two_chunks(warehouse: &Warehouse, url: &str, mode: &str) -> gristmill_core::Result<Loaded> {
-    let mut item = json!({"table": "t", "database": url, "mode": mode});
-    if mode != "append" {
-        item["keys"] = json!(["id"]);
-    }
-    let batches =
-        [people(1, &[Some(1), Some(2)], &[Some("a"), Some("b")]), people(3, &[Some(3)], &[None])];
-    Ok(load(&item, &batches, &context(warehouse.folder(), "2"))?.0)
-}
-
-#[test]
-fn wherever_the_connection_is_cut_all_or_nothing_is_loaded() {
-    let Some(warehouse) = Warehouse::postgres() else { return };
-    for mode in ["append", "upsert", "scd2"] {
-        let reset = || {
-            warehouse.run("DROP TABLE IF EXISTS t, gristmill_loads");
-            let mut item = append_to(&warehouse, "t");
-            if mode != "append" {
-                (item["mode"], item["keys"]) = (mode.into(), json!(["id"]));
-            }
-            let old = people(1, &[Some(9)], &[Some("old")]);
-            load(&item, &[old], &context(warehouse.folder(), "1")).unwrap();
-        };
-        let ids = || warehouse.lines("SELECT id FROM t ORDER BY id");
-        reset();
-        let (url, count) = proxy(warehouse.url(), Cut::Before(usize::MAX));
-        two_chunks(&warehouse, &url, mode).unwrap();
-        let pieces = count.load(Ordering::SeqCst);
-        assert!(pieces > 10, "{pieces}");
-        assert_eq!(ids(), ["1", "2", "3", "9"]);
-        // Login and settings come first. What the modes have in common is cut once, everywhere.
-        for at in (4..=pieces).step_by(if mode == "append" { 1 } else { 4 }) {
-            reset();
-            let (url, _) = proxy(warehouse.url(), Cut::Before(at));
-            match two_chunks(&warehouse, &url, mode) {
-                Ok(loaded) => {
-                    assert_eq!((loaded.inserted, ids().len()), (3, 4), "{mode}, piece {at}");
-                }
-                Err(error) => {
-                    assert_eq!(ids(), ["9"], "{mode}, piece {at}: {error}");
-                    assert!(error.hint_text().is_some(), "{mode}, piece {at}: {error:?}");
-                    two_chunks(&warehouse, warehouse.url(), mode).unwrap();
-                    assert_eq!(ids(), ["1", "2", "3", "9"], "{mode}, after piece {at}");
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn a_commit_that_is_not_answered_is_found_out() {
-    let Some(warehouse) = Warehouse::postgres() else { return };
-    let (url, _) = proxy(warehouse.url(), Cut::AfterCommit);
-    let loaded = two_chunks(&warehouse, &url, "append").unwrap();
-    assert_eq!(loaded.inserted, 3);
-    assert_eq!(warehouse.lines("SELECT count(*) FROM t"), ["3"]);
-    let known = gristmill_load::postgres::committed(warehouse.url(), "2", "t").unwrap();
-    assert_eq!(known.map(|loaded| loaded.inserted), Some(3));
 }

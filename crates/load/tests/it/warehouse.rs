@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gristmill_scratch::Postgres;
+use gristmill_scratch::{MySql, Postgres};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use tempfile::{TempDir, tempdir};
@@ -10,18 +10,32 @@ use tempfile::{TempDir, tempdir};
 /// A database of its own.
 pub(crate) struct Warehouse {
     folder: TempDir,
-    postgres: Option<Postgres>,
+    place: Place,
+}
+
+enum Place {
+    Sqlite,
+    Postgres(Postgres),
+    MySql(MySql),
 }
 
 impl Warehouse {
+    fn new(place: Place) -> Self {
+        Self { folder: tempdir().unwrap(), place }
+    }
+
     pub(crate) fn sqlite() -> Option<Self> {
-        Some(Self { folder: tempdir().unwrap(), postgres: None })
+        Some(Self::new(Place::Sqlite))
     }
 
     /// None where the tests have no server.
     pub(crate) fn postgres() -> Option<Self> {
-        let database = gristmill_scratch::postgres()?;
-        Some(Self { folder: tempdir().unwrap(), postgres: Some(database) })
+        gristmill_scratch::postgres().map(Place::Postgres).map(Self::new)
+    }
+
+    /// None where the tests have no server.
+    pub(crate) fn mysql() -> Option<Self> {
+        gristmill_scratch::mysql().map(Place::MySql).map(Self::new)
     }
 
     /// The folder of the pipeline file.
@@ -30,7 +44,11 @@ impl Warehouse {
     }
 
     pub(crate) fn url(&self) -> &str {
-        self.postgres.as_ref().map_or("sqlite://test.db", Postgres::url)
+        match &self.place {
+            Place::Sqlite => "sqlite://test.db",
+            Place::Postgres(database) => database.url(),
+            Place::MySql(database) => database.url(),
+        }
     }
 
     fn connection(&self) -> Connection {
@@ -38,25 +56,40 @@ impl Warehouse {
     }
 
     pub(crate) fn run(&self, sql: &str) {
-        match &self.postgres {
-            Some(database) => database.run(sql),
-            None => self.connection().execute_batch(sql).unwrap(),
+        match &self.place {
+            Place::Sqlite => self.connection().execute_batch(sql).unwrap(),
+            Place::Postgres(database) => database.run(sql),
+            Place::MySql(database) => database.run(sql),
         }
     }
 
-    /// One statement or the other.
-    pub(crate) fn run_either(&self, sqlite: &str, postgres: &str) {
-        self.run(self.either(sqlite, postgres));
+    /// What SQLite, PostgreSQL, or MariaDB and MySQL have in its place.
+    pub(crate) fn either<'a>(&self, words: [&'a str; 3]) -> &'a str {
+        match &self.place {
+            Place::Sqlite => words[0],
+            Place::Postgres(_) => words[1],
+            Place::MySql(_) => words[2],
+        }
     }
 
-    pub(crate) fn either<'a>(&self, sqlite: &'a str, postgres: &'a str) -> &'a str {
-        if self.postgres.is_some() { postgres } else { sqlite }
+    /// Ends all connections to the server.
+    pub(crate) fn disconnect(&self) {
+        match &self.place {
+            Place::Sqlite => {}
+            Place::Postgres(database) => database.run(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            ),
+            Place::MySql(database) => database.disconnect(),
+        }
     }
 
     /// The rows of a query as text.
     pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        if let Some(database) = &self.postgres {
-            return database.texts(sql);
+        match &self.place {
+            Place::Sqlite => {}
+            Place::Postgres(database) => return database.texts(sql),
+            Place::MySql(database) => return database.texts(sql),
         }
         let connection = self.connection();
         let mut statement = connection.prepare(sql).unwrap();
@@ -83,12 +116,16 @@ impl Warehouse {
 
     /// A column of dates or instants in the form that SQLite keeps.
     pub(crate) fn iso(&self, column: &str) -> String {
-        if self.postgres.is_none() {
-            return column.to_owned();
+        match &self.place {
+            Place::Sqlite => column.to_owned(),
+            Place::Postgres(_) => format!(
+                "CASE pg_typeof({column}) WHEN 'date'::regtype THEN {column}::text \
+                 ELSE to_char({column}::timestamptz, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') END"
+            ),
+            Place::MySql(_) => format!(
+                "CASE WHEN length({column}) = 10 THEN {column} \
+                 ELSE date_format({column}, '%Y-%m-%dT%H:%i:%s.%fZ') END"
+            ),
         }
-        format!(
-            "CASE pg_typeof({column}) WHEN 'date'::regtype THEN {column}::text \
-             ELSE to_char({column}::timestamptz, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') END"
-        )
     }
 }

@@ -1,0 +1,268 @@
+//! MariaDB and MySQL: workers write rows for `LOAD DATA`, a temporary table takes them, one
+//! transaction merges them from there, its commit publishes them.
+//!
+//! Rows go into the table by strict statements only: `LOAD DATA LOCAL` itself would change values
+//! that do not fit and drop rows that are refused, with a warning. Readers see the old rows until
+//! the commit. A load holds a lock by name on its table, so that two runs do not load one table at
+//! once, and the lock of a run that died is gone with its connection. Tables without transactions
+//! are refused.
+
+mod connection;
+mod dimension;
+mod fresh;
+mod index;
+mod loads;
+mod session;
+mod stage;
+mod target;
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use chrono::{DateTime, Utc};
+use gristmill_core::{
+    Encoded, Encoder, Error, ErrorKind, Findings, LoadContext, Loaded, Loader, Preview, Result,
+};
+use gristmill_database::mysql::{Address, Client, DatabaseError, error_of};
+use gristmill_database::quoted;
+
+use crate::changes::known;
+use crate::database::Database;
+use crate::dialect::Dialect;
+use crate::merge::{Found, Merge, MergeColumn, Outcome, Plan, Statements, empty_partitions};
+use crate::part::{Layout, Staged, TableEncoder};
+use crate::table::{Mode, Options};
+use connection::Tabbed;
+use session::Shared;
+use stage::Stage;
+use target::Target;
+
+pub use loads::committed;
+
+/// The table that records loads.
+pub(crate) const LOADS: &str = loads::TABLE;
+/// InnoDB allows 1017, of which a load keeps some.
+pub(crate) const MAX_COLUMNS: usize = 1010;
+
+/// Records in one attempt: what is refused has to be taken back, which is slow.
+const STEP: i64 = 65_536;
+
+/// A load of one table.
+pub(crate) struct MySql {
+    /// The table and its database.
+    name: String,
+    options: Options,
+    schema: SchemaRef,
+    started: DateTime<Utc>,
+    target: Target,
+    shared: Shared,
+    /// Memory that rejects of the merge may take.
+    room: u64,
+    stage: Stage,
+    bytes: u64,
+    transaction: u64,
+    prepared: Option<Outcome>,
+    /// Whether nothing will be published, and what would change.
+    plans: bool,
+    preview: Option<Preview>,
+}
+
+impl MySql {
+    /// Opens the table. Answers which columns of the records it does not have, where they are not
+    /// loaded.
+    pub(crate) fn open(
+        options: &Options,
+        address: &Address,
+        schema: &SchemaRef,
+        context: &LoadContext<'_>,
+    ) -> Result<(Self, Vec<usize>)> {
+        let shared = Shared::join(address, context)?;
+        let mut session = shared.lock();
+        let (transaction, number) = session.claim(&options.table)?;
+        let space = context.space();
+        let opened = Target::open(&mut session, number, options, schema);
+        let opened = opened.and_then(|(target, unknown)| {
+            let stage = Stage::create(session.client()?, number, &target, options, &space)?;
+            Ok((target, stage, unknown))
+        });
+        let (target, stage, unknown) =
+            opened.inspect_err(|_| session.leave(transaction, &options.table))?;
+        drop(session);
+        let loader = Self {
+            name: format!("{} in {}", options.table, address.name()),
+            options: options.clone(),
+            schema: known(schema, &unknown),
+            started: context.started,
+            target,
+            shared,
+            room: space.memory as u64 / 4,
+            stage,
+            bytes: 0,
+            transaction,
+            prepared: None,
+            plans: false,
+            preview: None,
+        };
+        Ok((loader, unknown))
+    }
+
+    /// Merges what is staged.
+    fn merge(&mut self, findings: &mut Findings) -> Result<Outcome> {
+        let shared = self.shared.clone();
+        let mut session = shared.lock();
+        session.check(self.transaction)?;
+        session.begin(&self.options.table, self.plans)?;
+        let client = session.client()?;
+        let Self { target, options, stage, .. } = self;
+        let loading = |e| error_of(&format!("cannot load table `{}`", options.table), e);
+        if options.mode == Mode::Replace && target.existed {
+            // TRUNCATE would show an empty table, and commit.
+            client.batch(&format!("DELETE FROM {}", target.table)).map_err(loading)?;
+        }
+        let plan = if options.mode == Mode::Scd2 {
+            dimension::plan(client, target, options, stage, self.started)?
+        } else {
+            Plan::Rows(statements(client, target, stage, options).map_err(loading)?)
+        };
+        if self.plans {
+            self.preview = Some(plan.changes().preview(client).map_err(loading)?);
+        }
+        let last = stage.records.last;
+        let merge = Merge {
+            database: client,
+            table: &options.table,
+            plan,
+            step: STEP,
+            spool: &mut stage.records.spool,
+            outcome: Outcome::default(),
+            room: self.room,
+        };
+        let outcome = merge.run(last, findings)?;
+        if !self.plans {
+            loads::record(client, &session, &target.name, options.mode, &outcome)?;
+        }
+        Ok(outcome)
+    }
+}
+
+/// The statements for rows.
+fn statements(
+    client: &Client,
+    target: &Target,
+    stage: &Stage,
+    options: &Options,
+) -> Result<Statements, DatabaseError> {
+    let columns = target.columns.iter().enumerate().map(|(i, column)| MergeColumn {
+        name: quoted(&column.name),
+        field: column.name.clone(),
+        value: column.value(i),
+        key: column.is_key.then(String::new),
+        as_text: column.kind.compares_as_text(),
+    });
+    let columns: Vec<MergeColumn> = columns.collect();
+    if options.mode == Mode::DeleteInsert {
+        let is_part = |i: &usize| options.partition_by.contains(&target.columns[*i].field);
+        let partition: Vec<&MergeColumn> =
+            (0..columns.len()).filter(is_part).map(|i| &columns[i]).collect();
+        let (table, work) = (&target.table, &stage.work);
+        client.batch(&empty_partitions(Dialect::MySql, table, &stage.table, work, &partition))?;
+    }
+    let some = format!("SELECT EXISTS (SELECT 1 FROM {})", target.table);
+    let mut found = Found::of(options.mode);
+    if found != Found::Nothing && client.number(&some, &[])? == 0 {
+        found = Found::Nothing;
+    }
+    Ok(Statements::new(
+        Dialect::MySql,
+        &target.table,
+        &stage.table,
+        stage.losers(),
+        &columns,
+        found,
+    ))
+}
+
+impl Loader for MySql {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn plan(&mut self) {
+        self.plans = true;
+    }
+
+    fn preview(&self) -> Option<Preview> {
+        self.preview.clone()
+    }
+
+    fn encoder(&self) -> Arc<dyn Encoder> {
+        Arc::new(TableEncoder::<Tabbed>(Arc::new(Layout {
+            schema: Arc::clone(&self.schema),
+            forms: self.target.columns.iter().map(|column| column.form).collect(),
+            keys: self.target.keys().collect(),
+            time: self.target.time,
+            numbered: true,
+            hashed: self.stage.records.is_hashed(),
+        })))
+    }
+
+    fn append(&mut self, part: Encoded, findings: &mut Findings) -> Result<()> {
+        let staged = part
+            .payload
+            .downcast::<Staged>()
+            .map_err(|_| Error::internal("a table was given what another encoder made"))?;
+        let Staged { rows, origins, rejects, hashes } = *staged;
+        rejects.into_iter().for_each(|reject| findings.reject(reject));
+        self.bytes += rows.value_bytes();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let session = self.shared.lock();
+        session.check(self.transaction)?;
+        self.stage.add(session.client()?, rows, &origins, hashes)
+    }
+
+    fn settle(&mut self, findings: &mut Findings) -> Result<bool> {
+        let session = self.shared.lock();
+        session.check(self.transaction)?;
+        self.stage.seal(session.client()?, &self.target, &self.options)?;
+        self.stage.reject_losers(session.client()?, findings)
+    }
+
+    fn prepare(&mut self, findings: &mut Findings) -> Result<Loaded> {
+        while self.settle(findings)? {}
+        let outcome = self.merge(findings)?;
+        let loaded = outcome.loaded(self.bytes);
+        self.prepared = Some(outcome);
+        Ok(loaded)
+    }
+
+    fn commits(&self) -> bool {
+        true
+    }
+
+    fn publish(&mut self) -> Result<Loaded> {
+        let Some(outcome) = &self.prepared else {
+            return Err(Error::internal(format!("`{}` was published unprepared", self.name)));
+        };
+        self.shared.lock().commit(self.transaction)?;
+        Ok(outcome.loaded(self.bytes))
+    }
+
+    fn abort(self: Box<Self>) {}
+}
+
+impl Drop for MySql {
+    fn drop(&mut self) {
+        let mut session = self.shared.lock();
+        session.leave(self.transaction, &self.options.table);
+        if let Ok(client) = session.client() {
+            self.stage.drop(client);
+        }
+    }
+}
+
+/// That the records of a load and the table do not fit each other.
+fn misfit(message: String, hint: String) -> Error {
+    Error::new(ErrorKind::Schema, message).hint(hint)
+}

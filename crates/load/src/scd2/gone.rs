@@ -1,0 +1,87 @@
+//! The statements that end the versions of keys that no record has.
+
+use super::{Missing, Names, verdict};
+
+impl Names {
+    /// Puts down the latest time of all records, where they have times: when missing keys end.
+    pub(crate) fn latest(&self) -> Option<String> {
+        let query = format!("SELECT max({}) AS at FROM {} AS s", self.time, self.staged);
+        let name = format!("{}latest", self.work);
+        self.timed.then(|| self.dialect.create_table_as(&name, &query))
+    }
+
+    /// Ends, and perhaps marks, the versions of keys that are missing. The parameters of the first
+    /// statement are the highest surrogate key before the load and that of the unknown member; the
+    /// second has none; that of the third is the highest one now.
+    pub(crate) fn retire(&self, missing: Missing, partition: &[(String, String)]) -> Vec<String> {
+        let Self { dialect, table, staged, work, surrogate, effective, end, current, .. } = self;
+        let (yes, no) = (dialect.truth(true), dialect.truth(false));
+        let when = match self.timed {
+            true => format!("(SELECT at FROM {work}latest)"),
+            false => self.time.clone(),
+        };
+        // There may be no unknown member.
+        let unknown = dialect.same(&format!("t.{surrogate}"), &dialect.parameter(2));
+        let mut gone = format!("INSERT INTO {work}gone SELECT t.{surrogate} FROM {table} AS t");
+        if self.joins_missing() {
+            gone += &format!(
+                " JOIN {work}work AS w ON w.sk = t.{surrogate} WHERE w.verdict = {}",
+                verdict::MISSING
+            );
+            // Their key is in the input, whatever becomes of them.
+            gone += &self.losers.as_ref().map_or_else(String::new, |losers| {
+                format!(
+                    " AND NOT EXISTS (SELECT 1 FROM {losers} AS l JOIN {staged} AS s \
+                     ON s.{} = l.seq WHERE {})",
+                    dialect.row(),
+                    self.same_key("t", "s")
+                )
+            });
+        } else {
+            gone += &format!(
+                " WHERE t.{current} = {yes} AND {}",
+                dialect.not_among(&format!("t.{surrogate}"), "cur", &format!("{work}work"))
+            );
+        }
+        gone += &format!(
+            " AND t.{surrogate} <= {} AND NOT ({unknown}) AND t.{effective} < {when}",
+            dialect.parameter(1)
+        );
+        if let Some(deleted) = &self.deleted {
+            gone += &format!(" AND t.{deleted} = {no}");
+        }
+        if !partition.is_empty() {
+            let staged_values: Vec<String> =
+                partition.iter().map(|(_, staged)| staged.clone()).collect();
+            let same: Vec<String> = partition
+                .iter()
+                .map(|(name, staged)| dialect.same(&format!("t.{name}"), &format!("p.{staged}")))
+                .collect();
+            gone += &format!(
+                " AND EXISTS (SELECT 1 FROM (SELECT DISTINCT {} FROM {staged}) AS p WHERE {})",
+                staged_values.join(", "),
+                same.join(" AND ")
+            );
+        }
+        let mut statements = vec![
+            gone,
+            format!(
+                "UPDATE {table} SET {end} = {when}, {current} = {no} \
+                 WHERE {surrogate} IN (SELECT sk FROM {work}gone)"
+            ),
+        ];
+        if missing == Missing::Mark {
+            let values: Vec<String> =
+                self.attributes.iter().map(|name| format!("t.{name}")).collect();
+            statements.push(format!(
+                "INSERT INTO {} SELECT {} + row_number() OVER (ORDER BY t.{surrogate}), {}, {when}, \
+                 NULL, {yes}, {yes} FROM {table} AS t WHERE t.{surrogate} IN (SELECT sk FROM {work}gone) \
+                 ORDER BY t.{surrogate}",
+                self.target(&self.attributes),
+                dialect.parameter(1),
+                values.join(", ")
+            ));
+        }
+        statements
+    }
+}

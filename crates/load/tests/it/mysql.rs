@@ -1,0 +1,411 @@
+//! Tables of MariaDB and MySQL: what is special about them. What all databases share is tested with
+//! each.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{Int64Builder, ListBuilder};
+use arrow_array::{
+    ArrayRef, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array, Float32Array,
+    Float64Array, Int16Array, Time64MicrosecondArray, TimestampMicrosecondArray,
+    TimestampNanosecondArray, UInt64Array,
+};
+use gristmill_core::{Batch, ErrorKind, Findings};
+use serde_json::{Value, json};
+
+use crate::support::{append, batch, context, ints, load, open, rejects, texts};
+use crate::warehouse::Warehouse;
+
+fn append_to(warehouse: &Warehouse, table: &str) -> Value {
+    json!({"table": table, "database": warehouse.url()})
+}
+
+fn upsert_to(warehouse: &Warehouse, table: &str, keys: &[&str]) -> Value {
+    json!({"table": table, "database": warehouse.url(), "mode": "upsert", "keys": keys})
+}
+
+fn people(ids: &[i64], names: &[&str]) -> Batch {
+    batch(1, vec![("id", ints(ids.iter().copied())), ("name", texts(names.iter().copied()))])
+}
+
+#[test]
+fn values_are_stored_exactly() {
+    let Some(warehouse) = Warehouse::mysql() else { return };
+    let mut lists = ListBuilder::new(Int64Builder::new());
+    lists.append_value([Some(1), None]);
+    lists.append_null();
+    let decimal = |value: i128, precision, scale| -> ArrayRef {
+        let values = Decimal128Array::from(vec![Some(value), None]);
+        Arc::new(values.with_precision_and_scale(precision, scale).unwrap())
+    };
+    let times = TimestampMicrosecondArray::from(vec![Some(1_500_000), None]).with_timezone("UTC");
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("text", texts([Some("ü'\"\\\n\t\0\r🦀 \\N"), None])),
+        ("empty", texts([Some(""), None])),
+        ("null", texts([Some("\\N"), None])),
+        ("int", ints([Some(i64::MIN), None])),
+        ("short", Arc::new(Int16Array::from(vec![Some(-7), None]))),
+        ("big", Arc::new(UInt64Array::from(vec![Some(u64::MAX), None]))),
+        ("double", Arc::new(Float64Array::from(vec![Some(0.1), None]))),
+        ("least", Arc::new(Float64Array::from(vec![Some(-5e-324), None]))),
+        ("real", Arc::new(Float32Array::from(vec![Some(0.5), None]))),
+        ("bool", Arc::new(BooleanArray::from(vec![Some(true), None]))),
+        ("decimal", decimal(120_050, 18, 2)),
+        ("tiny", decimal(-1, 38, 30)),
+        ("smallest", decimal(-1, 38, 38)),
+        ("huge", decimal(10_i128.pow(38) - 1, 38, 0)),
+        ("hundreds", decimal(-123_456, 10, -2)),
+        ("date", Arc::new(Date32Array::from(vec![Some(-1), None]))),
+        ("time", Arc::new(Time64MicrosecondArray::from(vec![Some(86_399_999_999), None]))),
+        ("at", Arc::new(times)),
+        ("local", Arc::new(TimestampNanosecondArray::from(vec![Some(1_000), None]))),
+        ("bytes", Arc::new(BinaryViewArray::from(vec![Some(&b"\x00\xff\\\t\n"[..]), None]))),
+        ("list", Arc::new(lists.finish())),
+    ];
+    let item = append_to(&warehouse, "t");
+    load(&item, &[batch(1, columns)], &context(warehouse.folder(), "1")).unwrap();
+    let columns = "SELECT column_name FROM information_schema.columns WHERE table_name = 't' \
+                   AND table_schema = database() ORDER BY ordinal_position";
+    let columns: Vec<String> = warehouse
+        .lines(columns)
+        .iter()
+        .map(|name| if name == "bytes" { "hex(bytes)".to_owned() } else { format!("\"{name}\"") })
+        .collect();
+    let columns = columns.join(", ");
+    let rows = warehouse.rows(&format!("SELECT {columns} FROM t ORDER BY text IS NULL"));
+    let expected = [
+        "ü'\"\\\n\t\0\r🦀 \\N",
+        "",
+        "\\N",
+        "-9223372036854775808",
+        "-7",
+        "18446744073709551615",
+        "0.1",
+        "-5e-324",
+        "0.5",
+        "1",
+        "1200.50",
+        "-0.000000000000000000000000000001",
+        "-0.00000000000000000000000000000000000001",
+        "99999999999999999999999999999999999999",
+        "-12345600",
+        "1969-12-31",
+        "23:59:59.999999",
+        "1970-01-01 00:00:01.500000",
+        "1970-01-01 00:00:00.000001",
+        "00FF5C090A",
+        "[1,null]",
+    ];
+    let expected: Vec<Option<String>> = expected.iter().map(|text| Some((*text).into())).collect();
+    assert_eq!(rows[0], expected);
+    assert!(rows[1].iter().all(Option::is_none));
+}
+
+#[test]
+fn an_existing_table_gets_values_of_its_own_types() {
+    let Some(warehouse) = Warehouse::mysql() else { return };
+    warehouse.run(
+        "CREATE TABLE \"T x\" (
+            id int AUTO_INCREMENT PRIMARY KEY, u tinyint unsigned, m enum('sad', 'glad'),
+            flags set('a', 'b'), c varchar(3) CHARACTER SET latin1 CHECK (c <> 'bad'),
+            n decimal(6, 1), i int, r float, j json, y year, bits bit(3), d date, at datetime,
+            stamp timestamp(3) NULL, \"select\" text, note varchar(9) DEFAULT 'kept', ch char(4),
+            twice int AS (i * 2))",
+    );
+    let doubles: ArrayRef = Arc::new(Float64Array::from(vec![0.5, 1e4]));
+    let decimals = Decimal128Array::from(vec![3, 4]).with_precision_and_scale(3, 1).unwrap();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("u", ints([200, 256])),
+        ("m", texts(["glad", "glad"])),
+        ("flags", texts(["b,a", ""])),
+        ("c", texts(["ß€", "b"])),
+        ("n", Arc::new(decimals)),
+        ("i", texts(["7", "1.5"])),
+        ("r", doubles),
+        ("j", texts(["{\"a\": 1}", "1"])),
+        ("y", ints([1999, 2000])),
+        ("bits", ints([5, 1])),
+        ("d", texts(["2025-01-31", "2025-01-31"])),
+        ("at", texts(["2025-01-31T01:02:03", "2025-01-31T01:02:03.5"])),
+        ("stamp", texts(["2025-01-31T01:02:03.25+01:00", "2025-01-31T01:02:03Z"])),
+        ("select", texts(["x", "x"])),
+        ("CH", texts(["a", "b"])),
+    ];
+    let input = [batch(1, columns)];
+    for (run, mode) in [("1", "append"), ("2", "replace")] {
+        let mut item = append_to(&warehouse, "T x");
+        item["mode"] = mode.into();
+        let (loaded, findings) = load(&item, &input, &context(warehouse.folder(), run)).unwrap();
+        assert_eq!(loaded.inserted, 1);
+        let reasons: Vec<&str> =
+            findings.rejects()[0].errors.iter().map(|reason| reason.message.as_str()).collect();
+        assert_eq!(
+            reasons,
+            [
+                "the number is too large for the column",
+                "it is not an integer",
+                "the column keeps fewer digits of a second"
+            ]
+        );
+        let rows = warehouse.lines(
+            "SELECT u, m, flags, c, n, i, r, j, y, bits + 0, d, at, stamp, \"select\", note, ch, twice
+             FROM \"T x\"",
+        );
+        let line = "200 glad a,b ß€ 0.3 7 0.5 {\"a\": 1} 1999 5 2025-01-31 2025-01-31 01:02:03 \
+                    2025-01-31 00:02:03.250 x kept a 14";
+        assert_eq!(rows, [line]);
+    }
+}
+
+#[test]
+fn refused_records_are_rejected_with_the_databases_words() {
+    let Some(warehouse) = Warehouse::mysql() else { return };
+    warehouse.run(
+        "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1);
+         CREATE TABLE t (
+            id int PRIMARY KEY CHECK (id < 100), name varchar(5) NOT NULL, parent int,
+            mood enum('sad', 'glad'), doc json, plain varchar(9) CHARACTER SET ascii,
+            FOREIGN KEY (parent) REFERENCES parent (id));
+         INSERT INTO t VALUES (5, 'there', 1, NULL, NULL, NULL)",
+    );
+    warehouse.run(
+        "CREATE TRIGGER shy BEFORE INSERT ON t FOR EACH ROW
+         IF NEW.name = 'shy' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no shy people'; END IF",
+    );
+    let ids = [1, 100, 2, 5, 3, 4, 6, 7, 8, 9, 10, 11];
+    let mut names = ids.map(|_| Some("a"));
+    (names[2], names[4], names[6]) = (None, Some("shy"), Some("too long"));
+    let one = |at: usize, odd: i64| ints((0..12).map(move |i| if i == at { odd } else { 1 }));
+    let word = |at: usize, odd: &'static str, even: &'static str| {
+        texts((0..12).map(move |i| if i == at { odd } else { even }))
+    };
+    let input = batch(
+        1,
+        vec![
+            ("id", ints(ids)),
+            ("name", texts(names)),
+            ("parent", one(5, 2)),
+            ("mood", word(7, "angry", "glad")),
+            ("doc", word(8, "{", "{}")),
+            ("plain", word(9, "ü", "u")),
+        ],
+    );
+    let said = [
+        (2, "CONSTRAINT"),
+        (3, "Column 'name' cannot be null"),
+        (4, "Duplicate entry '5' for key 'PRIMARY'"),
+        (5, "no shy people"),
+        (6, "a foreign key constraint fails"),
+        (7, "Data too long for column 'name'"),
+        (8, "Data truncated for column 'mood'"),
+        (9, "CONSTRAINT"),
+        (10, "Incorrect string value"),
+    ];
+    let item = append_to(&warehouse, "t");
+    let (loaded, findings) = load(&item, &[input], &context(warehouse.folder(), "1")).unwrap();
+    let mut found = rejects(&findings);
+    found.sort();
+    for ((record, raw, _, message), (number, words)) in found.iter().zip(said) {
+        assert_eq!((*record, raw.as_str()), (number, format!("record {number}").as_str()));
+        assert!(message.contains(words), "{message}, not {words}");
+    }
+    assert_eq!((found.len(), loaded.inserted), (9, 3));
+    assert_eq!(warehouse.lines("SELECT id FROM t ORDER BY id"), ["1", "5", "10", "11"]);
+}
+
+#[test]
+fn keys_are_compared_as_their_index_compares_them() {
+    let Some(warehouse) = Warehouse::mysql() else { return };
+    let names = ["a", "A", "a ", "ä", "a"];
+    let input = || people(&[1, 2, 3, 4, 5], &names);
+    let folder = warehouse.folder();
+    let item = upsert_to(&warehouse, "exact", &["name"]);
+    for run in ["1", "2"] {
+        let (loaded, findings) = load(&item, &[input()], &context(folder, run)).unwrap();
+        let unchanged = if run == "1" { 0 } else { 4 };
+        assert_eq!((loaded.inserted, loaded.unchanged), (4 - unchanged, unchanged));
+        assert_eq!(rejects(&findings)[0].0, 1);
+    }
+    // A table of somebody who sees no difference.
+    warehouse.run(
+        "CREATE TABLE loose (id int, name varchar(9) COLLATE utf8mb4_general_ci PRIMARY KEY);
+         CREATE TABLE old (id int, name varchar(9) CHARACTER SET latin1 PRIMARY KEY);
+         INSERT INTO loose VALUES (0, 'Á'); INSERT INTO old VALUES (0, 'Ä');",
+    );
+    for (table, count) in [("loose", 1), ("old", 1)] {
+        let item = upsert_to(&warehouse, table, &["name"]);
+        let (loaded, findings) = load(&item, &[input()], &context(folder, table)).unwrap();
+        let rows = warehouse.lines(&format!("SELECT count(*), max(id) FROM {table}"));
+        assert_eq!(loaded.updated, 1, "{table}: {rows:?}");
+        assert_eq!(loaded.inserted + loaded.updated + findings.rejects().len() as u64, 5);
+        assert!(findings.rejects().len() > count, "{table}");
+    }
+    let longer = people(&[1, 2], &["0123456789", "ok"]);
+    let item = upsert_to(&warehouse, "loose", &["name"]);
+    let (loaded, findings) = load(&item, &[longer], &context(folder, "9")).unwrap();
+    assert_eq!(loaded.inserted, 1);
+    assert_eq!(rejects(&findings)[0].3, "the text is longer than the column takes");
+}
+
+#[test]
+fn a_change_of_case_or_of_spaces_is_a_change() {
+    let Some(warehouse) = Warehouse::mysql() else { return };
+    warehouse.run(
+        "CREATE TABLE t (id int PRIMARY KEY, name varchar(9) COLLATE utf8mb4_general_ci);
+         INSERT INTO t VALUES (1, 'a'), (2, 'a'), (3, 'a'), (4, NULL)",
+    );
+    let input = people(&[1, 2, 3, 4], &["A", "a ", "a", "a"]);
+    let item = upsert_to(&warehouse, "t", &["id"]);
+    let (loaded, _) = load(&item, &[input], &context(warehouse.folder(), "1")).unwrap();
+    assert_eq!((loaded.updated, loaded.unchanged), (3, 1));
+}
+
+#[test]
+fn errors_say_the_statement_that_helps() {
+    let Some(warehouse) = Warehouse::mysql() else { return };
+    warehouse.run("CREATE TABLE \"my \"\"t\" (id int) COLLATE utf8mb4_general_ci");
+    let input = batch(1, vec![("id", ints([1])), ("n", ints([1]))]);
+    let context = context(warehouse.folder(), "1");
+    let help = |item: &Value| {
+        let error = open(item, &input.schema(), &context).err().unwrap();
+        let (_, statement) = error.hint_text().unwrap().split_once("run: ").unwrap();
+        warehouse.run(statement);
+    };
+    let item = upsert_to(&warehouse, "my \"t", &["id", "n"]);
+    help(&item);
+    help(&item);
+    let (loaded, _) = load(&item, std::slice::from_ref(&input), &context).unwrap();
+    assert_eq!(loaded.inserted, 1);
+    let mut item = append_to(&warehouse, "other");
+    item["create"] = "never".into();
+    help(&item);
+    load(&item, std::slice::from_ref(&input), &context).unwrap();
+    warehouse.run("ALTER TABLE other ENGINE = MyISAM");
+    help(&item);
+    load(&item, std::slice::from_ref(&input), &context).err();
+}
+
+#[test]
+fn what_cannot_be_loaded_is_said_when_opening() {
+    let Some(warehouse) = Warehouse::mysql() else { return };
+    warehouse.run(
+        "CREATE TABLE needs (id int, name text, must text NOT NULL, has int NOT NULL DEFAULT 1);
+         CREATE TABLE makes (id int, name varchar(9) AS ('!'));
+         CREATE VIEW looks AS SELECT id, name FROM needs;
+         CREATE TABLE hurries (id int, name text) ENGINE = MyISAM;",
+    );
+    let binary: ArrayRef = Arc::new(BinaryViewArray::from(vec![&b"x"[..]]));
+    for (table, id, what) in [
+        ("needs", ints([1]), "requires `must`"),
+        ("makes", ints([1]), "generated"),
+        ("looks", ints([1]), "view"),
+        ("hurries", ints([1]), "no transactions"),
+        ("needs", binary, "is int(11), and cannot hold binary"),
+    ] {
+        let input = batch(1, vec![("id", id), ("name", texts(["a"]))]);
+        let item = append_to(&warehouse, table);
+        let error = open(&item, &input.schema(), &context(warehouse.folder(), "1")).err().unwrap();
+        assert!(error.to_string().contains(what), "{error}");
+        assert!(error.hint_text().is_some(), "{error}");
+    }
+    let url = warehouse.url();
+    let (_, port) = url.rsplit_once(':').unwrap();
+    let (port, _) = port.split_once('/').unwrap();
+    for (url, kind) in [
+        (url.replace("gristmill@", "nobody:s3cret@"), ErrorKind::Permission),
+        (format!("{url}_missing"), ErrorKind::NotFound),
+        (url.replace(port, "1"), ErrorKind::Transient),
+        (format!("{url}?sslmode=verify-full"), ErrorKind::Permission),
+    ] {
+        let item = json!({"table": "t", "database": url});
+        let schema = people(&[], &[]).schema();
+        let error = open(&item, &schema, &context(warehouse.folder(), "1")).err().unwrap();
+        assert_eq!(error.kind(), kind, "{error:?}");
+        assert!(error.hint_text().is_some(), "{error}");
+        assert!(!format!("{error:?} {:?}", error.causes()).contains("s3cret"));
+    }
+}
+
+/// Tables of the database, hidden ones too.
+fn tables(warehouse: &Warehouse) -> Vec<String> {
+    warehouse.lines(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = database() ORDER BY 1",
+    )
+}
+
+#[test]
+fn a_new_table_is_there_with_all_its_rows_or_not_at_all() {
+    let Some(warehouse) = Warehouse::mysql() else { return };
+    let input = people(&[1, 2], &["a", "b"]);
+    let item = append_to(&warehouse, "t");
+    let mut findings = Findings::default();
+    let prepare = |run: &str, findings: &mut Findings| {
+        let context = context(warehouse.folder(), run);
+        let mut loader = open(&item, &input.schema(), &context).unwrap();
+        append(loader.as_mut(), std::slice::from_ref(&input), findings).unwrap();
+        loader.prepare(findings).unwrap();
+        loader
+    };
+    let loader = prepare("1", &mut findings);
+    assert!(!tables(&warehouse).contains(&"t".to_owned()));
+    drop(loader);
+    assert_eq!(tables(&warehouse), ["gristmill_loads"]);
+    // A run that dies leaves a hidden table, and the next one takes it out.
+    let loader = prepare("2", &mut findings);
+    warehouse.disconnect();
+    assert_eq!(tables(&warehouse).len(), 2);
+    drop(loader);
+    // One that dies between its commit and the name of the table leaves all rows.
+    let mut loader = prepare("3", &mut findings);
+    assert_eq!(tables(&warehouse).len(), 2);
+    loader.publish().unwrap();
+    drop(loader);
+    assert_eq!(tables(&warehouse), ["gristmill_loads", "t"]);
+    warehouse.run(
+        "RENAME TABLE t TO gristmill_new_1; \
+         ALTER TABLE gristmill_new_1 COMMENT = '{\"run\": \"3\", \"table\": \"t\"}'",
+    );
+    drop(open(&item, &input.schema(), &context(warehouse.folder(), "4")).unwrap());
+    assert_eq!(tables(&warehouse), ["gristmill_loads", "t"]);
+    assert_eq!(warehouse.lines("SELECT count(*) FROM t"), ["2"]);
+}
+
+#[test]
+fn a_transaction_that_something_committed_is_noticed() {
+    let Some(warehouse) = Warehouse::mysql() else { return };
+    warehouse.run("CREATE TABLE t (id int, name text)");
+    let input = people(&[1], &["a"]);
+    let item = append_to(&warehouse, "t");
+    let mut findings = Findings::default();
+    let context = context(warehouse.folder(), "1");
+    let mut loader = open(&item, &input.schema(), &context).unwrap();
+    append(loader.as_mut(), &[input], &mut findings).unwrap();
+    loader.prepare(&mut findings).unwrap();
+    // As a deadlock does: the server ends the transaction, and the connection stays.
+    let id = "SELECT id FROM information_schema.processlist WHERE db = database() \
+              AND id <> connection_id()";
+    let id = &warehouse.lines(id)[0];
+    warehouse.run(&format!("KILL {id}"));
+    let error = loader.publish().unwrap_err();
+    assert!(error.to_string().contains("lost while the load was committed"), "{error}");
+    assert_eq!(warehouse.lines("SELECT count(*) FROM t"), ["0"]);
+}
+
+#[test]
+fn rows_get_in_without_files_too() {
+    let Some(warehouse) = Warehouse::mysql() else { return };
+    let one = "x".repeat(300_000);
+    let long = [one.as_str(), "it's\\", "a\tb\nc\\N", "", &one, &one];
+    let bytes: ArrayRef =
+        Arc::new(BinaryViewArray::from(vec![Some(&b"\x00'"[..]), None, None, None, None, None]));
+    let input = batch(1, vec![("id", ints(1..7)), ("text", texts(long)), ("bytes", bytes)]);
+    warehouse.run("SET GLOBAL local_infile = 0");
+    let item = append_to(&warehouse, "t");
+    let loaded = load(&item, &[input], &context(warehouse.folder(), "1"));
+    warehouse.run("SET GLOBAL local_infile = 1");
+    assert_eq!(loaded.unwrap().0.inserted, 6);
+    let rows = warehouse.rows("SELECT text, hex(bytes) FROM t ORDER BY id");
+    let texts: Vec<&str> = rows.iter().map(|row| row[0].as_deref().unwrap()).collect();
+    assert_eq!(texts, long);
+    assert_eq!(rows[0][1].as_deref(), Some("0027"));
+    assert_eq!(rows[1][1], None);
+}
