@@ -242,3 +242,34 @@ fn stdin_to_stdout() {
     assert_eq!(rejects[0]["raw"], "Eve,old");
     assert_eq!(rejects[0]["line"], 4);
 }
+
+#[test]
+fn quality() {
+    let sandbox = Sandbox::copy("examples/quality");
+    let positions = "data/positions.csv";
+    let judged = sandbox.run(&[
+        "quality",
+        "check",
+        "rules.dqdl",
+        positions,
+        "--reference",
+        "funds=data/funds.csv",
+    ]);
+    assert_eq!(judged.code, Some(3), "{}", judged.stderr);
+    assert_shown!("example_quality_check", sandbox, judged);
+
+    let ran = sandbox.run(&["run", "pipeline.yaml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_shown!("example_quality", sandbox, ran);
+    assert_eq!(sandbox.json("out/report.json")["checks"].as_array().unwrap().len(), 8);
+    assert_eq!(rows(&parquet(&sandbox, "out/positions.parquet")), 7);
+
+    let tested = sandbox.run(&["test", "pipeline.yaml"]);
+    assert_eq!((tested.code, tested.stdout.lines().count()), (Some(0), 4), "{}", tested.stdout);
+
+    // What the data satisfies is what it is then judged by.
+    let rules = sandbox.run(&["profile", positions, "--suggest", "dqdl"]);
+    sandbox.write("suggested.dqdl", rules.stdout);
+    let judged = sandbox.run(&["quality", "check", "suggested.dqdl", positions, "--json"]);
+    assert_eq!(judged.code, Some(0), "{}{}", judged.stdout, judged.stderr);
+}

@@ -61,10 +61,14 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Check a pipeline file and its sources, and run nothing.
     Check(Check),
+    /// Run the tests of a pipeline file; no destination is opened.
+    Test(Test),
     /// Write a commented pipeline for a data file, with the types that its values have.
     Init(Init),
     /// Convert a file to another format; types are inferred from the whole input.
     Convert(Convert),
+    /// Say what is in each column of a file or a table, and suggest rules.
+    Profile(Profile),
     /// Judge a file or a table by data quality rules, without a pipeline.
     Quality(Quality),
     /// Summarise a rejects file, or run mended records through their pipeline again.
@@ -144,6 +148,12 @@ pub(crate) struct Check {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Test {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineFile,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Init {
     /// The data file to read.
     #[arg(value_name = "DATA")]
@@ -180,6 +190,31 @@ pub(crate) struct Convert {
     /// Number of workers.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Profile {
+    /// The data: a file, or a table as `DATABASE#TABLE`, for example `sqlite://shop.db#orders`.
+    #[arg(value_name = "DATA")]
+    pub(crate) data: String,
+    /// Write rules that the data satisfies, in place of the profile.
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub(crate) suggest: Option<Form>,
+    /// Keep every field of a text format as it is written; infer no types.
+    #[arg(long)]
+    pub(crate) strings: bool,
+    /// Number of workers.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) workers: Option<u16>,
+}
+
+/// The form of suggested rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// Steps of a pipeline.
+    Yaml,
+    /// A ruleset in DQDL.
+    Dqdl,
 }
 
 #[derive(Debug, Args)]

@@ -35,11 +35,13 @@ pub mod init;
 pub mod ledger;
 mod library;
 pub mod params;
+pub mod profile;
 pub mod quality;
 pub mod rejects;
 pub mod report;
 pub mod run;
 mod scratch;
+pub mod testing;
 
 pub use definition::Definition;
 pub use gristmill_core::{Error, ErrorKind, Result};

@@ -107,7 +107,7 @@ pub fn summarise(path: &Path) -> Result<Summary> {
 }
 
 /// The rejects in a file, in order.
-fn lines(path: &Path) -> Result<impl Iterator<Item = Result<RejectLine>>> {
+pub(crate) fn lines(path: &Path) -> Result<impl Iterator<Item = Result<RejectLine>>> {
     let name = path.display().to_string();
     let file = File::open(path)
         .map_err(|source| Error::io(format!("cannot read the rejects file `{name}`"), source))?;

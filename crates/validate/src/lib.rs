@@ -53,6 +53,7 @@ pub mod options;
 mod ordered;
 pub mod pattern;
 mod plan;
+pub mod profile;
 mod quality;
 pub mod rule;
 pub mod scalar;

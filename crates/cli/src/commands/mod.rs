@@ -4,11 +4,13 @@ pub(crate) mod bookmarks;
 pub(crate) mod check;
 pub(crate) mod convert;
 pub(crate) mod init;
+pub(crate) mod profile;
 pub(crate) mod quality;
 pub(crate) mod rejects;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod schema;
+pub(crate) mod test;
 
 use std::process::ExitCode;
 

@@ -31,6 +31,7 @@ pub use diagnostic::{Diagnostic, Diagnostics};
 pub use raw::Limits;
 
 use crate::params::{Params, Resolver, Secrets};
+use crate::testing::TestCase;
 use node::{Located, Node, Scalar, Value};
 use schema_check::{Checker, Place};
 
@@ -77,6 +78,8 @@ pub struct Definition {
     pub limits: Limits,
     /// How opening and publishing are tried again.
     pub retry: Retry,
+    /// Tests of it.
+    pub tests: Vec<TestCase>,
     source: Source,
 }
 
@@ -171,6 +174,7 @@ impl Registry {
                 drift: raw.drift,
                 limits: raw.limits,
                 retry: raw.retry,
+                tests: raw.tests,
                 source,
             }),
         }

@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::testing::TestCase;
+
 /// A pipeline: where records come from, what is done to them, where they go.
 ///
 /// Paths are relative to the folder of the pipeline file.
@@ -51,6 +53,10 @@ pub(crate) struct Raw {
     /// How opening a source and publishing are tried again when they fail for a moment.
     #[serde(default)]
     pub(crate) retry: Retry,
+    /// Tests of the pipeline, which `gristmill test` runs: input in place of its sources, and what must come of
+    /// it.
+    #[serde(default)]
+    pub(crate) tests: Vec<TestCase>,
 }
 
 /// Bounds of a run.

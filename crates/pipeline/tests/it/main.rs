@@ -9,5 +9,7 @@ mod init;
 mod kinds;
 mod ledger;
 mod lookup;
+mod profile;
 mod quality;
 mod run;
+mod testing;

@@ -11,7 +11,7 @@ pub mod dqdl;
 mod evaluate;
 mod expect;
 pub(crate) mod gather;
-mod keys;
+pub(crate) mod keys;
 mod metric;
 mod numbers;
 mod options;
@@ -30,6 +30,7 @@ pub use metric::{Aggregate, FileTest, Literal, Metric, Op, Predicate, ValueTest}
 pub use options::{CheckItem, Measure, Options};
 pub use step::Checks;
 
+pub(crate) use expect::time;
 pub(crate) use step::plan;
 
 /// A check.
