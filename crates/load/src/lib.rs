@@ -36,6 +36,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod before;
 mod changes;
 mod database;
 mod dialect;
@@ -56,6 +57,7 @@ mod versions;
 
 use gristmill_core::LoaderKind;
 
+pub use before::before;
 pub use changes::SchemaChanges;
 pub use file::File;
 pub use table::Table;

@@ -285,7 +285,8 @@ fn job(definition: &Definition, rejects: Rejects) -> Result<Job, Diagnostics> {
         destinations: definition
             .load
             .iter()
-            .map(|item| {
+            .zip(&definition.conditions)
+            .map(|(item, condition)| {
                 let (bind, for_bind) = (item.kind.bind, item.options.clone());
                 let (open, options) = (item.kind.open, item.options.clone());
                 Destination::new(
@@ -293,6 +294,7 @@ fn job(definition: &Definition, rejects: Rejects) -> Result<Job, Diagnostics> {
                     move |schema| bind(&for_bind, schema),
                     move |schema, context| open(&options, schema, context),
                 )
+                .filter(condition.clone())
             })
             .collect(),
         rejects,

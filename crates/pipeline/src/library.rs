@@ -117,6 +117,20 @@ impl Pipeline {
         self
     }
 
+    /// Adds a destination for the records for which an SQL condition is true.
+    #[must_use]
+    pub fn load_where(
+        self,
+        condition: impl Into<String>,
+        destination: impl IntoDestination + Send + 'static,
+    ) -> Self {
+        let mut pipeline = self.load(destination);
+        if let Some(last) = pipeline.destinations.pop() {
+            pipeline.destinations.push(last.filter(Some(condition)));
+        }
+        pipeline
+    }
+
     /// The folder that relative paths start from.
     #[must_use]
     pub fn base(mut self, folder: impl AsRef<Path>) -> Self {

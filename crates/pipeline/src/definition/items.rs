@@ -19,6 +19,8 @@ pub(super) struct Parts {
     pub(super) extract: Vec<Item<ExtractorKind>>,
     pub(super) steps: Vec<Item<StepKind>>,
     pub(super) load: Vec<Item<LoaderKind>>,
+    /// For each destination, which records go there.
+    pub(super) conditions: Vec<Option<String>>,
 }
 
 /// Finds the kind of every item and gathers the mistakes in their options.
@@ -52,10 +54,40 @@ pub(super) fn check(registry: &Registry, source: &Source, found: &mut Vec<Diagno
         let Some(index) = kind_of(item, "load", &destinations, found) else { continue };
         let kind = &registry.loaders[index];
         let checked = Checked { source, node: item, place: Place::named(kind.name), at: &at };
-        let options = checked.check(kind.schema, |options| (kind.check)(options), found);
+        let condition = |options: &serde_json::Value| {
+            let condition = options.get(schema::WHERE).and_then(|text| text.as_str());
+            condition.map(|text| (text.to_owned(), without_condition(options)))
+        };
+        let more = |options: &serde_json::Value| match condition(options) {
+            None => (kind.check)(options),
+            Some((text, options)) => {
+                let wrong = registry.expressions.check(&text).err();
+                let wrong = wrong.map(|found| Mistake {
+                    span: found.span,
+                    hint: found.hint,
+                    ..Mistake::new(Pointer::root().key(schema::WHERE), found.message)
+                });
+                (kind.check)(&options).into_iter().chain(wrong).collect()
+            }
+        };
+        let options = checked.check_with(schema::of_destination(kind.schema), more, found);
+        let (condition, options) = match condition(&options) {
+            Some((text, options)) => (Some(text), options),
+            None => (None, options),
+        };
+        parts.conditions.push(condition);
         parts.load.push(Item { kind, options, at });
     }
     parts
+}
+
+/// The options that the kind of a destination knows.
+fn without_condition(options: &serde_json::Value) -> serde_json::Value {
+    let mut options = options.clone();
+    if let Some(options) = options.as_object_mut() {
+        options.shift_remove(schema::WHERE);
+    }
+    options
 }
 
 /// The keys of a step's options that take a source.
@@ -112,7 +144,15 @@ impl Checked<'_> {
         more: impl Fn(&serde_json::Value) -> Vec<Mistake>,
         found: &mut Vec<Diagnostic>,
     ) -> serde_json::Value {
-        let (schema, definitions) = schema::with_definitions(schema);
+        self.check_with(schema::with_definitions(schema), more, found)
+    }
+
+    fn check_with(
+        &self,
+        (schema, definitions): (serde_json::Value, serde_json::Map<String, serde_json::Value>),
+        more: impl Fn(&serde_json::Value) -> Vec<Mistake>,
+        found: &mut Vec<Diagnostic>,
+    ) -> serde_json::Value {
         let before = found.len();
         let checker = Checker { definitions: &definitions };
         checker.check(self.node, &schema, &self.place, found);

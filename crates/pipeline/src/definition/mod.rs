@@ -68,6 +68,8 @@ pub struct Definition {
     pub steps: Vec<Item<StepKind>>,
     /// Destinations, in order.
     pub load: Vec<Item<LoaderKind>>,
+    /// For each destination, the condition of the records that go there.
+    pub conditions: Vec<Option<String>>,
     /// The file for rejects, relative to `base`.
     pub rejects: Option<PathBuf>,
     /// The file for the report, relative to `base`.
@@ -169,6 +171,7 @@ impl Registry {
                 extract: parts.extract,
                 steps: parts.steps,
                 load: parts.load,
+                conditions: parts.conditions,
                 rejects: raw.rejects,
                 report: raw.report,
                 drift: raw.drift,

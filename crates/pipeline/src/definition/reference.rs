@@ -26,7 +26,10 @@ impl Registry {
                 let example = list_item(kind.example);
                 let _ = writeln!(out, "\n### `{}`\n\n{}\n", kind.name, kind.about);
                 let _ = writeln!(out, "```yaml\n{example}\n```\n");
-                let (schema, definitions) = schema::with_definitions(kind.schema);
+                let (schema, definitions) = match section {
+                    "load" => schema::of_destination(kind.schema),
+                    _ => schema::with_definitions(kind.schema),
+                };
                 let prefix = format!("{section}-{}", kind.name);
                 Page::new(&prefix, definitions, &mut out).write(&schema);
             }

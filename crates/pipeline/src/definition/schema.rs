@@ -34,6 +34,36 @@ pub(super) fn with_definitions(
     (schema, generator.take_definitions(true))
 }
 
+/// The key of a destination that says which records go there.
+pub(super) const WHERE: &str = "where";
+
+/// The schema of a destination, and the definitions that it refers to: its own options, and what
+/// any destination takes.
+pub(super) fn of_destination(
+    schema: fn(&mut SchemaGenerator) -> Schema,
+) -> (Json, Map<String, Json>) {
+    let (mut schema, mut definitions) = with_definitions(schema);
+    add_where(&mut schema, &mut definitions);
+    (schema, definitions)
+}
+
+fn add_where(schema: &mut Json, definitions: &mut Map<String, Json>) {
+    let name = schema.get("$ref").and_then(Json::as_str).and_then(|at| at.rsplit('/').next());
+    let options = match name.map(str::to_owned) {
+        Some(name) => definitions.get_mut(&name),
+        None => Some(schema),
+    };
+    if let Some(keys) = options.and_then(|it| it.get_mut("properties")?.as_object_mut()) {
+        keys.insert(
+            WHERE.to_owned(),
+            json!({
+                "type": "string",
+                "description": "An SQL condition, for example `amount < 0`: the records for which it is true go to this destination, the others count as filtered here. Those for which it cannot be computed are rejected. Without it, all records go here.",
+            }),
+        );
+    }
+}
+
 impl Registry {
     /// The JSON schema (draft 2020-12) of pipeline files with these kinds, for editors.
     pub fn json_schema(&self) -> Json {
@@ -67,6 +97,8 @@ impl Registry {
         });
         let steps = steps.collect::<Vec<_>>();
         let mut definitions = generator.take_definitions(true);
+        let mut load = load;
+        load.iter_mut().for_each(|schema| add_where(schema, &mut definitions));
         if let Some(source) = definitions.get_mut(SOURCE) {
             *source = json!({"anyOf": extract});
         }

@@ -222,6 +222,7 @@ impl DestinationReport {
         let mut refused = Findings::default();
         loader.append(part, &mut refused)?;
         self.account.rejected += refused.rejects().len() as u64;
+        self.account.filtered += refused.filtered;
         Ok(refused)
     }
 

@@ -138,6 +138,7 @@ impl Books {
             account.updated = destination.account.updated;
             account.closed = destination.account.closed;
             account.unchanged = destination.account.unchanged;
+            account.filtered += destination.account.filtered;
             account.deduplicated += destination.account.deduplicated;
             account.rejected += destination.account.rejected;
             account.check("the run").map_err(unbalanced)?;

@@ -10,6 +10,7 @@ use gristmill_core::{
 };
 use gristmill_extract::file::Drift;
 use gristmill_parallel::Retry;
+use gristmill_transform::Filter;
 
 pub use crate::definition::Limits;
 use crate::report::records_of;
@@ -40,6 +41,8 @@ impl Source {
 pub struct Destination {
     /// Where it stands in the definition.
     pub at: Pointer,
+    /// Which records go there.
+    pub(super) condition: Option<Filter>,
     bind: BindDestination,
     open: OpenDestination,
 }
@@ -51,7 +54,14 @@ impl Destination {
         bind: impl Fn(&SchemaRef) -> Vec<Mistake> + Send + 'static,
         open: impl Fn(&SchemaRef, &LoadContext<'_>) -> Result<Box<dyn Loader>> + Send + 'static,
     ) -> Self {
-        Self { at, bind: Box::new(bind), open: Box::new(open) }
+        Self { at, condition: None, bind: Box::new(bind), open: Box::new(open) }
+    }
+
+    /// Takes only the records for which an SQL condition is true.
+    #[must_use]
+    pub fn filter(mut self, condition: Option<impl Into<String>>) -> Self {
+        self.condition = condition.map(Filter::new);
+        self
     }
 
     pub(super) fn bind(&self, schema: &SchemaRef) -> Vec<Mistake> {

@@ -139,7 +139,7 @@ fn execute(
     let mut rejects = RejectsFile::create(&job.rejects, context.id, &job.name)?;
 
     let pool = Pool::new(workers)?;
-    let Opened { sources, segments, steps, schema } =
+    let Opened { sources, segments, steps, schema, before } =
         open::open(&job, context, scratch.path(), References::Read)?;
     let mut books = Books::new(&steps);
     let load_context = LoadContext {
@@ -152,10 +152,13 @@ fn execute(
         workers,
     };
     let mut loaders = Vec::with_capacity(job.destinations.len());
-    for destination in &job.destinations {
+    for (destination, step) in job.destinations.iter().zip(before) {
         let opened =
             retry(&job.retry, &context.cancel, |_| destination.open(&schema, &load_context))?;
-        loaders.push(opened);
+        loaders.push(match step {
+            Some(step) => gristmill_load::before(step, opened),
+            None => opened,
+        });
     }
     if context.plan {
         loaders.iter_mut().for_each(|loader| loader.plan());

@@ -11,7 +11,7 @@ use gristmill_core::registry::Range;
 use gristmill_core::types::type_name;
 use gristmill_core::{
     BindContext, Bound, Chunk, Error, ErrorKind, ExtractContext, Extractor, Grain, Mistake,
-    Pointer, Result, Space,
+    Pointer, Result, Space, Step, StepPlan,
 };
 use gristmill_extract::file::Drift;
 use gristmill_parallel::{Cancel, retry};
@@ -43,6 +43,8 @@ pub(super) struct Opened {
     pub(super) steps: Vec<StepInfo>,
     /// The columns that destinations get.
     pub(super) schema: SchemaRef,
+    /// What each destination does with records before it takes them.
+    pub(super) before: Vec<Option<Arc<dyn Step>>>,
 }
 
 /// Memory limit divided by this is what the steps that remember may hold together.
@@ -178,13 +180,31 @@ fn parts(
     segments.push(Segment { local: Arc::new(local), ordered: None });
     share_memory(&mut segments, job, scratch);
 
+    let mut before: Vec<Option<Arc<dyn Step>>> = Vec::with_capacity(job.destinations.len());
     for destination in &job.destinations {
-        let mistakes = destination.bind(&schema);
+        let mut mistakes = destination.bind(&schema);
+        let context = BindContext::new(job.expressions.as_ref());
+        let condition = destination.condition.as_ref();
+        before.push(match condition.map(|condition| condition.bind(&schema, &context)) {
+            Some(Ok(bound)) => bound.local.map(Arc::from),
+            Some(Err(wrong)) => {
+                let at = Pointer::root().key("where");
+                mistakes.extend(wrong.into_iter().map(|mistake| mistake.under(&at)));
+                None
+            }
+            None => None,
+        });
         if !mistakes.is_empty() {
             return Err(RunError::Bind(BindError { at: destination.at.clone(), mistakes }));
         }
     }
-    Ok(Opened { sources: OpenSources::new(extractors), segments, steps: binder.steps, schema })
+    Ok(Opened {
+        sources: OpenSources::new(extractors),
+        segments,
+        steps: binder.steps,
+        schema,
+        before,
+    })
 }
 
 /// Says what they may take to the steps that remember.

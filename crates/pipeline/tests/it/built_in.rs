@@ -232,3 +232,32 @@ fn any_misspelt_key_of_it_is_found_where_it_stands() {
     }
     assert!(checked > 15, "{checked}");
 }
+
+#[test]
+fn the_condition_of_a_destination_is_checked_where_it_stands() {
+    let text = "pipeline: p\nextract: [{file: a.csv}]\nload:\n  - {file: b.csv, where: amount > 0}\n  - {file: c.csv, where: amount >}\n  - {table: t, database: 'sqlite://x.db', were: amount < 0}\n";
+    let parse =
+        |text: &str| registry().parse(text, Path::new("p.yaml"), Path::new(""), &Params::default());
+    let found = parse(text).unwrap_err().to_string();
+    assert!(
+        found.contains("p.yaml:5:26") && found.contains("the text ends where an expression"),
+        "{found}"
+    );
+    assert!(found.contains("did you mean `where`?"), "{found}");
+    let fine: String = text.lines().take(4).map(|line| format!("{line}\n")).collect();
+    let definition = parse(&fine).unwrap();
+    assert_eq!(definition.conditions, [Some("amount > 0".to_owned())]);
+    assert_eq!(definition.load[0].options, serde_json::json!({"file": "b.csv"}));
+    let schema = registry().json_schema();
+    let keys = |kind: usize| {
+        let at = schema["properties"]["load"]["items"]["anyOf"][kind]["$ref"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        schema["$defs"][at.rsplit('/').next().unwrap()]["properties"]["where"]["type"].clone()
+    };
+    assert_eq!((keys(0), keys(1)), ("string".into(), "string".into()));
+    let reference = registry().reference();
+    let (_, destinations) = reference.split_once("## Destinations").unwrap();
+    assert_eq!(destinations.matches("| `where` | text |").count(), registry().loaders.len());
+}

@@ -394,3 +394,40 @@ fn sources_are_chained_when_their_columns_agree() {
         "{error}"
     );
 }
+
+#[test]
+fn records_are_split_by_the_conditions_of_destinations() {
+    let folder = folder(&[("in.csv", "id,amount\n1,10\n2,-5\n3,0\n4,\n5,7\n")]);
+    let int = gristmill_core::FieldType::Int;
+    let report = Pipeline::new("split")
+        .base(folder.path())
+        .extract(File::new("in.csv").column("id", int).column("amount", int))
+        .load_where("amount > 0", Output::new("in.ndjson"))
+        .load_where("100 / amount < 0", Output::new("out.ndjson"))
+        .load(Output::new("all.ndjson"))
+        .rejects("rejects.ndjson")
+        .run()
+        .unwrap();
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    assert_eq!(read("in.ndjson"), "{\"id\":1,\"amount\":10}\n{\"id\":5,\"amount\":7}\n");
+    assert_eq!(read("out.ndjson"), "{\"id\":2,\"amount\":-5}\n");
+    assert_eq!(read("all.ndjson").lines().count(), 5);
+    let accounts: Vec<_> = report
+        .destinations
+        .iter()
+        .map(|it| [it.account.read, it.account.inserted, it.account.filtered, it.account.rejected])
+        .collect();
+    assert_eq!(accounts, [[5, 2, 3, 0], [5, 1, 3, 1], [5, 5, 0, 0]]);
+    assert_eq!((report.account.inserted, report.account.filtered), (2, 3));
+    let rejects = read("rejects.ndjson");
+    assert!(rejects.contains("division by zero in `100 / amount < 0`"), "{rejects}");
+    assert_eq!((rejects.lines().count(), report.rejected), (1, 1));
+
+    let error = Pipeline::new("split")
+        .base(folder.path())
+        .extract(File::new("in.csv"))
+        .load_where("amount", Output::new("in.ndjson"))
+        .run()
+        .unwrap_err();
+    assert!(error.to_string().starts_with("load[0].where: `amount` is not a condition"), "{error}");
+}
