@@ -105,7 +105,8 @@ fn kind(error: &DatabaseError, other: ErrorKind) -> (ErrorKind, Option<&'static 
         1021 | 1114 | 3675 => {
             (ErrorKind::Io, Some("the server's disk is full; nothing was published"))
         }
-        1290 | 1792 | 1836 => (
+        1792 => (ErrorKind::Configuration, Some("a source is only read: write a SELECT")),
+        1290 | 1836 => (
             ErrorKind::Destination,
             Some("the server is read-only, perhaps a replica: name the primary"),
         ),

@@ -1,16 +1,19 @@
-//! Tables and queries of databases: PostgreSQL and SQLite.
+//! Tables and queries of databases: PostgreSQL, MariaDB, MySQL and SQLite.
 //!
 //! A source is read in one read-only transaction, so that all of it is of one moment, and in the
 //! order that the database gives. The caller's thread cuts what comes into pieces at the end of a
 //! row; workers make columns of them. A value that its column cannot hold without a change
 //! (`infinity` as a date, text in an integer column of SQLite) rejects its record.
 
+mod cells;
 mod cursor;
+mod mysql;
 mod options;
 mod postgres;
 mod rows;
 mod source;
 mod sqlite;
+mod stepped;
 
 use gristmill_core::{Error, ErrorKind, ExtractContext, Extractor, ExtractorKind, Result};
 use serde::de::DeserializeOwned;
@@ -24,7 +27,7 @@ use source::{Database, Wanted};
 /// The registry's entry for tables.
 pub const TABLE: ExtractorKind = ExtractorKind {
     name: "table",
-    about: "Reads a table or a view of a database: PostgreSQL or SQLite.",
+    about: "Reads a table or a view of a database: PostgreSQL, MariaDB, MySQL or SQLite.",
     example: "table: funds\ndatabase: postgres://etl@db.example.com/warehouse\n\
               cursor:\n  column: updated_at\n  lag: 10m\n",
     schema: |generator| generator.subschema_for::<Table>(),
@@ -78,6 +81,7 @@ fn open(
         Database::Postgres(address) => {
             Box::new(postgres::PostgresExtractor::open(&wanted, address, context)?)
         }
-        Database::Sqlite(path) => Box::new(sqlite::SqliteExtractor::open(&wanted, path, context)?),
+        Database::MySql(address) => Box::new(mysql::open(&wanted, address, context)?),
+        Database::Sqlite(path) => Box::new(sqlite::open(&wanted, path, context)?),
     })
 }

@@ -22,7 +22,10 @@ pub struct Table {
     pub table: String,
     /// The database: `postgres://user@host:5432/name`, where a password may come from `PGPASSWORD`
     /// or the password file, and `sslmode`, `sslrootcert`, `connect_timeout` and `options` may
-    /// follow as parameters; or `sqlite://` and a path relative to the pipeline file.
+    /// follow as parameters; `mysql://user@host:3306/name` for MariaDB and MySQL, where a password
+    /// may come from `MYSQL_PWD` or `~/.my.cnf`, and `sslmode`, `sslrootcert`, `connect_timeout`,
+    /// `statement_timeout` and `socket` may follow; or `sqlite://` and a path relative to the
+    /// pipeline file.
     pub database: String,
     /// Types of columns that are read as text otherwise: PostgreSQL's `numeric` without declared
     /// digits, and columns of SQLite whose declared type says nothing. Any other column with a
@@ -45,7 +48,10 @@ pub struct Query {
     pub query: String,
     /// The database: `postgres://user@host:5432/name`, where a password may come from `PGPASSWORD`
     /// or the password file, and `sslmode`, `sslrootcert`, `connect_timeout` and `options` may
-    /// follow as parameters; or `sqlite://` and a path relative to the pipeline file.
+    /// follow as parameters; `mysql://user@host:3306/name` for MariaDB and MySQL, where a password
+    /// may come from `MYSQL_PWD` or `~/.my.cnf`, and `sslmode`, `sslrootcert`, `connect_timeout`,
+    /// `statement_timeout` and `socket` may follow; or `sqlite://` and a path relative to the
+    /// pipeline file.
     pub database: String,
     /// Types of columns that are read as text otherwise: PostgreSQL's `numeric` without declared
     /// digits, which sums and averages are, and columns that SQLite computes. Any other column with

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gristmill_core::{Error, ErrorKind, FieldType, Mistake, Pointer, Result};
-use gristmill_database::{Address, quoted};
+use gristmill_database::{Address, mysql, quoted};
 use indexmap::IndexMap;
 
 use super::cursor::Cursor;
@@ -22,6 +22,7 @@ pub(super) struct Wanted {
 #[derive(Debug)]
 pub(super) enum Database {
     Postgres(Box<Address>),
+    MySql(Box<mysql::Address>),
     /// The path as it was written.
     Sqlite(PathBuf),
 }
@@ -34,6 +35,10 @@ impl Database {
             Some(("postgres" | "postgresql", _)) => {
                 let address = Address::parse(url).map_err(|mistake| mistake.under(&at()))?;
                 Ok(Database::Postgres(Box::new(address)))
+            }
+            Some(("mysql" | "mariadb", _)) => {
+                let address = mysql::Address::parse(url).map_err(|mistake| mistake.under(&at()))?;
+                Ok(Database::MySql(Box::new(address)))
             }
             Some(("sqlite", rest)) => {
                 let path = rest.strip_prefix("//").unwrap_or(rest);
@@ -52,7 +57,7 @@ impl Database {
             // The rest of the URL may hold a password, and stays out of the message.
             Some((scheme, _)) => wrong(
                 &format!("`{scheme}` is not a kind of database that this build reads"),
-                "it knows postgres://user@host/name and sqlite://warehouse.db",
+                "it knows postgres://user@host/name, mysql://user@host/name and sqlite://warehouse.db",
             ),
             None => wrong("a database is a URL", "write it like postgres://user@host/name"),
         }
@@ -178,7 +183,13 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_url_is_said_without_it() {
-        for url in ["mysql://ann:s3cret@db/x", "s3cret", "sqlite:", "sqlite://:memory:"] {
+        for url in [
+            "oracle://ann:s3cret@db/x",
+            "mysql://ann:s3cret@db",
+            "s3cret",
+            "sqlite:",
+            "sqlite://:memory:",
+        ] {
             let mistake = Database::parse(url).unwrap_err();
             assert!(!format!("{mistake:?}").contains("s3cret"));
             assert_eq!(mistake.at, Pointer::root().key("database"));

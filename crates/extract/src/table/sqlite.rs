@@ -2,153 +2,86 @@
 //! workers make columns of them.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arrow_schema::{Field, SchemaRef};
+use arrow_schema::Field;
 use gristmill_core::registry::longest_record;
-use gristmill_core::{
-    Batch, ByteSize, Chunk, Error, ErrorKind, ExtractContext, Extractor, FieldType, Findings,
-    ReadPlan, Result,
-};
+use gristmill_core::{Error, ErrorKind, ExtractContext, FieldType, Result};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags};
-use serde_json::Value;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::cells::Cell;
 use super::rows::Columns;
 use super::source::{Wanted, declared};
-use cells::{Cell, Piece};
+use super::stepped::{Pieces, Source, Step, Stepped};
 
 mod advance;
-mod cells;
 
 /// How long a statement waits for another process that writes.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of a chunk.
-const CHUNK: usize = 4 << 20;
 
-/// Reads what a query answers, in one transaction.
-pub(super) struct SqliteExtractor {
-    source: Arc<Source>,
-    select: String,
-    interrupt: InterruptHandle,
-    connection: Option<Connection>,
-    rows: Option<Receiver<Result<Piece>>>,
-    thread: Option<JoinHandle<()>>,
-    bytes: u64,
-    started: bool,
-    bookmark: Option<(String, Value)>,
-}
-
-/// What chunks need to know of where they are from.
-pub(super) struct Source {
-    what: String,
-    columns: Columns,
-    types: Vec<FieldType>,
-    longest: ByteSize,
-}
-
-impl SqliteExtractor {
-    /// Opens the file, and asks which columns there are.
-    pub(super) fn open(wanted: &Wanted, path: &Path, context: &ExtractContext) -> Result<Self> {
-        let file: PathBuf = context.base.join(path);
-        let relation = &wanted.relation;
-        if !file.exists() {
-            let message = format!("cannot read `{}`: there is no such file", path.display());
-            return Err(Error::new(ErrorKind::NotFound, message).hint(format!(
-                "paths are relative to the pipeline file, here `{}`",
-                context.base.display()
-            )));
+/// Opens the file, and asks which columns there are.
+pub(super) fn open(wanted: &Wanted, path: &Path, context: &ExtractContext) -> Result<Stepped> {
+    let file: PathBuf = context.base.join(path);
+    let relation = &wanted.relation;
+    if !file.exists() {
+        let message = format!("cannot read `{}`: there is no such file", path.display());
+        return Err(Error::new(ErrorKind::NotFound, message).hint(format!(
+            "paths are relative to the pipeline file, here `{}`",
+            context.base.display()
+        )));
+    }
+    let what = format!("cannot read `{}` of `{}`", relation.name, path.display());
+    let failed = |error| failure(&what, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&file, flags).map_err(failed)?;
+    connection.busy_timeout(PATIENCE).map_err(failed)?;
+    connection.execute_batch("PRAGMA query_only = on; BEGIN").map_err(failed)?;
+    let (names, types) = {
+        let statement = connection.prepare(&relation.select).map_err(failed)?;
+        if statement.parameter_count() > 0 {
+            return Err(Error::new(ErrorKind::Configuration, what)
+                .caused_by("the query has places for parameters such as ?")
+                .hint("write values into the query; ${NAME} takes a parameter of the pipeline"));
         }
-        let what = format!("cannot read `{}` of `{}`", relation.name, path.display());
-        let failed = |error| failure(&what, error);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&file, flags).map_err(failed)?;
-        connection.busy_timeout(PATIENCE).map_err(failed)?;
-        connection.execute_batch("PRAGMA query_only = on; BEGIN").map_err(failed)?;
-        let (names, types) = {
-            let statement = connection.prepare(&relation.select).map_err(failed)?;
-            if statement.parameter_count() > 0 {
-                return Err(Error::new(ErrorKind::Configuration, what)
-                    .caused_by("the query has places for parameters such as ?")
-                    .hint(
-                        "write values into the query; ${NAME} takes a parameter of the pipeline",
-                    ));
-            }
-            let columns = statement.columns();
-            columns
-                .map(|column| (column.name().to_owned(), field_type(column.decl_type())))
-                .unzip::<_, _, Vec<_>, Vec<_>>()
-        };
-        let declared = declared(relation, &names, &wanted.columns)?;
-        // A declared type takes the place of the column's own; nothing goes through text.
-        let types: Vec<_> = types
-            .into_iter()
-            .zip(declared)
-            .map(|(own, declared)| declared.unwrap_or(own))
-            .collect();
-        let (select, bookmark) = match &wanted.cursor {
-            None => (relation.select.clone(), None),
-            Some(cursor) => {
-                let field_type = types[cursor.position(relation, &names)?];
-                let bounds = cursor.bounds(relation, &path.to_string_lossy(), &context.range);
-                advance::advance(&connection, relation, cursor, bounds, field_type, &what)?
-            }
-        };
-        let fields: Vec<Field> =
-            names.iter().zip(&types).map(|(name, field_type)| field_type.field(name)).collect();
-        let given = vec![None; fields.len()];
-        let source = Source {
-            what,
-            columns: Columns::new(&relation.name, fields, given),
-            types,
-            longest: longest_record(context.memory),
-        };
-        Ok(Self {
-            source: Arc::new(source),
-            select,
-            bookmark,
-            interrupt: connection.get_interrupt_handle(),
-            connection: Some(connection),
-            rows: None,
-            thread: None,
-            bytes: 0,
-            started: false,
-        })
-    }
-
-    /// Starts the thread that steps.
-    fn start(&mut self, connection: Connection) -> Result<Receiver<Result<Piece>>> {
-        let (sender, rows) = sync_channel(1);
-        let (source, select) = (Arc::clone(&self.source), self.select.clone());
-        let thread = std::thread::Builder::new()
-            .name("gristmill-sqlite".to_owned())
-            .spawn(move || {
-                if let Err(error) = step(&connection, &select, &source, &sender) {
-                    let _ = sender.send(Err(failure(&source.what, error))); // or nobody listens
-                }
-            })
-            .map_err(|error| Error::io("cannot start a thread", error))?;
-        self.thread = Some(thread);
-        Ok(rows)
-    }
+        let columns = statement.columns();
+        columns
+            .map(|column| (column.name().to_owned(), field_type(column.decl_type())))
+            .unzip::<_, _, Vec<_>, Vec<_>>()
+    };
+    let declared = declared(relation, &names, &wanted.columns)?;
+    // A declared type takes the place of the column's own; nothing goes through text.
+    let types: Vec<_> =
+        types.into_iter().zip(declared).map(|(own, declared)| declared.unwrap_or(own)).collect();
+    let (select, bookmark) = match &wanted.cursor {
+        None => (relation.select.clone(), None),
+        Some(cursor) => {
+            let field_type = types[cursor.position(relation, &names)?];
+            let bounds = cursor.bounds(relation, &path.to_string_lossy(), &context.range);
+            advance::advance(&connection, relation, cursor, bounds, field_type, &what)?
+        }
+    };
+    let fields: Vec<Field> =
+        names.iter().zip(&types).map(|(name, field_type)| field_type.field(name)).collect();
+    let given = vec![None; fields.len()];
+    let longest = longest_record(context.memory);
+    let columns = Columns::new(&relation.name, fields, given);
+    let source = Source { columns, types, longest };
+    let interrupt = connection.get_interrupt_handle();
+    let step: Step = Box::new(move |pieces| {
+        step(&connection, &select, pieces).map_err(|error| failure(&what, error))
+    });
+    let stop = Some(Box::new(move || interrupt.interrupt()) as _);
+    Ok(Stepped::new(source, step, stop, Vec::new(), bookmark))
 }
 
-/// Steps through all rows, and hands them over in pieces.
-fn step(
-    connection: &Connection,
-    select: &str,
-    source: &Source,
-    sender: &SyncSender<Result<Piece>>,
-) -> rusqlite::Result<()> {
+/// Steps through all rows.
+fn step(connection: &Connection, select: &str, pieces: &mut Pieces) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(select)?;
-    let columns = source.types.len();
+    let columns = statement.column_count();
     let mut rows = statement.query([])?;
-    let mut piece = cells::Rows::default();
     while let Some(row) = rows.next()? {
-        let start = piece.begin();
+        let piece = pieces.row();
         for i in 0..columns {
             match row.get_ref(i)? {
                 ValueRef::Null => piece.cells.push(Cell::Null),
@@ -158,13 +91,9 @@ fn step(
                 ValueRef::Blob(blob) => piece.blob(blob),
             }
         }
-        piece.end(start, columns, source.longest.0);
-        if piece.size() >= CHUNK && sender.send(Ok(piece.take())).is_err() {
+        if !pieces.end() {
             return Ok(());
         }
-    }
-    if !piece.cells.is_empty() {
-        let _ = sender.send(Ok(piece.take())); // or nobody listens
     }
     Ok(())
 }
@@ -223,91 +152,6 @@ fn failure(what: &str, error: rusqlite::Error) -> Error {
     match hint {
         Some(hint) => outer.hint(hint),
         None => outer,
-    }
-}
-
-impl Extractor for SqliteExtractor {
-    fn read_plan(&mut self) -> Result<Option<ReadPlan>> {
-        Ok(None)
-    }
-
-    fn begin(&mut self, _: Option<ReadPlan>) -> Result<SchemaRef> {
-        Ok(Arc::clone(&self.source.columns.schema))
-    }
-
-    fn next_chunk(&mut self) -> Result<Option<Box<dyn Chunk>>> {
-        if let Some(connection) = self.connection.take() {
-            self.rows = Some(self.start(connection)?);
-        }
-        let next = self.rows.as_ref().and_then(|rows| rows.recv().ok()).transpose();
-        let Ok(Some(piece)) = next else {
-            self.rows = None;
-            return match self.thread.take().map(JoinHandle::join) {
-                Some(Err(_)) => Err(Error::internal("the thread that reads SQLite broke off")),
-                _ => next.map(|_| None),
-            };
-        };
-        self.bytes += piece.size() as u64;
-        Ok(Some(Box::new(Rows {
-            source: Arc::clone(&self.source),
-            size: piece.size(),
-            piece,
-            row: 0,
-            starts_source: !std::mem::replace(&mut self.started, true),
-        })))
-    }
-
-    fn total_bytes(&self) -> Option<u64> {
-        None
-    }
-
-    fn bytes_read(&self) -> u64 {
-        self.bytes
-    }
-
-    fn bookmarks(&self) -> Vec<(String, Value)> {
-        self.bookmark.clone().into_iter().collect()
-    }
-}
-
-impl Drop for SqliteExtractor {
-    fn drop(&mut self) {
-        self.rows = None;
-        if let Some(thread) = self.thread.take() {
-            self.interrupt.interrupt();
-            let _ = thread.join(); // nobody wants its rows any more
-        }
-    }
-}
-
-/// Some rows.
-struct Rows {
-    source: Arc<Source>,
-    piece: Piece,
-    size: usize,
-    row: usize,
-    starts_source: bool,
-}
-
-impl Chunk for Rows {
-    fn size(&self) -> usize {
-        self.size
-    }
-
-    fn starts_source(&self) -> bool {
-        self.starts_source
-    }
-
-    fn next_batch(&mut self, _: &mut Findings) -> Result<Option<Batch>> {
-        let source = &self.source;
-        let rows = self.piece.batch(source.types.len(), self.row);
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        self.row = rows.end;
-        let (columns, unfit) =
-            self.piece.columns(rows, &source.columns.given, &source.types, source.longest)?;
-        source.columns.batch(columns, unfit).map(Some)
     }
 }
 

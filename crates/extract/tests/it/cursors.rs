@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gristmill_core::ErrorKind;
 use gristmill_core::registry::Range;
-use gristmill_scratch::{Postgres, postgres};
+use gristmill_scratch::{MySql, Postgres, mysql, postgres};
 use serde_json::{Value, json};
 
 use crate::support::{Folder, sqlite};
@@ -13,11 +13,13 @@ use crate::support::{Folder, sqlite};
 enum Place {
     File(Folder),
     Server(Folder, Postgres),
+    MySql(Folder, MySql),
 }
 
 fn places() -> Vec<Place> {
     let server = postgres().map(|server| Place::Server(Folder::new(&[]), server));
-    [Place::File(Folder::new(&[]))].into_iter().chain(server).collect()
+    let other = mysql().map(|server| Place::MySql(Folder::new(&[]), server));
+    [Place::File(Folder::new(&[]))].into_iter().chain(server).chain(other).collect()
 }
 
 impl Place {
@@ -25,6 +27,9 @@ impl Place {
         match self {
             Place::File(folder) => sqlite(folder, "x.db", sql),
             Place::Server(_, server) => server.run(sql),
+            Place::MySql(_, server) => {
+                server.run(&sql.replace("at TIMESTAMP", "at TIMESTAMP(6) NULL"));
+            }
         }
     }
 
@@ -32,12 +37,14 @@ impl Place {
         match self {
             Place::File(_) => "sqlite://x.db",
             Place::Server(_, server) => server.url(),
+            Place::MySql(_, server) => server.url(),
         }
     }
 
     fn folder(&self) -> &Folder {
-        let (Place::File(folder) | Place::Server(folder, _)) = self;
-        folder
+        match self {
+            Place::File(folder) | Place::Server(folder, _) | Place::MySql(folder, _) => folder,
+        }
     }
 
     /// The ids that a run reads, and the bookmarks that it leaves.
@@ -111,6 +118,7 @@ fn records_that_are_too_young_wait() {
         let (old, young) = match place {
             Place::File(_) => ("datetime('now', '-1 hour')", "datetime('now')"),
             Place::Server(..) => ("now() - interval '1 hour'", "now()"),
+            Place::MySql(..) => ("now(6) - interval 1 hour", "now(6)"),
         };
         place.run(&format!(
             "CREATE TABLE t (id INTEGER, at TIMESTAMP);

@@ -6,6 +6,7 @@ mod cursors;
 mod drift;
 mod files;
 mod mistakes;
+mod mysql;
 mod postgres;
 mod rows;
 mod sqlite;

@@ -1,4 +1,4 @@
-//! Values of rows as SQLite has them, and the columns that become of them.
+//! Values of rows as they come one by one, and the columns that become of them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use gristmill_core::text::{ColumnBuilder, ColumnPlan, print};
 use gristmill_core::{ByteSize, FieldType, Result};
 
-use crate::table::rows::{Unfit, takes_all};
+use super::rows::{Unfit, takes_all};
 
 /// Bytes that a batch has about.
 const BATCH: usize = 1 << 20;

@@ -1,0 +1,233 @@
+//! MariaDB and MySQL: rows in the binary form of prepared statements.
+
+use std::fmt::Write;
+
+use arrow_schema::Field;
+use gristmill_core::registry::longest_record;
+use gristmill_core::text::{parse, print};
+use gristmill_core::{Error, ErrorKind, ExtractContext, FieldType, Result};
+use gristmill_database::literal;
+use gristmill_database::mysql::results::ResultColumn;
+use gristmill_database::mysql::{Address, Client, Value, read_error_of};
+use serde_json::Value as Json;
+
+use super::cells::{Cell, Rows};
+use super::cursor::{Bounds, Cursor};
+use super::rows::Columns;
+use super::source::{Relation, Wanted, declared};
+use super::stepped::{Pieces, Source, Step, Stepped};
+
+/// Connects, and asks which columns there are.
+pub(super) fn open(
+    wanted: &Wanted,
+    address: &Address,
+    context: &ExtractContext,
+) -> Result<Stepped> {
+    let relation = &wanted.relation;
+    let what = format!("cannot read `{}` of `{}`", relation.name, address.name());
+    let failed = |error| read_error_of(&what, error);
+    let client = Client::connect(address)?;
+    if relation.is_query {
+        // Quotes and backslashes mean what they mean to whoever wrote it.
+        client.batch("SET SESSION sql_mode = @@global.sql_mode").map_err(failed)?;
+    }
+    client
+        .batch(
+            "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+             START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+        )
+        .map_err(failed)?;
+    let (found, parameters) = client.describe(&relation.select).map_err(failed)?;
+    if parameters > 0 {
+        return Err(Error::new(ErrorKind::Configuration, what)
+            .caused_by("the query has places for parameters such as ?")
+            .hint("write values into the query; ${NAME} takes a parameter of the pipeline"));
+    }
+    let names: Vec<String> = found.iter().map(|column| column.name.clone()).collect();
+    let declared = declared(relation, &names, &wanted.columns)?;
+    let (select, bookmark) = match &wanted.cursor {
+        None => (relation.select.clone(), None),
+        Some(cursor) => {
+            let column = &found[cursor.position(relation, &names)?];
+            let bounds = cursor.bounds(relation, address.name(), &context.range);
+            advance(&client, relation, cursor, bounds, column.field_type, &what)?
+        }
+    };
+    let long = found
+        .iter()
+        .zip(&declared)
+        .filter(|(column, declared)| column.has_more_digits && declared.is_none());
+    let notes = long.map(|(column, _)| {
+        format!(
+            "`{}` of `{}` has more digits than a decimal, and is read as text; give it a type \
+             under `columns`",
+            column.name, relation.name
+        )
+    });
+    let notes = notes.collect();
+    // A declared type takes the place of the column's own.
+    let types: Vec<FieldType> = found
+        .iter()
+        .zip(declared)
+        .map(|(column, declared)| declared.unwrap_or(column.field_type))
+        .collect();
+    let fields: Vec<Field> =
+        names.iter().zip(&types).map(|(name, field_type)| field_type.field(name)).collect();
+    let source = Source {
+        columns: Columns::new(&relation.name, fields, vec![None; names.len()]),
+        types,
+        longest: longest_record(context.memory),
+    };
+    let step: Step = Box::new(move |pieces| {
+        let stepped = client.stream(&select, |values| put(values, &found, pieces));
+        stepped.map_err(|error| read_error_of(&what, error))
+    });
+    Ok(Stepped::new(source, step, None, notes, bookmark))
+}
+
+/// Puts a row down; answers whether somebody wants more.
+fn put(values: Vec<Value>, columns: &[ResultColumn], pieces: &mut Pieces) -> bool {
+    let rows = pieces.row();
+    for (value, column) in values.into_iter().zip(columns) {
+        match value {
+            Value::NULL => rows.cells.push(Cell::Null),
+            Value::Int(number) => rows.cells.push(Cell::Int(number)),
+            Value::UInt(number) => unsigned(number, rows),
+            Value::Float(number) => rows.cells.push(Cell::Real(number.into())),
+            Value::Double(number) => rows.cells.push(Cell::Real(number)),
+            Value::Bytes(bytes) if column.is_bits => {
+                let bits = bytes.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+                unsigned(bits, rows);
+            }
+            Value::Bytes(bytes) if column.field_type == FieldType::Binary => rows.blob(&bytes),
+            Value::Bytes(bytes) => rows.text(&bytes),
+            time => rows.text(time_text(&time, column.field_type).as_bytes()),
+        }
+    }
+    pieces.end()
+}
+
+fn unsigned(number: u64, rows: &mut Rows) {
+    match i64::try_from(number) {
+        Ok(number) => rows.cells.push(Cell::Int(number)),
+        Err(_) => rows.text(number.to_string().as_bytes()),
+    }
+}
+
+/// A date or a time in the form in which it is read. What is none, such as the day 0 and 100 hours,
+/// has a form that is not understood.
+fn time_text(value: &Value, field_type: FieldType) -> String {
+    let mut text = String::new();
+    let written = match *value {
+        Value::Date(year, month, day, ..) if field_type == FieldType::Date => {
+            write!(text, "{year:04}-{month:02}-{day:02}")
+        }
+        Value::Date(year, month, day, hour, minute, second, micros) => write!(
+            text,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}{}",
+            if field_type == FieldType::TimestampTz { "Z" } else { "" }
+        ),
+        Value::Time(negative, days, hours, minutes, seconds, micros) => write!(
+            text,
+            "{}{:02}:{minutes:02}:{seconds:02}.{micros:06}",
+            if negative { "-" } else { "" },
+            u32::from(hours) + 24 * days
+        ),
+        _ => Ok(()),
+    };
+    debug_assert!(written.is_ok());
+    text
+}
+
+/// A statement for the records within the bounds, and the bookmark that is left when they are read.
+fn advance(
+    client: &Client,
+    relation: &Relation,
+    cursor: &Cursor,
+    bounds: Bounds,
+    field_type: FieldType,
+    what: &str,
+) -> Result<(String, Option<(String, Json)>)> {
+    let is_time =
+        matches!(field_type, FieldType::Date | FieldType::Timestamp | FieldType::TimestampTz);
+    let is_number =
+        matches!(field_type, FieldType::Int | FieldType::Double | FieldType::Decimal { .. });
+    if !is_time && !is_number && !matches!(field_type, FieldType::String | FieldType::Time) {
+        let message = format!("`{}` is a {field_type}, which is no cursor", cursor.column);
+        return Err(Error::new(ErrorKind::Configuration, message)
+            .hint("take a column of numbers or of times as the cursor"));
+    }
+    let lag = cursor.lag_micros(is_time)?;
+    // Understood whatever the session makes of quotes.
+    let name = format!("q.`{}`", cursor.column.replace('`', "``"));
+    let from = format!("FROM ({}\n) AS q", relation.select);
+    let narrowed = |conditions: &[String]| match conditions {
+        [] => relation.select.clone(),
+        some => format!("SELECT * {from} WHERE {}", some.join(" AND ")),
+    };
+    let written = |value: &Json| -> Result<String> {
+        let text = match value {
+            Json::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let wrong = || {
+            let message = format!("`{text}` is no value of the cursor `{}`", cursor.column);
+            Error::new(ErrorKind::Configuration, message)
+        };
+        if is_number {
+            let finite = text.parse::<f64>().is_ok_and(f64::is_finite);
+            return finite.then(|| text.clone()).ok_or_else(wrong);
+        }
+        if is_time {
+            let micros = parse::timestamp(text.as_bytes())
+                .or_else(|| Some(i64::from(parse::date(text.as_bytes())?) * 86_400_000_000));
+            let mut window = [0; 48];
+            let length = print::timestamp(&mut window, micros.ok_or_else(wrong)?, false);
+            let text = String::from_utf8_lossy(&window[..length]).replace('T', " ");
+            return Ok(format!("CAST('{text}' AS DATETIME(6))"));
+        }
+        Ok(match text.contains('\\') {
+            true => {
+                let digits: Vec<String> = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+                format!("CONVERT(X'{}' USING utf8mb4)", digits.concat())
+            }
+            false => literal(&text),
+        })
+    };
+    let mut conditions = Vec::new();
+    if let Some((operator, value)) = &bounds.lower {
+        conditions.push(format!("{name} {operator} {}", written(value)?));
+    }
+    let Some(bookmark) = bounds.bookmark else {
+        if let Some(end) = &bounds.end {
+            conditions.push(format!("{name} < {}", written(end)?));
+        }
+        return Ok((narrowed(&conditions), None));
+    };
+    let last = bounds.lower.filter(|(operator, _)| *operator == ">").map(|(_, last)| last);
+    let mut limited = conditions.clone();
+    if let Some(lag) = lag {
+        limited.push(format!("{name} <= utc_timestamp(6) - INTERVAL {lag} MICROSECOND"));
+    }
+    let within = match limited.as_slice() {
+        [] => String::new(),
+        some => format!(" WHERE {}", some.join(" AND ")),
+    };
+    // The text of a FLOAT has fewer digits than it.
+    let exact = if field_type == FieldType::Double { " + 0e0" } else { "" };
+    let greatest = client
+        .texts(&format!("SELECT max({name}){exact} {from}{within}"))
+        .map_err(|error| read_error_of(what, error))?;
+    let greatest = greatest.into_iter().flatten().flatten().next();
+    Ok(match greatest {
+        Some(text) => {
+            let greatest = match text.parse::<i64>() {
+                Ok(number) if field_type == FieldType::Int => Json::from(number),
+                _ => Json::String(text),
+            };
+            conditions.push(format!("{name} <= {}", written(&greatest)?));
+            (narrowed(&conditions), Some((bookmark, greatest)))
+        }
+        None => (narrowed(&["false".to_owned()]), last.map(|last| (bookmark, last))),
+    })
+}
