@@ -161,7 +161,7 @@ fn names(target: &Target, options: &Options, stage: &Stage, started: DateTime<Ut
         }),
         time_type: target.time_type.clone(),
         timed: target.time.is_some(),
-        records: stage.records,
+        records: stage.rows,
         losers: stage.losers().map(str::to_owned),
         asks_missing: options.missing != Missing::Keep,
     }

@@ -34,8 +34,9 @@ use crate::changes::known;
 use crate::database::Database;
 use crate::dialect::Dialect;
 use crate::merge::{Found, Merge, MergeColumn, Outcome, Plan, Statements, empty_partitions};
+use crate::part::{Layout, Staged, TableEncoder};
 use crate::table::{Mode, Options};
-use part::{Layout, Staged, TableEncoder};
+use part::Binary;
 use rows::Copying;
 use session::Shared;
 use stage::Stage;
@@ -128,8 +129,8 @@ impl Postgres {
         })
     }
 
-    fn layout(&self) -> Layout {
-        Layout::new(&self.target, &self.schema, !self.is_direct())
+    fn layout(&self) -> Layout<Binary> {
+        part::layout(&self.target, &self.schema, !self.is_direct())
     }
 
     /// What comes before the first row, once: constraints are told when to judge, and old rows that
@@ -174,16 +175,17 @@ impl Postgres {
             if self.plans {
                 self.preview = Some(plan.changes().preview(client).map_err(loading)?);
             }
+            let last = stage.records.last;
             let merge = Merge {
                 database: client,
                 table: &options.table,
                 plan,
                 step: i64::MAX,
-                spool: &mut stage.spool,
+                spool: &mut stage.records.spool,
                 outcome,
                 room: self.space.memory as u64 / 4,
             };
-            outcome = merge.run(stage.last, findings)?;
+            outcome = merge.run(last, findings)?;
         }
         client.batch(&target.finish_statements(options)).map_err(loading)?;
         loads::record(client, &session, target, options.mode, &outcome)?;

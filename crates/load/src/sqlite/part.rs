@@ -6,15 +6,14 @@ use std::sync::Arc;
 use arrow_array::Array;
 use arrow_schema::{DataType, SchemaRef, TimeUnit};
 use gristmill_core::text::{value_text, write_value};
-use gristmill_core::{
-    Batch, Encoded, Encoder, Origin, Part, Reason, Reject, Result, Rows, Stage as RunStage,
-};
+use gristmill_core::{Batch, Encoded, Encoder, Origin, Part, Reason, Reject, Result, Rows};
 
 use super::Encoding;
 use super::cells::Cells;
 use super::pages::Pages;
 use super::record::Record;
 use super::target::Target;
+use crate::part::{no_key, no_time, origins_size, reject, remaining};
 
 /// Bytes of a row, beyond which SQLite says what a reject says then; less what a row's types take.
 const MAX_ROW: usize = 999_900_000;
@@ -141,24 +140,12 @@ impl Part for TablePart {
             }
         }
         self.records += batch.num_rows() as u64;
-        let rows = match rejected.as_slice() {
-            [] => batch.rows().clone(),
-            rejected => Rows::Some(
-                (0..batch.num_rows())
-                    .filter(|row| rejected.binary_search(row).is_err())
-                    .map(|row| batch.rows().ordinal(row))
-                    .collect(),
-            ),
-        };
-        if !rows.is_empty() {
-            self.staged.origins.push((Arc::clone(batch.origin()), rows));
-        }
+        self.staged.origins.extend(remaining(batch, &rejected));
         Ok(())
     }
 
     fn finish(self: Box<Self>) -> Result<Encoded> {
-        let origins: usize = self.staged.origins.iter().map(|(origin, _)| origin.byte_size()).sum();
-        let bytes = self.staged.pages.bytes().len() + origins;
+        let bytes = self.staged.pages.bytes().len() + origins_size(&self.staged.origins);
         Ok(Encoded { records: self.records, bytes: bytes as u64, payload: Box::new(self.staged) })
     }
 }
@@ -174,10 +161,10 @@ fn unloadable(
     for &i in suspects {
         let name = || layout.schema.field(i).name().clone();
         if layout.keys.contains(&i) && cells[i].is_null(row) {
-            errors.push(Reason::field(name(), "key", "a key has no value", None));
+            errors.push(no_key(name()));
         }
         if layout.time == Some(i) && cells[i].is_null(row) {
-            errors.push(Reason::field(name(), "effective", "the effective date is missing", None));
+            errors.push(no_time(name()));
         }
         if cells[i].would_be_lost(row, layout.affinities[i]) {
             let message = "the column cannot hold this number";
@@ -206,15 +193,6 @@ fn write_time(out: &mut Vec<u8>, array: &dyn Array, row: usize) {
     });
     out.resize(point + usize::from(digits > 0) + digits, b'0');
     out.extend(utc.then_some(b'Z'));
-}
-
-fn reject(batch: &Batch, row: usize, errors: Vec<Reason>) -> Reject {
-    Reject {
-        origin: Arc::clone(batch.origin()),
-        ordinal: batch.rows().ordinal(row),
-        stage: RunStage::Load,
-        errors,
-    }
 }
 
 #[cfg(test)]
