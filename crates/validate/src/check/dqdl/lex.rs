@@ -50,8 +50,9 @@ pub(super) fn words(text: &str) -> Result<Vec<Spanned>, DqdlError> {
             at += end;
             Token::Number(rest[..end].to_owned())
         } else if next.is_alphabetic() || next == '_' || next == '$' {
-            let end = rest[1..].find(|c: char| !c.is_alphanumeric() && c != '_');
-            let end = end.map_or(rest.len(), |end| end + 1);
+            let first = next.len_utf8();
+            let end = rest[first..].find(|c: char| !c.is_alphanumeric() && c != '_');
+            let end = end.map_or(rest.len(), |end| end + first);
             at += end;
             match rest[..end].strip_prefix('$') {
                 Some(name) => Token::Constant(name.to_owned()),

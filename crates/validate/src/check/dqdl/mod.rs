@@ -144,3 +144,54 @@ pub(crate) fn seconds(text: &str) -> Option<f64> {
     let number: f64 = number.trim().parse().ok()?;
     is_time.then_some(number * size)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RULES: &str = "frequency = \"x\" Rules = [ # comment\n (IsComplete \"id\") and ((RowCount between 1 and avg(last(3)) * 2) or \
+        (ColumnValues \"d\" > (now() - 3 days) where \"a > 1\" with threshold >= 0.5)), ColumnValues \"c\" in [\"é\", NULL, -1.5e3], \
+        FileSize \"s\" > 2 MB ] Analyzers = [ Mean \"x\" ]";
+
+    #[test]
+    fn a_whole_ruleset_is_read() {
+        let checks = parse(RULES).unwrap().checks(&Pointer::root());
+        assert_eq!(checks.len(), 4);
+        assert_eq!(checks[0].rule.tests().len(), 3);
+        assert_eq!(checks[1].name, "ColumnValues \"c\" in [\"é\", NULL, -1.5e3]");
+        assert_eq!(checks[3].severity, Gravity::Warn);
+        let deep = format!("Rules = [ {}RowCount > 1", "(".repeat(100_000));
+        assert_eq!(parse(&deep).unwrap_err().message, "brackets are nested too deeply");
+        let deep = format!("Rules = [ RowCount > {}1", "(".repeat(100_000));
+        assert_eq!(parse(&deep).unwrap_err().message, "brackets are nested too deeply");
+    }
+
+    #[test]
+    fn lengths_of_time_are_read_and_written() {
+        for (text, length_in_seconds) in
+            [("3 days", 259_200.0), ("90 minutes", 5_400.0), ("1 week", 604_800.0)]
+        {
+            assert_eq!(seconds(text), Some(length_in_seconds));
+            assert_eq!(length(length_in_seconds), text);
+        }
+        assert_eq!((seconds("2 MB"), seconds("soon"), seconds("5")), (None, None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_parser(
+            text in prop_oneof!["\\PC{0,60}", r#"Rules = \[[ "A-Za-z0-9()<>=!,.$#é*/+-]{0,80}\]?"#],
+            cut in 0usize..RULES.len(), skip in 0usize..20,
+        ) {
+            let _ = parse(&text);
+            if RULES.is_char_boundary(cut) {
+                let rest = RULES.get((cut + skip).min(RULES.len())..).unwrap_or_default();
+                if let Err(error) = parse(&format!("{}{rest}", &RULES[..cut])) {
+                    prop_assert!(error.span.start <= error.span.end);
+                }
+            }
+        }
+    }
+}

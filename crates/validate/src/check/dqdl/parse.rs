@@ -128,12 +128,15 @@ pub(super) fn document(text: &str) -> Result<Document, DqdlError> {
     Ok(document)
 }
 
+/// Brackets in brackets.
+const DEEPEST: usize = 64;
+
 struct Reader {
     words: Vec<Spanned>,
     at: usize,
     end: usize,
     constants: Vec<(String, String)>,
-    /// Brackets that are open in an operand.
+    /// Brackets that are open.
     open: usize,
 }
 
@@ -252,6 +255,10 @@ impl Reader {
         if !self.is("(") {
             return self.call().map(|call| Node::Call(Box::new(call)));
         }
+        if self.open == DEEPEST {
+            return Err(DqdlError::new("brackets are nested too deeply", self.here()));
+        }
+        self.open += 1;
         let start = self.here().start;
         let first = self.bracketed()?;
         let mut nodes = vec![first];
@@ -264,6 +271,7 @@ impl Reader {
             return Err(DqdlError::new("`and` and `or` are mixed", self.here())
                 .hint("put brackets around those that belong together"));
         }
+        self.open -= 1;
         let span = start..self.before();
         Ok(match (nodes.len(), all) {
             (1, _) => nodes.swap_remove(0),
@@ -382,7 +390,7 @@ impl Reader {
 
     fn atom(&mut self) -> Result<Operand, DqdlError> {
         if self.is("(") {
-            if self.open == 64 {
+            if self.open == DEEPEST {
                 return Err(DqdlError::new("brackets are nested too deeply", self.here()));
             }
             self.open += 1;
