@@ -237,6 +237,9 @@ pub(crate) struct QualityCheck {
     /// The data: a file, or a table as `DATABASE#TABLE`, for example `sqlite://shop.db#orders`.
     #[arg(value_name = "DATA")]
     pub(crate) data: String,
+    /// Write the records to this file, each with the rules that it passed, failed and was not asked.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rows: Option<String>,
     /// Other data that rules compare with, by the name that they have for it.
     #[arg(long = "reference", value_name = "NAME=DATA")]
     pub(crate) references: Vec<String>,

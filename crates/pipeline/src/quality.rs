@@ -30,6 +30,8 @@ pub struct Judgement {
     pub references: Vec<(String, String)>,
     /// Whether types are inferred from the whole input.
     pub infer: bool,
+    /// Where the records go with what each has to do with the outcome.
+    pub rows: Option<String>,
 }
 
 /// Judges an input. Nothing is written but, where the options say so, the ledger.
@@ -43,7 +45,10 @@ pub fn judge(judgement: &Judgement, options: &RunOptions<'_>) -> Result<Outcome>
     let name = format!("quality-{}", stem.chars().map(safe).collect::<String>());
     let source = source(&judgement.data, judgement.infer)?;
     let mut definition = definition(&name, &source, &[json!({"check": check})])?;
-    discard(&mut definition);
+    match &judgement.rows {
+        Some(file) => into_file(&mut definition, file)?,
+        None => discard(&mut definition),
+    }
     let mut outcome = run_definition(&definition, options)?;
     if let Some(first) = outcome.diagnostics.as_ref().and_then(|found| found.items().first()) {
         return Err(misfit(&judgement.rules, &definition, first));
@@ -123,6 +128,11 @@ fn check_step(judgement: &Judgement) -> Result<Value> {
         }
         Map::from_iter([("dqdl".to_owned(), literal(&text))])
     };
+    if judgement.rows.is_some() {
+        // The records are written whatever the outcome is.
+        options.insert("row_results".to_owned(), true.into());
+        options.insert("dqdl_severity".to_owned(), "warn".into());
+    }
     if !judgement.references.is_empty() {
         let mut references = Map::new();
         for (name, data) in &judgement.references {
@@ -217,6 +227,19 @@ pub(crate) fn definition(name: &str, source: &Value, steps: &[Value]) -> Result<
             None => error,
         }
     })
+}
+
+/// Lets a pipeline load one file.
+fn into_file(definition: &mut Definition, file: &str) -> Result<()> {
+    let kind = registry().loaders.iter().find(|kind| kind.name == "file");
+    let kind = kind.ok_or_else(|| Error::internal("there is no loader for files"))?;
+    let options = json!({"file": file});
+    if let Some(mistake) = (kind.check)(&options).into_iter().next() {
+        return Err(Error::new(ErrorKind::Configuration, mistake.to_string()));
+    }
+    let at = definition.load[0].at.clone();
+    definition.load = vec![Item { kind, options, at }];
+    Ok(())
 }
 
 /// Lets a pipeline load nothing anywhere.

@@ -28,6 +28,7 @@ fn run_check(arguments: &QualityCheck, globals: &Globals) -> Done {
         data: arguments.data.clone(),
         references: arguments.references.iter().map(reference).collect::<Result<_, _>>()?,
         infer: !arguments.strings,
+        rows: arguments.rows.clone(),
     };
     let shown = Shown::new(globals);
     let entered = Entered::default();
@@ -53,5 +54,8 @@ fn run_check(arguments: &QualityCheck, globals: &Globals) -> Done {
     } else {
         output::print(table(&judgement.data, &outcome));
     }
-    Ok(output::code(report.status))
+    // With --rows, rules that fail let the records be written.
+    let failed = report.checks.iter().any(|check| !check.passed);
+    let failed = failed && arguments.rows.is_some();
+    Ok(output::code(if failed { Status::Stopped } else { report.status }))
 }

@@ -61,7 +61,8 @@ fn the_data_satisfies_the_suggested_rules() {
 
     let rules = folder.path().join("rules.dqdl");
     fs::write(&rules, &dqdl).unwrap();
-    let judgement = Judgement { rules, data: data.to_owned(), references: Vec::new(), infer: true };
+    let judgement =
+        Judgement { rules, data: data.to_owned(), references: Vec::new(), infer: true, rows: None };
     let report = judge(&judgement, &options(2)).unwrap().report;
     let failed: Vec<_> = report.checks.iter().filter(|check| !check.passed).collect();
     assert!(failed.is_empty() && report.checks.len() > 10, "{failed:?}");

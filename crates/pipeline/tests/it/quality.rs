@@ -41,6 +41,7 @@ fn judged_in(folder: &Path, rules: &str, state: State) -> Result<Report, Error> 
             ("copy".to_owned(), file("copy.csv")),
         ],
         infer: true,
+        rows: None,
     };
     let options = RunOptions { state, ..RunOptions::default() };
     let outcome = judge(&judgement, &options)?;
@@ -301,4 +302,48 @@ fn mistakes_are_shown_in_their_lines() {
     ] {
         assert!(message(rules).starts_with(said), "{rules}: {}", message(rules));
     }
+}
+
+#[test]
+fn records_are_written_with_the_rules_that_they_passed_and_failed() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    let rules = "Rules = [ RowCount > 100, IsComplete \"Age\", IsUnique \"Postal_Code\", \
+        ColumnValues \"Star_Rating\" > 2 where \"weightinkgs > 6\", \
+        (IsComplete \"Age\") or (ColumnLength \"Country\" = 2) ]";
+    fs::write(path("rules.dqdl"), rules).unwrap();
+    let judgement = Judgement {
+        rules: path("rules.dqdl"),
+        data: path("customers.csv").display().to_string(),
+        references: Vec::new(),
+        infer: true,
+        rows: Some(path("rows.ndjson").display().to_string()),
+    };
+    let options = RunOptions { state: State::None, ..RunOptions::default() };
+    let report = judge(&judgement, &options).unwrap().report;
+    assert_eq!(report.status, Status::Published, "{:?}", report.error);
+    let passed: Vec<bool> = report.checks.iter().map(|check| check.passed).collect();
+    assert_eq!(passed, [false, false, false, false, true]);
+    let text = fs::read_to_string(path("rows.ndjson")).unwrap();
+    let names: Vec<String> = report.checks.iter().map(|check| check.name.clone()).collect();
+    let found: Vec<_> = text
+        .lines()
+        .map(|line| {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            let numbers = |column: &str| -> Vec<usize> {
+                let rules = row[column].as_array().unwrap().iter();
+                rules.map(|rule| names.iter().position(|name| rule == name).unwrap()).collect()
+            };
+            let lists =
+                ["Pass", "Fail", "Skip"].map(|end| numbers(&format!("DataQualityRules{end}")));
+            (lists, row["DataQualityEvaluationResult"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    let expected = [
+        ([vec![1, 3, 4], vec![2], vec![0]], "Failed"),
+        ([vec![1, 2, 3, 4], vec![], vec![0]], "Passed"),
+        ([vec![4], vec![1, 2], vec![0, 3]], "Failed"),
+        ([vec![1, 2, 4], vec![3], vec![0]], "Failed"),
+    ];
+    assert_eq!(found, expected.map(|(lists, result)| (lists, result.to_owned())));
 }

@@ -11,6 +11,7 @@ use arrow_schema::{DataType, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use gristmill_core::text::{ColumnBuilder, ColumnPlan, value_text};
 use gristmill_core::{Expression, ExpressionCompiler, ExpressionError, FieldType, Result, Space};
+use gristmill_parallel::KeyHash;
 use gristmill_parallel::spill::Counts;
 
 use super::keys::{keys, text_keys};
@@ -132,14 +133,52 @@ impl Gatherer {
     }
 
     /// Divides the memory among the keys that are counted.
-    pub(crate) fn open(&mut self, space: &Space) {
+    pub(crate) fn open(&self, space: &Space) {
         let memory = space.memory / self.keyed().max(1);
-        for slot in &mut self.slots {
-            let gathered = slot.gathered.get_mut().unwrap_or_else(PoisonError::into_inner);
-            if let Gathered::Keys(counts) = gathered {
+        for slot in 0..self.slots.len() {
+            if let Gathered::Keys(counts) = &mut *self.gathered(slot) {
                 *counts = Counts::new(Space { memory, ..space.clone() });
             }
         }
+    }
+
+    /// Which records of a batch a slot counts, whatever its filter.
+    ///
+    /// # Errors
+    /// When a condition cannot be evaluated, which is a bug.
+    pub(crate) fn passes(&self, slot: usize, batch: &RecordBatch) -> Result<Vec<bool>> {
+        let slot = &self.slots[slot];
+        Ok(match (&slot.what, &slot.condition) {
+            (What::Complete(column), _) => {
+                let nulls = batch.column(*column).logical_nulls();
+                let valid = |row| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+                (0..batch.num_rows()).map(valid).collect()
+            }
+            (What::Parses(column, field_type), _) => {
+                let one = |row| parses(&batch.slice(row, 1), *column, *field_type) == 1;
+                (0..batch.num_rows()).map(one).collect()
+            }
+            (_, Some(condition)) => holds(condition.as_ref(), batch)?.values().iter().collect(),
+            _ => vec![true; batch.num_rows()],
+        })
+    }
+
+    /// The keys that a slot counts, by record.
+    pub(crate) fn keys(&self, slot: usize, batch: &RecordBatch) -> Vec<Option<KeyHash>> {
+        match &self.slots[slot].what {
+            What::Keys { columns, complete } => keys(batch, columns, *complete),
+            What::Texts { columns, complete } => text_keys(batch, columns, *complete),
+            _ => vec![None; batch.num_rows()],
+        }
+    }
+
+    /// Of which records a slot is asked; of all if it has no condition.
+    ///
+    /// # Errors
+    /// As [`Self::passes`].
+    pub(crate) fn asked(&self, slot: usize, batch: &RecordBatch) -> Result<Option<BooleanArray>> {
+        let filter = self.slots[slot].filter.map(|filter| &self.filters[filter]);
+        filter.map(|filter| holds(filter.as_ref(), batch)).transpose()
     }
 
     /// Adds the records of a batch.
@@ -206,14 +245,14 @@ impl Slot {
             What::Keys { columns, complete } => {
                 let keys = keys(batch, columns, *complete);
                 if let Gathered::Keys(counts) = &mut *lock() {
-                    counts.add(&keys)?;
+                    counts.add(&keys.into_iter().flatten().collect::<Vec<_>>())?;
                 }
                 return Ok(());
             }
             What::Texts { columns, complete } => {
                 let keys = text_keys(batch, columns, *complete);
                 if let Gathered::Keys(counts) = &mut *lock() {
-                    counts.add(&keys)?;
+                    counts.add(&keys.into_iter().flatten().collect::<Vec<_>>())?;
                 }
                 return Ok(());
             }

@@ -18,7 +18,7 @@ use crate::key::KeyReader;
 use crate::limit::Measure;
 
 /// The keys of a batch's records.
-pub(super) fn keys(batch: &RecordBatch, columns: &[usize], complete: bool) -> Vec<KeyHash> {
+pub(super) fn keys(batch: &RecordBatch, columns: &[usize], complete: bool) -> Vec<Option<KeyHash>> {
     if let [column] = columns
         && let Some(keys) = ordered_keys(batch.column(*column))
     {
@@ -26,13 +26,17 @@ pub(super) fn keys(batch: &RecordBatch, columns: &[usize], complete: bool) -> Ve
     }
     if complete || columns.len() == 1 {
         let mut reader = KeyReader::new(batch, columns);
-        return (0..batch.num_rows()).filter_map(|row| reader.key(row)).collect();
+        return (0..batch.num_rows()).map(|row| reader.key(row)).collect();
     }
     text_keys(batch, columns, complete)
 }
 
 /// The keys of records by the texts of their values.
-pub(super) fn text_keys(batch: &RecordBatch, columns: &[usize], complete: bool) -> Vec<KeyHash> {
+pub(super) fn text_keys(
+    batch: &RecordBatch,
+    columns: &[usize],
+    complete: bool,
+) -> Vec<Option<KeyHash>> {
     let mut bytes = Vec::new();
     let key = |row: usize| {
         bytes.clear();
@@ -55,24 +59,26 @@ pub(super) fn text_keys(batch: &RecordBatch, columns: &[usize], complete: bool) 
             [(hash >> 64) as u64, hash as u64]
         })
     };
-    (0..batch.num_rows()).filter_map(key).collect()
+    (0..batch.num_rows()).map(key).collect()
 }
 
 /// Values of numbers and times as keys whose order is theirs.
-fn ordered_keys(array: &ArrayRef) -> Option<Vec<KeyHash>> {
+fn ordered_keys(array: &ArrayRef) -> Option<Vec<Option<KeyHash>>> {
     let nulls = array.logical_nulls();
-    let rows = (0..array.len()).filter(|&row| nulls.as_ref().is_none_or(|n| n.is_valid(row)));
+    let valid = |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+    let rows = 0..array.len();
     with_whole!(*array, whole => {
-        return Some(rows.map(|row| key_of_whole(wide(whole.value(row)))).collect());
+        let key = |row: usize| valid(row).then(|| key_of_whole(wide(whole.value(row))));
+        return Some(rows.map(key).collect());
     }, _ => {});
     Some(match array.data_type() {
         DataType::Float64 => {
             let array = array.as_primitive::<Float64Type>();
-            rows.map(|row| key_of_float(array.value(row))).collect()
+            rows.map(|row| valid(row).then(|| key_of_float(array.value(row)))).collect()
         }
         DataType::Float32 => {
             let array = array.as_primitive::<Float32Type>();
-            rows.map(|row| key_of_float(array.value(row).into())).collect()
+            rows.map(|row| valid(row).then(|| key_of_float(array.value(row).into()))).collect()
         }
         _ => return None,
     })

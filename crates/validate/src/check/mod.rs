@@ -17,6 +17,7 @@ mod numbers;
 mod options;
 mod predicate;
 mod references;
+mod rows;
 mod step;
 mod sum;
 

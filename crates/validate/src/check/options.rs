@@ -28,6 +28,12 @@ pub struct Options {
     /// Rules in DQDL, the language of AWS Glue Data Quality: `Rules = [ IsComplete "id" ]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dqdl: Option<String>,
+    /// What rules in DQDL do when they fail.
+    pub dqdl_severity: Gravity,
+    /// Adds to each record what it has to do with the outcome: `DataQualityRulesPass`, `DataQualityRulesFail` and
+    /// `DataQualityRulesSkip`, lists of checks, and `DataQualityEvaluationResult`, `Passed` or `Failed`. Checks that measure the
+    /// whole are skipped. All records wait until the last has come, on disk where they do not fit in memory.
+    pub row_results: bool,
     /// Other inputs that checks compare with, by name: each an item as in `extract`.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub references: IndexMap<String, Map<String, Value>>,
@@ -175,7 +181,10 @@ impl Options {
         if let Some(text) = &self.dqdl {
             let at = root.key("dqdl");
             match dqdl::parse(text) {
-                Ok(ruleset) => checks.extend(ruleset.checks(&at)),
+                Ok(ruleset) => checks.extend(ruleset.checks(&at).into_iter().map(|check| {
+                    let severity = check.severity.max(self.dqdl_severity);
+                    Check { severity, ..check }
+                })),
                 Err(error) => mistakes.push(error.mistake(at)),
             }
         }

@@ -1,16 +1,18 @@
 //! The `check` step.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use chrono::Utc;
 use gristmill_core::{
     Batch, BindContext, CheckContext, CheckResult, ExpressionCompiler, Findings, Grain, Mistake,
-    Planned, Result, Space, Step, StepPlan,
+    OrderedStep, Planned, Result, Space, Step, StepPlan,
 };
 use serde_json::Value;
 
 use super::bind::{Bound, bind};
+use super::rows::{Marking, with_results};
 use super::{Check, Options, evaluate};
 use crate::plan::expression_mistake;
 
@@ -19,12 +21,13 @@ use crate::plan::expression_mistake;
 pub struct Checks {
     checks: Vec<Check>,
     references: BTreeMap<String, Value>,
+    row_results: bool,
 }
 
 impl Checks {
     /// A step with these checks.
     pub fn new(checks: impl IntoIterator<Item = Check>) -> Self {
-        Self { checks: checks.into_iter().collect(), references: BTreeMap::new() }
+        Self { checks: checks.into_iter().collect(), ..Self::default() }
     }
 
     /// The checks.
@@ -55,7 +58,8 @@ impl Checks {
         }
         let references = options.references.iter();
         let references = references.map(|(name, source)| (name.clone(), source.clone().into()));
-        Ok(Self { checks, references: references.collect() })
+        let row_results = options.row_results;
+        Ok(Self { checks, references: references.collect(), row_results })
     }
 }
 
@@ -70,21 +74,24 @@ impl StepPlan for Checks {
         input: &SchemaRef,
         context: &BindContext<'_>,
     ) -> Result<gristmill_core::Bound, Vec<Mistake>> {
-        let bound = bind(&self.checks, input, context.expressions, Utc::now())?;
+        let bound = Arc::new(bind(&self.checks, input, context.expressions, Utc::now())?);
         let references = self.references.clone();
-        let gathering = Gathering { bound, references, space: Space::default() };
-        Ok(gristmill_core::Bound {
-            local: Some(Box::new(gathering)),
-            ordered: None,
-            output: input.clone(),
-            grain: Grain::Preserves,
-        })
+        let gathering =
+            Gathering { bound: Arc::clone(&bound), references, space: Space::default() };
+        let mut ordered: Option<Box<dyn OrderedStep>> = None;
+        let mut output = Arc::clone(input);
+        if self.row_results {
+            output = with_results(input);
+            ordered = Some(Box::new(Marking::new(bound, Arc::clone(&output))));
+        }
+        let local: Option<Box<dyn Step>> = Some(Box::new(gathering));
+        Ok(gristmill_core::Bound { local, ordered, output, grain: Grain::Preserves })
     }
 }
 
 /// The step at work.
 struct Gathering {
-    bound: Bound,
+    bound: Arc<Bound>,
     references: BTreeMap<String, Value>,
     space: Space,
 }

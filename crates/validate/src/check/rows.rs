@@ -1,0 +1,218 @@
+//! What each record has to do with the outcome of checks: four columns, as AWS Glue names them.
+//!
+//! A record passes or fails each rule that asks something of records one by one, uniqueness included; a rule that
+//! measures the whole, and a record that the rule's condition leaves out, are skipped.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{ListBuilder, StringViewBuilder};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch, StringViewArray};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use gristmill_core::{Batch, Findings, OrderedStep, Result, Space};
+use gristmill_parallel::KeyHash;
+use gristmill_parallel::spill::{HeldBatches, Seen};
+
+use super::bind::Bound;
+use super::gather::Gathered;
+use super::metric::Metric;
+use super::{Rule, Test};
+
+/// The columns that are added: three lists of rules, and `Passed` or `Failed`.
+const COLUMNS: [&str; 4] = [
+    "DataQualityRulesPass",
+    "DataQualityRulesFail",
+    "DataQualityRulesSkip",
+    "DataQualityEvaluationResult",
+];
+
+/// The columns with those that are added.
+pub(crate) fn with_results(schema: &Schema) -> SchemaRef {
+    let item = Arc::new(Field::new("item", DataType::Utf8View, true));
+    let lists =
+        COLUMNS[..3].iter().map(|name| Field::new(*name, DataType::List(item.clone()), true));
+    let result = Field::new(COLUMNS[3], DataType::Utf8View, true);
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone());
+    let fields: Vec<Field> = fields.chain(lists).chain([result]).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+/// How a record fares with a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Passes,
+    Fails,
+    Skipped,
+}
+
+/// Holds every batch back until all keys are counted, and gives it again with its results.
+pub(crate) struct Marking {
+    bound: Arc<Bound>,
+    output: SchemaRef,
+    space: Space,
+    held: HeldBatches,
+    /// For each test, the keys that come more than once; once the last batch has come.
+    repeated: Option<Vec<Option<Seen>>>,
+}
+
+impl Marking {
+    pub(crate) fn new(bound: Arc<Bound>, output: SchemaRef) -> Self {
+        let space = Space::default();
+        Self { bound, output, held: HeldBatches::new(space.clone()), space, repeated: None }
+    }
+
+    fn repeated(&self) -> Result<Vec<Option<Seen>>> {
+        let tests = self.bound.checks.iter().flat_map(|check| check.rule.tests());
+        let mut all = Vec::new();
+        for (test, slots) in tests.zip(&self.bound.slots) {
+            all.push(match key_slot(&test.metric) {
+                None => None,
+                Some(part) => {
+                    let memory = self.space.memory / 4 / self.bound.slots.len();
+                    let mut seen = Seen::new(Space { memory, ..self.space.clone() });
+                    if let Gathered::Keys(counts) = &mut *self.bound.gatherer.gathered(slots[part])
+                    {
+                        for entry in counts.entries()? {
+                            let (key, count) = entry?;
+                            if count > 1 {
+                                seen.fetch(&[key])?;
+                                seen.get_or_insert(key, count);
+                            }
+                        }
+                    }
+                    Some(seen)
+                }
+            });
+        }
+        Ok(all)
+    }
+
+    fn mark(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let bound = Arc::clone(&self.bound);
+        let mut repeated = match self.repeated.take() {
+            Some(repeated) => repeated,
+            None => self.repeated()?,
+        };
+        let mut next = 0;
+        let mut fates = Vec::with_capacity(bound.checks.len());
+        for check in &bound.checks {
+            fates.push(fates_of(&check.rule, &bound, &mut repeated, &mut next, batch)?);
+        }
+        self.repeated = Some(repeated);
+        let list = |wanted: Fate| -> ArrayRef {
+            let mut lists = ListBuilder::new(StringViewBuilder::new());
+            for row in 0..batch.num_rows() {
+                for (check, fates) in bound.checks.iter().zip(&fates) {
+                    if fates[row] == wanted {
+                        lists.values().append_value(&check.name);
+                    }
+                }
+                lists.append(true);
+            }
+            Arc::new(lists.finish())
+        };
+        let failed = |row: usize| fates.iter().any(|fates| fates[row] == Fate::Fails);
+        let result = (0..batch.num_rows()).map(|row| if failed(row) { "Failed" } else { "Passed" });
+        let result: ArrayRef = Arc::new(StringViewArray::from_iter_values(result));
+        let lists = [Fate::Passes, Fate::Fails, Fate::Skipped].map(list);
+        let columns = batch.columns().iter().cloned().chain(lists).chain([result]).collect();
+        Ok(RecordBatch::try_new(Arc::clone(&self.output), columns)?)
+    }
+}
+
+impl OrderedStep for Marking {
+    fn open(&mut self, space: Space) {
+        let held = Space { memory: space.memory / 2, ..space.clone() };
+        self.held = HeldBatches::new(held);
+        self.space = space;
+    }
+
+    fn apply(&mut self, batch: Batch, _: &mut Findings) -> Result<Batch> {
+        let columns = RecordBatch::new_empty(Arc::clone(&self.output));
+        let none = BooleanArray::from(vec![false; batch.num_rows()]);
+        let empty = batch.clone().filter(&none)?.with_columns(columns)?;
+        let notes = vec![0; batch.num_rows()];
+        self.held.push(batch, notes)?;
+        Ok(empty)
+    }
+
+    fn release(&mut self, _: &mut Findings) -> Result<Option<Batch>> {
+        let Some((batch, _)) = self.held.pop()? else { return Ok(None) };
+        let columns = self.mark(batch.columns())?;
+        batch.with_columns(columns).map(Some)
+    }
+}
+
+/// Which part of a metric counts the keys that tell whether a record is unique.
+fn key_slot(metric: &Metric) -> Option<usize> {
+    match metric {
+        Metric::PrimaryKey(_) => Some(1),
+        Metric::Uniqueness(_) | Metric::UniqueValueRatio(_) => Some(0),
+        _ => None,
+    }
+}
+
+fn fates_of(
+    rule: &Rule,
+    bound: &Bound,
+    repeated: &mut [Option<Seen>],
+    next: &mut usize,
+    batch: &RecordBatch,
+) -> Result<Vec<Fate>> {
+    let (rules, all) = match rule {
+        Rule::Test(test) => {
+            *next += 1;
+            return fates_of_test(test, bound, *next - 1, repeated, batch);
+        }
+        Rule::All(rules) => (rules, true),
+        Rule::Any(rules) => (rules, false),
+    };
+    let mut joined: Option<Vec<Fate>> = None;
+    for rule in rules {
+        let fates = fates_of(rule, bound, repeated, next, batch)?;
+        joined = Some(match joined {
+            None => fates,
+            Some(before) => before.into_iter().zip(fates).map(|(a, b)| join(a, b, all)).collect(),
+        });
+    }
+    Ok(joined.unwrap_or_else(|| vec![Fate::Skipped; batch.num_rows()]))
+}
+
+/// Of two rules together, the one that decides; else what was skipped.
+fn join(a: Fate, b: Fate, all: bool) -> Fate {
+    let decides = if all { Fate::Fails } else { Fate::Passes };
+    match (a, b) {
+        (a, b) if a == decides || b == decides => decides,
+        (Fate::Skipped, _) | (_, Fate::Skipped) => Fate::Skipped,
+        (a, _) => a,
+    }
+}
+
+fn fates_of_test(
+    test: &Test,
+    bound: &Bound,
+    index: usize,
+    repeated: &mut [Option<Seen>],
+    batch: &RecordBatch,
+) -> Result<Vec<Fate>> {
+    let slots = &bound.slots[index];
+    let gatherer = &bound.gatherer;
+    let passes: Vec<bool> = match (&test.metric, &mut repeated[index]) {
+        (Metric::Completeness(_) | Metric::Share(_), _) => gatherer.passes(slots[1], batch)?,
+        (metric, Some(seen)) => {
+            let keys: Vec<Option<KeyHash>> =
+                gatherer.keys(slots[key_slot(metric).unwrap_or_default()], batch);
+            seen.fetch(&keys.iter().flatten().copied().collect::<Vec<_>>())?;
+            // A record without a key is as unique as can be, but no primary key.
+            let without = !matches!(metric, Metric::PrimaryKey(_));
+            keys.iter().map(|key| key.map_or(without, |key| seen.get(key).is_none())).collect()
+        }
+        _ => return Ok(vec![Fate::Skipped; batch.num_rows()]),
+    };
+    let asked = gatherer.asked(slots[0], batch)?;
+    let fate = |(row, passes)| match (asked.as_ref().is_none_or(|asked| asked.value(row)), passes) {
+        (false, _) => Fate::Skipped,
+        (true, true) => Fate::Passes,
+        (true, false) => Fate::Fails,
+    };
+    Ok(passes.into_iter().enumerate().map(fate).collect())
+}
