@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
@@ -49,6 +50,34 @@ pub struct ExtractContext {
     pub workers: usize,
     /// Which records of sources with a cursor are read.
     pub range: Range,
+    /// Whether the extractor may guess its columns.
+    pub guess: Option<Guess>,
+}
+
+/// Leave to tell columns from the beginning of an input, where all of it would have to be read
+/// first to know them.
+///
+/// An extractor that makes use of it says so, and its chunks end the run with an error where a
+/// record shows another plan than the guess. Whatever then fails before all chunks are decoded,
+/// whoever gave the leave starts again without it; nothing was published.
+#[derive(Debug, Clone, Default)]
+pub struct Guess(Arc<AtomicBool>);
+
+impl Guess {
+    /// Says that there is a guess.
+    pub fn make(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Says that every record agreed with it: what fails from now on would have failed without it.
+    pub fn confirm(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether there is one that may still be wrong.
+    pub fn is_open(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Which records are read of a source that is read incrementally.

@@ -17,6 +17,7 @@
 //!     memory: ByteSize(64 << 20),
 //!     workers: 2,
 //!     range: Default::default(),
+//!     guess: None,
 //! };
 //! let aum = FieldType::Decimal { precision: 18, scale: 2 };
 //! let mut funds = File::new("*.csv").column("aum", aum).extractor(&context)?;

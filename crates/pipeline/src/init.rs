@@ -95,6 +95,7 @@ fn look_at(data: &Path) -> Result<Look> {
         memory: MEMORY,
         workers: crate::run::cores(),
         range: Range::default(),
+        guess: None,
     };
     let open = |options: &Json| {
         if let Some(mistake) = (kind.check)(options).into_iter().next() {

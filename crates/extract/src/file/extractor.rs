@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_schema::{Schema, SchemaRef};
-use gristmill_core::registry::longest_record;
+use gristmill_core::registry::{Guess, longest_record};
 use gristmill_core::text::ColumnPlan;
 use gristmill_core::{
     ByteSize, Chunk, Error, ErrorKind, ExtractContext, Extractor, FieldType, Findings, ReadPlan,
@@ -22,6 +22,9 @@ use super::options::{Options, format_name};
 use super::paths;
 use super::source::Source;
 use crate::adapt::Adaptation;
+
+/// Bytes of an input that columns are guessed from.
+const GUESS: usize = 1 << 20;
 
 /// Reads files, one after the other.
 pub(super) struct FileExtractor {
@@ -45,6 +48,9 @@ pub(super) struct FileExtractor {
     notes: IndexSet<String>,
     /// Whether no file has any column.
     empty: bool,
+    /// The leave to guess columns, and what they were guessed to be.
+    guess: Option<Guess>,
+    guessed: Option<Arc<Columns>>,
 }
 
 enum Stage {
@@ -101,6 +107,8 @@ impl FileExtractor {
             bytes: Arc::default(),
             notes: IndexSet::new(),
             empty: false,
+            guess: context.guess.clone(),
+            guessed: None,
         })
     }
 
@@ -148,6 +156,11 @@ impl FileExtractor {
     }
 
     fn json_plan(&mut self) -> Result<ReadPlan> {
+        if let Some(columns) = self.guess() {
+            let plan = columns.plan();
+            self.guessed = Some(Arc::new(columns));
+            return Ok(plan);
+        }
         let (pool, pass) = self.pass()?;
         let mut columns = Columns::default();
         let layout = self.layout();
@@ -163,6 +176,25 @@ impl FileExtractor {
             }
         }
         Ok(columns.plan())
+    }
+
+    /// The columns that the beginning of the first input has, where a guess is allowed. What comes
+    /// first is in the order of the whole, so that all that can be wrong is that there is more.
+    /// Whatever is wrong with the beginning, reading all of it will tell.
+    fn guess(&self) -> Option<Columns> {
+        let guess = self.guess.as_ref().filter(|_| !self.options.infer)?;
+        let source = self.sources.first()?;
+        // An input that is gone once it is read could not be read again.
+        if !self.sources.iter().all(Source::is_rereadable) {
+            return None;
+        }
+        let input = source.text(&Arc::default(), |_| {}).ok()?;
+        let options = self.options.json.clone().unwrap_or_default();
+        let sizes = Sizes { chunk: GUESS.min(self.sizes.chunk), ..self.sizes };
+        let mut pieces = Pieces::open(&source.name, input, self.layout(), &options, sizes).ok()?;
+        let columns = pieces.next()?.ok()?.columns().ok()?;
+        guess.make();
+        Some(columns)
     }
 
     fn layout(&self) -> Layout {
@@ -237,7 +269,11 @@ impl FileExtractor {
             Format::Json | Format::Ndjson => {
                 let options = self.options.json.clone().unwrap_or_default();
                 let input = source.text(&bytes, &mut note)?;
-                Box::new(json::Reader::open(name, input, layout, &options, self.sizes)?)
+                let reader = json::Reader::open(name, input, layout, &options, self.sizes)?;
+                match &self.guessed {
+                    Some(columns) => Box::new(reader.with_guess(Arc::clone(columns))),
+                    None => Box::new(reader),
+                }
             }
             Format::Parquet => {
                 Box::new(parquet::Reader::open(name, source.file(&self.scratch, note)?)?)

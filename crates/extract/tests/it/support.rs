@@ -42,6 +42,7 @@ impl Folder {
             memory: ByteSize(256 << 20),
             workers: 2,
             range: Range::default(),
+            guess: None,
         }
     }
 

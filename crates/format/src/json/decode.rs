@@ -11,7 +11,10 @@ use gristmill_core::{
 };
 
 use super::cut::{Cut, Records};
+use super::discover::Columns;
 use super::fault::{Checked, Fault};
+use super::finder::Finder;
+use super::guess::Guess;
 use super::keys::{Keys, UNKNOWN};
 use super::lines;
 use super::nested::{FieldPath, Flaws, Node, Record};
@@ -39,20 +42,30 @@ pub(super) struct Decoder {
     key_of: Vec<usize>,
     /// How many rows a batch has at most.
     most_rows: usize,
+    /// What the columns were guessed to be, if they were.
+    guess: Option<Guess>,
     sizes: Sizes,
 }
 
 impl Decoder {
-    pub(super) fn new(source: Arc<str>, plan: &ReadPlan, sizes: Sizes) -> Self {
+    pub(super) fn new(
+        source: Arc<str>,
+        plan: &ReadPlan,
+        guess: Option<Arc<Columns>>,
+        sizes: Sizes,
+    ) -> Self {
         let fields: Vec<_> = plan.columns.iter().map(ColumnPlan::field).collect();
         let mut keys = Keys::new(STRANGERS);
         let key_of = plan.columns.iter().map(|column| keys.add(column.source.as_bytes())).collect();
+        let width = keys.len();
+        let guess = guess.map(|columns| Guess::new(columns, &mut keys));
         Self {
             source,
             schema: Arc::new(Schema::new(fields)),
             columns: plan.columns.clone(),
-            width: keys.len(),
+            width,
             keys,
+            guess,
             key_of,
             most_rows: (BATCH / plan.columns.len().max(1)).max(1),
             sizes,
@@ -184,6 +197,8 @@ struct RowBuilder {
     strangers: Vec<u64>,
     /// Number of the record, from 1.
     record: u64,
+    /// What records are found to add to guessed columns.
+    finder: Option<Finder>,
 }
 
 /// The values of some records, the planned keys of one record after those of the other.
@@ -203,7 +218,8 @@ impl RowBuilder {
     fn new(decoder: Arc<Decoder>) -> Result<Self> {
         let columns = decoder.columns.iter().map(Node::of_plan).collect::<Result<_>>()?;
         let (keys, block, flaws) = (decoder.keys.clone(), Block::default(), Flaws::default());
-        Ok(Self { decoder, keys, columns, block, flaws, strangers: Vec::new(), record: 0 })
+        let finder = decoder.guess.as_ref().map(|guess| Finder::knowing(&guess.columns));
+        Ok(Self { decoder, keys, columns, block, flaws, strangers: Vec::new(), record: 0, finder })
     }
 
     /// A batch of the records at `spans` of a padded text.
@@ -248,6 +264,9 @@ impl RowBuilder {
             }
         }
         self.push(shared.as_ref(), &mut records, &mut rows);
+        if let (Some(guess), Some(finder)) = (&self.decoder.guess, &self.finder) {
+            guess.check(&self.decoder.source, finder)?;
+        }
         let rows = if rejected.is_empty() { Rows::All(rows) } else { Rows::Some(ordinals.into()) };
         let source = Arc::clone(&self.decoder.source);
         let origin = Arc::new(Origin::text(source, text, offset, spans, b'\n'));
@@ -277,7 +296,10 @@ impl RowBuilder {
         let slots = &mut slots[number * width..];
         self.record += 1;
         let (strangers, record_number) = (&mut self.strangers, self.record);
-        token::record(record.as_bytes(), &mut self.keys, inner, |position, value| {
+        let (guess, mut news) = (self.decoder.guess.as_ref(), false);
+        let text = record.as_bytes();
+        token::record(text, &mut self.keys, inner, |position, value| {
+            news |= guess.is_some_and(|guess| guess.is_news(text, position, value));
             match slots.get_mut(position) {
                 Some(slot) => slot.replace(value).is_none(),
                 // Of the keys that nobody asked for, more than are remembered may come again.
@@ -290,7 +312,11 @@ impl RowBuilder {
                     std::mem::replace(&mut strangers[stranger], record_number) != record_number
                 }
             }
-        })
+        })?;
+        if let (true, Some(finder)) = (news, &mut self.finder) {
+            finder.observe(text);
+        }
+        Ok(())
     }
 
     /// Makes rows of the records of a block. `shared` is the batch's text, if that is UTF-8.

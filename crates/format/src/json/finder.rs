@@ -54,6 +54,23 @@ impl Finder {
         }
     }
 
+    /// A finder that knows these columns.
+    pub(super) fn knowing(columns: &Columns) -> Self {
+        let mut finder = Self::new(columns.nested);
+        for (column, (name, shape)) in columns.fields.iter().enumerate() {
+            finder.keys.add(name.as_bytes());
+            let scalars = shape.scalars;
+            finder.known.push(Known { column: Some(column), scalars, record: 0 });
+        }
+        finder.columns = columns.clone();
+        finder
+    }
+
+    /// How many records were looked into since.
+    pub(super) fn records(&self) -> u64 {
+        self.records
+    }
+
     /// Passes over the line at `at`: where the next one starts, if it is plain that this one adds
     /// nothing to what is known. It need not be a record that can be parsed; none such counts.
     #[inline(always)]

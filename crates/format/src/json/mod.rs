@@ -46,6 +46,7 @@ mod document;
 mod escape;
 mod fault;
 mod finder;
+mod guess;
 mod keys;
 mod lanes;
 mod lines;

@@ -18,6 +18,7 @@ pub struct Reader {
     cutter: Cutter,
     sizes: Sizes,
     columns: Option<Columns>,
+    guess: Option<Arc<Columns>>,
     decoder: Option<Arc<Decoder>>,
     first: bool,
     ended: bool,
@@ -36,7 +37,16 @@ impl Reader {
         sizes: Sizes,
     ) -> Result<Self> {
         let cutter = Cutter::new(&name, input, layout, options, sizes)?;
-        Ok(Self { name, cutter, sizes, columns: None, decoder: None, first: true, ended: false })
+        Ok(Self {
+            name,
+            cutter,
+            sizes,
+            columns: None,
+            guess: None,
+            decoder: None,
+            first: true,
+            ended: false,
+        })
     }
 
     /// The columns that [`super::discover`] found in this input, and in others that are read with
@@ -44,6 +54,14 @@ impl Reader {
     #[must_use]
     pub fn with_columns(mut self, columns: Columns) -> Self {
         self.columns = Some(columns);
+        self
+    }
+
+    /// The columns that the beginning of the first input has. A chunk fails where one of its
+    /// records shows that the columns of all are others.
+    #[must_use]
+    pub fn with_guess(mut self, columns: Arc<Columns>) -> Self {
+        self.guess = Some(columns);
         self
     }
 }
@@ -66,7 +84,8 @@ impl crate::Reader for Reader {
         let plan = plan.or(discovered.as_ref());
         let columns = plan.map(|plan| plan.columns.clone()).unwrap_or_default();
         let plan = ReadPlan { columns };
-        let decoder = Decoder::new(Arc::clone(&self.name), &plan, self.sizes);
+        let guess = self.guess.clone();
+        let decoder = Decoder::new(Arc::clone(&self.name), &plan, guess, self.sizes);
         let schema = Arc::clone(decoder.schema());
         self.decoder = Some(Arc::new(decoder));
         Ok(schema)

@@ -214,6 +214,7 @@ impl Mended<'_> {
             memory: self.definition.limits.memory,
             workers: 1,
             range: Range::default(),
+            guess: None,
         };
         let opened = (self.source.kind.open)(&options, &context);
         let mut extractor = opened.map_err(|error| {

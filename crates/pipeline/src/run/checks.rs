@@ -46,6 +46,7 @@ impl CheckContext for Outside<'_> {
             memory: self.job.limits.memory,
             workers: super::workers(self.job, self.context),
             range: Range::default(),
+            guess: None,
         };
         let definition = Reference { source: source.clone(), columns: None };
         let open = OpenReference::open(&definition, &extract)

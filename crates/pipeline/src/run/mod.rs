@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
-use gristmill_core::registry::{Range, longest_record};
+use gristmill_core::registry::{Guess, Range, longest_record};
 use gristmill_core::{ByteSize, Chunk, Encoder, Error, Findings, LoadContext, Loader, Result};
 use gristmill_parallel::{Cancel, MapOptions, Memory, Pool, memory, ordered_map, retry};
 
@@ -107,7 +107,17 @@ impl From<Error> for RunError {
 pub fn run(job: Job, context: &RunContext<'_>) -> (Report, Option<RunError>) {
     let clock = Instant::now();
     let mut report = Report::new(context.id, &job.name, context.started);
-    let outcome = execute(job, context, &mut report, clock);
+    // Everything is opened again where a guess was wrong, and an input that is gone once it is read
+    // cannot be: of their only source, files know whether it is one.
+    let is_alone =
+        job.sources.len() == 1 && job.steps.iter().all(|step| step.plan.reference().is_none());
+    let guess = is_alone.then(Guess::default);
+    let mut outcome = execute(&job, context, guess.as_ref(), &mut report, clock);
+    if outcome.is_err() && may_be_misled(guess.as_ref(), context) {
+        tracing::info!("columns were guessed from the beginning of an input: it is read in full");
+        report = Report::new(context.id, &job.name, context.started);
+        outcome = execute(&job, context, None, &mut report, clock);
+    }
     report.seconds = clock.elapsed().as_secs_f64();
     report.peak_memory_bytes = memory::usage().map(|usage| usage.peak);
     report.ended = Some(context.started + clock.elapsed());
@@ -127,20 +137,28 @@ pub fn run(job: Job, context: &RunContext<'_>) -> (Report, Option<RunError>) {
     }
 }
 
+/// Whether what failed may not have failed with the right columns.
+fn may_be_misled(guess: Option<&Guess>, context: &RunContext<'_>) -> bool {
+    guess.is_some_and(Guess::is_open) && !context.cancel.is_cancelled()
+}
+
+/// Runs a job. With `guess`, sources may guess their columns. What fails while a guess is open
+/// leaves nothing behind, no rejects either.
 fn execute(
-    job: Job,
+    job: &Job,
     context: &RunContext<'_>,
+    guess: Option<&Guess>,
     report: &mut Report,
     clock: Instant,
 ) -> Result<(), RunError> {
-    let workers = workers(&job, context);
+    let workers = workers(job, context);
     report.workers = workers;
     let scratch = Scratch::new()?;
     let mut rejects = RejectsFile::create(&job.rejects, context.id, &job.name)?;
 
     let pool = Pool::new(workers)?;
     let Opened { sources, segments, steps, schema, before } =
-        open::open(&job, context, scratch.path(), References::Read)?;
+        open::open(job, context, scratch.path(), References::Read, guess)?;
     let mut books = Books::new(&steps);
     let load_context = LoadContext {
         base: context.base,
@@ -193,9 +211,16 @@ fn execute(
     };
     let flow = Instant::now();
     let mut outcome = machine.stream(sources, segments, encoders).try_for_each(|work| take(work?));
+    if outcome.is_err() && may_be_misled(guess, context) {
+        loaders.into_iter().for_each(Loader::abort);
+        return outcome.map_err(RunError::Error);
+    }
+    if let Some(guess) = guess {
+        guess.confirm();
+    }
     if outcome.is_ok() {
         let sources = books.sources();
-        let outside = checks::Outside { job: &job, context, scratch: scratch.path(), sources };
+        let outside = checks::Outside { job, context, scratch: scratch.path(), sources };
         outcome = reporters.verdict(&outside).and_then(|found| {
             report.checks = found;
             checks::stop(&report.checks)
@@ -243,7 +268,7 @@ fn execute(
         loaders.into_iter().for_each(Loader::abort);
         return Err(error.into());
     }
-    publish(loaders, &job, context, report)?;
+    publish(loaders, job, context, report)?;
     Ok(())
 }
 
@@ -253,7 +278,7 @@ fn execute(
 /// When a source cannot be opened, or a part does not fit the columns.
 pub fn schema(job: &Job, context: &RunContext<'_>) -> Result<SchemaRef, RunError> {
     let scratch = Scratch::new()?;
-    Ok(open::open(job, context, scratch.path(), References::Opened)?.schema)
+    Ok(open::open(job, context, scratch.path(), References::Opened, None)?.schema)
 }
 
 /// Memory limit divided by this is what chunks in flight may hold as source text: a chunk being

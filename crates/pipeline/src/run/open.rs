@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow_schema::{Schema, SchemaRef};
-use gristmill_core::registry::Range;
+use gristmill_core::registry::{Guess, Range};
 use gristmill_core::types::type_name;
 use gristmill_core::{
     BindContext, Bound, Chunk, Error, ErrorKind, ExtractContext, Extractor, Grain, Mistake,
@@ -66,9 +66,10 @@ pub(super) fn open(
     context: &RunContext<'_>,
     scratch: &Path,
     references: References,
+    guess: Option<&Guess>,
 ) -> Result<Opened, RunError> {
     let mut read = Vec::new();
-    parts(job, context, scratch, references, &mut read).map_err(|error| match error {
+    parts(job, context, scratch, references, guess, &mut read).map_err(|error| match error {
         RunError::Bind(bind) => match read.into_iter().collect::<Option<Vec<_>>>() {
             Some(empty) if !empty.is_empty() => RunError::Error(without_columns(&empty, bind)),
             _ => RunError::Bind(bind),
@@ -96,6 +97,7 @@ fn parts(
     context: &RunContext<'_>,
     scratch: &Path,
     references: References,
+    guess: Option<&Guess>,
     read_so_far: &mut Vec<Option<String>>,
 ) -> Result<Opened, RunError> {
     let extract = ExtractContext {
@@ -104,6 +106,7 @@ fn parts(
         memory: job.limits.memory,
         workers: super::workers(job, context),
         range: context.range.clone(),
+        guess: guess.cloned(),
     };
     let unites = job.drift != Drift::Error && job.sources.len() > 1;
     let mut read = Vec::with_capacity(job.sources.len());
@@ -138,7 +141,7 @@ fn parts(
     let mut binder = Binder {
         job,
         steps: Vec::new(),
-        extract: ExtractContext { range: Range::default(), ..extract },
+        extract: ExtractContext { range: Range::default(), guess: None, ..extract },
         cancel: context.cancel.clone(),
         references,
         share: usize::try_from(share).unwrap_or(usize::MAX),

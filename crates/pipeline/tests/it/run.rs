@@ -431,3 +431,62 @@ fn records_are_split_by_the_conditions_of_destinations() {
         .unwrap_err();
     assert!(error.to_string().starts_with("load[0].where: `amount` is not a condition"), "{error}");
 }
+
+/// More records than columns are guessed from, and one at the end.
+fn many(last: &str) -> String {
+    let mut text: String =
+        (0..40_000).map(|n| format!("{{\"id\": {n}, \"city\": \"Oslo\"}}\n")).collect();
+    text.push_str("{\"id\": }\n");
+    text.push_str(last);
+    text
+}
+
+#[test]
+fn columns_are_those_of_the_whole_input_whatever_its_beginning_says() {
+    for (last, expected) in [
+        ("{\"id\": 7, \"city\": null}", "{\"id\":7,\"city\":null}"),
+        ("{\"id\": 7.5, \"city\": \"Bergen\"}", "{\"id\":7.5,\"city\":\"Bergen\"}"),
+        ("{\"late\": true, \"id\": 7}", "{\"id\":7,\"city\":null,\"late\":true}"),
+    ] {
+        let folder = folder(&[("in.ndjson", &many(last))]);
+        let report = Pipeline::new("cities")
+            .base(folder.path())
+            .extract(File::new("in.ndjson"))
+            .load(Output::new("out.ndjson"))
+            .load(Table::sqlite("out.db", "cities"))
+            .rejects("rejects.ndjson")
+            .run()
+            .unwrap();
+        balanced(&report);
+        let account = report.account;
+        assert_eq!((account.read, account.inserted, account.rejected), (40_002, 40_001, 1));
+        let out = fs::read_to_string(folder.path().join("out.ndjson")).unwrap();
+        assert_eq!(out.lines().count(), 40_001);
+        assert_eq!(out.lines().last(), Some(expected));
+        let rejects = fs::read_to_string(folder.path().join("rejects.ndjson")).unwrap();
+        assert_eq!(rejects.lines().count(), 1);
+        let mut files: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        files.retain(|name| !name.to_string_lossy().starts_with("out.db"));
+        files.sort();
+        assert_eq!(files, ["in.ndjson", "out.ndjson", "rejects.ndjson"]);
+    }
+}
+
+#[test]
+fn a_step_may_name_a_column_that_comes_late() {
+    let folder = folder(&[("in.ndjson", &many("{\"id\": 7, \"late\": true}"))]);
+    let run = |condition: &str| {
+        Pipeline::new("cities")
+            .base(folder.path())
+            .extract(File::new("in.ndjson"))
+            .step(Filter::new(condition))
+            .load(Output::new("out.ndjson"))
+            .run()
+    };
+    let report = run("late").unwrap();
+    balanced(&report);
+    assert_eq!((report.account.inserted, report.account.filtered), (1, 40_000));
+    let error = run("never").unwrap_err();
+    assert!(error.to_string().contains("never"), "{error}");
+}

@@ -2,6 +2,7 @@
 
 mod differential;
 mod dirty;
+mod guess;
 mod typed;
 mod write;
 
