@@ -8,6 +8,7 @@
 
 mod compress;
 mod dictionary;
+mod gathered;
 mod hybrid;
 mod kind;
 mod number;

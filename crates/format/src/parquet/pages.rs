@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use arrow_array::Array;
 use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder};
-use bytes::Bytes;
 use parquet::basic::{BoundaryOrder, Encoding, EncodingMask};
 use parquet::column::page::{CompressedPage, Page};
 use parquet::column::writer::ColumnCloseResult;
@@ -17,6 +16,7 @@ use parquet::schema::types::ColumnDescPtr;
 
 use super::compress::Compressor;
 use super::dictionary::Dictionary;
+use super::gathered::Gathered;
 use super::hybrid;
 use super::kind::{Bounds, Kind, widen};
 use super::strided::{Place, Stride};
@@ -53,7 +53,7 @@ pub(super) trait Chunk: Send {
 }
 
 /// A column chunk as it stands in the file, but for offsets, which begin at 0.
-pub(super) type Encoded = (Bytes, ColumnCloseResult);
+pub(super) type Encoded = (Gathered, ColumnCloseResult);
 
 /// What the columns of a row group share.
 pub(super) struct Tools {
@@ -448,11 +448,11 @@ impl<K: Kind> Chunk for Pages<K> {
             first = Some(CompressedPage::new(page, dictionary.page().len()));
         }
         let pages = std::mem::take(&mut self.complete);
-        let mut written = Written::new(first.iter().chain(&pages));
+        let mut written = Written::new();
         for page in first.into_iter().chain(pages) {
             written.add(page, &mut self.offset_index)?;
         }
-        let bytes = Bytes::from(written.out.into_inner()?);
+        let bytes = written.out.into_inner()?.finish();
 
         let encodings: Vec<_> = written.stats.iter().map(|stats| stats.encoding).collect();
         let encodings = EncodingMask::new_from_encodings(encodings.iter().chain(&[Encoding::RLE]));

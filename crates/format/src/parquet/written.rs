@@ -6,12 +6,11 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{OffsetIndexBuilder, PageEncodingStats};
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 
-/// Bytes of a page's header, about.
-const PAGE_HEADER: usize = 64;
+use super::gathered::Gather;
 
 /// The pages of a chunk as they stand in the file.
 pub(super) struct Written {
-    pub(super) out: TrackedWrite<Vec<u8>>,
+    pub(super) out: TrackedWrite<Gather>,
     pub(super) uncompressed: usize,
     pub(super) dictionary: Option<i64>,
     pub(super) first: Option<i64>,
@@ -19,10 +18,9 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// Nothing yet; there will be these pages.
-    pub(super) fn new<'a>(pages: impl Iterator<Item = &'a CompressedPage>) -> Self {
-        let len = pages.map(|page| page.compressed_size() + PAGE_HEADER).sum();
-        let out = TrackedWrite::new(Vec::with_capacity(len));
+    /// Nothing yet.
+    pub(super) fn new() -> Self {
+        let out = TrackedWrite::new(Gather::default());
         Self { out, uncompressed: 0, dictionary: None, first: None, stats: Vec::new() }
     }
 
@@ -39,6 +37,7 @@ impl Written {
             }
             _ => self.stats.push(PageEncodingStats { page_type, encoding, count: 1 }),
         }
+        self.out.inner_mut().expected = page.compressed_page().buffer().clone();
         let spec = SerializedPageWriter::new(&mut self.out).write_page(page)?;
         let offset = spec.offset as i64;
         self.uncompressed += spec.uncompressed_size;
