@@ -1,5 +1,7 @@
 //! Keys of whole batches, and where each of them is found.
 
+use std::ops::Range;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{AnyDictionaryArray, Array, ArrayRef, RecordBatch};
@@ -36,32 +38,41 @@ impl Kind {
         }
     }
 
-    /// The code of every row. Those of rows with a null in their key mean nothing.
-    fn codes(self, columns: &[ArrayRef]) -> Result<Vec<Code>> {
-        Ok(match (self, columns) {
+    /// Hands over the code of every row, in order. Those of rows with a null in their key mean
+    /// nothing.
+    fn codes(self, columns: &[ArrayRef], mut take: impl FnMut(usize, Code)) -> Result<()> {
+        match (self, columns) {
             (Kind::Text, [column]) => {
                 let texts = column.as_string_view();
-                let code = |(row, view): (usize, &u128)| match *view as u32 {
-                    0..=12 => *view,
-                    // No short text has this length.
-                    _ => long(texts.value(row)) | Code::from(u32::MAX),
-                };
-                texts.views().iter().enumerate().map(code).collect()
+                for (row, view) in texts.views().iter().enumerate() {
+                    take(
+                        row,
+                        match *view as u32 {
+                            0..=12 => *view,
+                            // No short text has this length.
+                            _ => long(texts.value(row)) | Code::from(u32::MAX),
+                        },
+                    );
+                }
             }
             (Kind::Int, [column]) => {
                 let values = column.as_primitive::<Int64Type>().values();
-                values.iter().map(|value| Code::from(*value as u64)).collect()
+                values
+                    .iter()
+                    .enumerate()
+                    .for_each(|(row, value)| take(row, Code::from(*value as u64)));
             }
             _ => {
                 let names = (0..columns.len()).map(|i| i.to_string());
                 let batch = RecordBatch::try_from_iter(names.zip(columns.iter().cloned()))?;
                 let all: Vec<usize> = (0..columns.len()).collect();
                 let keys = ColumnKeys::at(&batch, &all);
-                keys.hashes()
-                    .map(|[high, low]| (Code::from(high) << 64) | Code::from(low))
-                    .collect()
+                for (row, [high, low]) in keys.hashes().enumerate() {
+                    take(row, (Code::from(high) << 64) | Code::from(low));
+                }
             }
-        })
+        }
+        Ok(())
     }
 }
 
@@ -80,13 +91,13 @@ pub(super) fn complete(columns: &[ArrayRef]) -> Option<NullBuffer> {
 }
 
 /// Keys and their numbers, from 0 in the order in which they were added.
-pub(super) struct Index {
+pub(super) struct Numbers {
     kind: Kind,
     numbers: HashTable<u32>,
     codes: Vec<Code>,
 }
 
-impl Index {
+impl Numbers {
     /// No keys yet.
     pub(super) fn new(kind: Kind) -> Self {
         Self { kind, numbers: HashTable::new(), codes: Vec::new() }
@@ -96,28 +107,28 @@ impl Index {
     /// that has the same key; [`NOWHERE`] for a null key.
     pub(super) fn add(&mut self, columns: &[ArrayRef]) -> Result<Vec<u32>> {
         let complete = complete(columns);
-        let codes = self.kind.codes(columns)?;
-        let add = |(row, code): (usize, Code)| {
+        let Self { kind, numbers, codes } = self;
+        let mut found = Vec::with_capacity(columns.first().map_or(0, Array::len));
+        kind.codes(columns, |row, code| {
             if complete.as_ref().is_some_and(|complete| complete.is_null(row)) {
-                return NOWHERE;
+                return found.push(NOWHERE);
             }
-            let all = &mut self.codes;
-            let entry = self.numbers.entry(
+            let entry = numbers.entry(
                 fold(code),
-                |number| all[*number as usize] == code,
-                |number| fold(all[*number as usize]),
+                |number| codes[*number as usize] == code,
+                |number| fold(codes[*number as usize]),
             );
-            match entry {
+            found.push(match entry {
                 Entry::Occupied(known) => *known.get(),
                 Entry::Vacant(place) => {
-                    let number = all.len() as u32;
+                    let number = codes.len() as u32;
                     place.insert(number);
-                    all.push(code);
+                    codes.push(code);
                     number
                 }
-            }
-        };
-        Ok(codes.into_iter().enumerate().map(add).collect())
+            });
+        })?;
+        Ok(found)
     }
 
     /// Number of different keys.
@@ -125,23 +136,56 @@ impl Index {
         self.codes.len()
     }
 
-    /// The number of every row's key; [`NOWHERE`] for those that were not added, and for nulls.
-    pub(super) fn find(&self, columns: &[ArrayRef]) -> Result<Vec<u32>> {
+    /// The index that finds this for each number.
+    pub(super) fn index(self, found: impl Fn(usize) -> Range<u32>) -> Index {
+        let mut slots = HashTable::with_capacity(self.codes.len());
+        for (number, code) in self.codes.into_iter().enumerate() {
+            let Range { start, end } = found(number);
+            slots.insert_unique(fold(code), Slot { code, start, end }, |slot| fold(slot.code));
+        }
+        Index { kind: self.kind, slots }
+    }
+}
+
+/// Where keys are found: a range of rows or of versions.
+pub(super) struct Index {
+    kind: Kind,
+    slots: HashTable<Slot>,
+}
+
+/// What is found stands beside the key, so that a key costs one look into memory.
+struct Slot {
+    code: Code,
+    start: u32,
+    end: u32,
+}
+
+/// What is found of a key that is not there.
+pub(super) const NOTHING: Range<u32> = NOWHERE..NOWHERE;
+
+impl Index {
+    /// Finds nothing.
+    pub(super) fn empty(kind: Kind) -> Self {
+        Self { kind, slots: HashTable::new() }
+    }
+
+    /// What every row's key finds; [`NOTHING`] for those that were not added, and for nulls.
+    pub(super) fn find(&self, columns: &[ArrayRef]) -> Result<Vec<Range<u32>>> {
         if let [column] = columns
             && let Some(dictionary) = column.as_any_dictionary_opt()
         {
             return self.find_values(column, dictionary);
         }
         let complete = complete(columns);
-        let codes = self.kind.codes(columns)?;
-        let find = |(row, code): (usize, Code)| {
-            if complete.as_ref().is_some_and(|complete| complete.is_null(row)) {
-                return NOWHERE;
-            }
-            let same = |number: &u32| self.codes[*number as usize] == code;
-            self.numbers.find(fold(code), same).copied().unwrap_or(NOWHERE)
-        };
-        Ok(codes.into_iter().enumerate().map(find).collect())
+        let mut found = Vec::with_capacity(columns.first().map_or(0, Array::len));
+        self.kind.codes(columns, |row, code| {
+            let slot = match &complete {
+                Some(complete) if complete.is_null(row) => None,
+                _ => self.slots.find(fold(code), |slot| slot.code == code),
+            };
+            found.push(slot.map_or(NOTHING, |slot| slot.start..slot.end));
+        })?;
+        Ok(found)
     }
 
     /// As [`Self::find`] for a dictionary: each of its values is looked for once.
@@ -149,17 +193,17 @@ impl Index {
         &self,
         column: &ArrayRef,
         dictionary: &dyn AnyDictionaryArray,
-    ) -> Result<Vec<u32>> {
+    ) -> Result<Vec<Range<u32>>> {
         if dictionary.values().is_empty() {
-            return Ok(vec![NOWHERE; column.len()]);
+            return Ok(vec![NOTHING; column.len()]);
         }
-        let numbers = self.find(std::slice::from_ref(dictionary.values()))?;
+        let found = self.find(std::slice::from_ref(dictionary.values()))?;
         let keys = dictionary.normalized_keys();
-        let number = |row: usize| match column.is_null(row) {
-            true => NOWHERE,
-            false => numbers[keys[row]],
+        let of_row = |row: usize| match column.is_null(row) {
+            true => NOTHING,
+            false => found[keys[row]].clone(),
         };
-        Ok((0..column.len()).map(number).collect())
+        Ok((0..column.len()).map(of_row).collect())
     }
 }
 

@@ -11,6 +11,7 @@ mod options;
 mod table;
 mod versions;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -26,7 +27,7 @@ use serde_json::{Value, json};
 
 use super::convert::Conversion;
 use crate::options as reading;
-use index::{Kind, NOWHERE};
+use index::{Kind, NOTHING, NOWHERE};
 use table::{Table, micros, shown};
 use versions::Held;
 
@@ -181,12 +182,12 @@ impl Step for BoundLookup {
         let columns = batch.columns().clone();
         let keys: Vec<ArrayRef> =
             self.plan.keys.iter().map(|key| Arc::clone(columns.column(key.place))).collect();
-        let mut rows = self.table.index.find(&keys)?;
-        let nothing = match &self.plan.at {
-            None => self.rows(&mut rows, &keys),
+        let found = self.table.index.find(&keys)?;
+        let (mut rows, nothing) = match &self.plan.at {
+            None => rows(&found, &keys),
             Some(at) => {
                 let (times, _) = at.conversion.apply(columns.column(at.place))?;
-                self.versions(&mut rows, &keys, &times)
+                self.versions(&found, &keys, &times)
             }
         };
         self.found.fetch_add((rows.len() - nothing.len()) as u64, Relaxed);
@@ -235,43 +236,25 @@ impl Step for BoundLookup {
 }
 
 impl BoundLookup {
-    /// Puts the row of each key in the place of its number, and answers which find nothing.
-    fn rows(&self, numbers: &mut [u32], keys: &[ArrayRef]) -> Vec<(usize, Nothing)> {
+    /// The rows of the versions that hold at the times of the records.
+    fn versions(&self, found: &[Range<u32>], keys: &[ArrayRef], times: &ArrayRef) -> Rows {
         let mut nothing = Vec::new();
-        for (row, number) in numbers.iter_mut().enumerate() {
-            match *number {
-                NOWHERE => nothing.push((row, without_key(keys, row))),
-                key => *number = self.table.rows[key as usize],
-            }
-        }
-        nothing
-    }
-
-    /// The same for the versions of keys.
-    fn versions(
-        &self,
-        numbers: &mut [u32],
-        keys: &[ArrayRef],
-        times: &ArrayRef,
-    ) -> Vec<(usize, Nothing)> {
-        let mut nothing = Vec::new();
-        for (row, number) in numbers.iter_mut().enumerate() {
-            if *number == NOWHERE {
-                nothing.push((row, without_key(keys, row)));
-                continue;
-            }
-            let Some(time) = micros(times, row) else {
-                nothing.push((row, Nothing::NullTime));
-                continue;
+        let mut of = |(row, versions): (usize, &Range<u32>)| {
+            let why = match micros(times, row) {
+                _ if *versions == NOTHING => without_key(keys, row),
+                None => Nothing::NullTime,
+                Some(time) => match self.table.versions.at(versions, time) {
+                    Held::Row(found) => return found,
+                    Held::Early(first) if self.plan.early == Early::First => return first.row,
+                    Held::Early(first) => Nothing::Early(first.start),
+                    Held::Gap => Nothing::Gap,
+                },
             };
-            match self.table.versions.at(*number, time) {
-                Held::Row(found) => *number = found,
-                Held::Early(first) if self.plan.early == Early::First => *number = first.row,
-                Held::Early(first) => nothing.push((row, Nothing::Early(first.start))),
-                Held::Gap => nothing.push((row, Nothing::Gap)),
-            }
-        }
-        nothing
+            nothing.push((row, why));
+            NOWHERE
+        };
+        let rows = found.iter().enumerate().map(&mut of).collect();
+        (rows, nothing)
     }
 
     /// Why a record is rejected.
@@ -299,6 +282,17 @@ impl BoundLookup {
             _ => Reason::record("lookup", message),
         }
     }
+}
+
+/// The row of the source for each record, and the records that find none, with why.
+type Rows = (Vec<u32>, Vec<(usize, Nothing)>);
+
+/// The rows of keys that have one row each.
+fn rows(found: &[Range<u32>], keys: &[ArrayRef]) -> Rows {
+    let rows: Vec<u32> = found.iter().map(|rows| rows.start).collect();
+    let missing = rows.iter().enumerate().filter(|(_, row)| **row == NOWHERE);
+    let nothing = missing.map(|(row, _)| (row, without_key(keys, row))).collect();
+    (rows, nothing)
 }
 
 /// Why a key finds nothing.

@@ -12,20 +12,19 @@ use gristmill_core::{Batch, ByteSize, Error, ErrorKind, Result};
 use gristmill_parallel::views::{compact, value_bytes};
 
 use super::Plan;
-use super::index::{Index, Kind, NOWHERE};
+use super::index::{Index, Kind, NOWHERE, Numbers};
 use super::versions::{Version, Versions};
 
 /// What a record needs beside the values that are taken of it: its key's code and its places in
-/// the hash table and in the list of lines.
-const RECORD: usize = 48;
+/// the hash table and in the list of lines, and its slot in the index that is made at the end.
+const RECORD: usize = 96;
 /// Keys that an error shows.
 const SHOWN: usize = 5;
 
 /// The records of a source, ready to be found.
 pub(super) struct Table {
+    /// The row of each key, or its versions.
     pub(super) index: Index,
-    /// The row of each key, where it has one row.
-    pub(super) rows: Vec<u32>,
     pub(super) versions: Versions,
     /// The columns that are taken. Behind the records stand the rows for what is not found.
     pub(super) taken: Vec<ArrayRef>,
@@ -36,8 +35,7 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn empty(kind: Kind) -> Self {
         Self {
-            index: Index::new(kind),
-            rows: Vec::new(),
+            index: Index::empty(kind),
             versions: Versions::default(),
             taken: Vec::new(),
             records: 0,
@@ -51,6 +49,8 @@ impl Table {
         memory: usize,
     ) -> Result<Self> {
         let mut table = Self::empty(plan.kind);
+        let mut keyed = Numbers::new(plan.kind);
+        let mut rows = Vec::new();
         let mut places = Places::default();
         let mut taken: Vec<Vec<ArrayRef>> = vec![Vec::new(); plan.taken.len()];
         let mut versions = Vec::new();
@@ -64,7 +64,7 @@ impl Table {
             };
             let keys = plan.keys.iter().map(|key| converted(key.of_source(&batch)?));
             let keys: Vec<ArrayRef> = keys.collect::<Result<_>>()?;
-            let numbers = table.index.add(&keys)?;
+            let numbers = keyed.add(&keys)?;
             let dates: Vec<ArrayRef> = match &plan.at {
                 Some(at) => at
                     .dates
@@ -82,9 +82,9 @@ impl Table {
                         start: micros(starts, row).unwrap_or(i64::MIN),
                         end: micros(ends, row).unwrap_or(i64::MAX),
                     }),
-                    _ => match table.rows.get(key as usize) {
+                    _ => match rows.get(key as usize) {
                         Some(first) => twice.add([*first, at], || shown(&keys, row)),
-                        None => table.rows.push(at),
+                        None => rows.push(at),
                     },
                 }
             }
@@ -100,11 +100,15 @@ impl Table {
             }
         }
         twice.check(plan, &places)?;
-        let (sorted, overlaps) = Versions::new(table.index.len(), versions);
+        let (sorted, overlaps) = Versions::new(keyed.len(), versions);
         for rows in overlaps {
             twice.add(rows, String::new);
         }
         twice.check(plan, &places)?;
+        table.index = match plan.at {
+            Some(_) => keyed.index(|key| sorted.of(key)),
+            None => keyed.index(|key| rows[key]..rows[key] + 1),
+        };
         table.versions = sorted;
         for (pieces, column) in taken.into_iter().zip(&plan.taken) {
             let pieces = pieces.iter().chain(&column.otherwise);

@@ -14,7 +14,7 @@ pub(super) struct Version {
 /// The versions of all keys.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
-    /// Those of key `i` are at `starts[i]..starts[i + 1]`.
+    /// Those of key `i` are at `bounds[i]..bounds[i + 1]`.
     bounds: Vec<u32>,
     all: Vec<Version>,
 }
@@ -51,11 +51,14 @@ impl Versions {
         (Self { bounds, all }, overlaps)
     }
 
-    /// What holds of a key at an instant.
-    pub(super) fn at(&self, key: u32, instant: i64) -> Held {
-        let range: Range<usize> =
-            self.bounds[key as usize] as usize..self.bounds[key as usize + 1] as usize;
-        let versions = &self.all[range];
+    /// Where the versions of the key with this number are.
+    pub(super) fn of(&self, key: usize) -> Range<u32> {
+        self.bounds[key]..self.bounds[key + 1]
+    }
+
+    /// Which of these versions of a key holds at an instant.
+    pub(super) fn at(&self, versions: &Range<u32>, instant: i64) -> Held {
+        let versions = &self.all[versions.start as usize..versions.end as usize];
         let begun = versions.partition_point(|version| version.start <= instant);
         match (begun.checked_sub(1).map(|last| versions[last]), versions.first()) {
             (Some(last), _) if instant < last.end => Held::Row(last.row),
@@ -104,7 +107,7 @@ mod tests {
                         }
                         _ => Held::Gap,
                     };
-                    prop_assert_eq!(found.at(key, at), expected);
+                    prop_assert_eq!(found.at(&found.of(key as usize), at), expected);
                 }
             }
             prop_assert_eq!(overlapping, !overlaps.is_empty());
