@@ -14,6 +14,7 @@ mod mistakes;
 mod operations;
 mod postgres;
 mod same;
+mod tables;
 
 use gristmill_tests::{Ran, Sandbox};
 

@@ -55,6 +55,6 @@ pub use reject::{LineHead, LineWriter, Reason, Reject, RejectLine, Stage};
 pub use size::{ByteSize, Ratio};
 pub use stage::{
     BindContext, Bound, Chunk, Encoded, Encoder, Extractor, Grain, Loaded, Loader, OrderedStep,
-    Part, Preview, PublishedFile, Reference, Space, Step, StepPlan,
+    Part, Preview, PublishedFile, Reference, Space, Step, StepPlan, TableStep, Turn,
 };
 pub use types::FieldType;

@@ -7,6 +7,7 @@ use arrow_array::RecordBatch;
 use bytes::Bytes;
 use memchr::memchr_iter;
 
+use crate::error::Result;
 use crate::json;
 
 /// The bytes of one record within an [`Origin`]'s text.
@@ -53,6 +54,23 @@ pub enum Content {
         /// Where it stood.
         location: Location,
     },
+    /// Records of any sources that were put away; see [`Origin::archived`].
+    Archived {
+        /// Who has them.
+        archive: Arc<dyn Archive>,
+        /// What it knows them by.
+        numbers: Arc<[u64]>,
+    },
+}
+
+/// Keeps where records stood and what they were, while a step brings them into another order.
+pub trait Archive: Send + Sync + std::fmt::Debug {
+    /// The record that it knows by this number, as an origin of its own in which it has the
+    /// ordinal 0.
+    ///
+    /// # Errors
+    /// When it cannot be read again.
+    fn record(&self, number: u64) -> Result<Arc<Origin>>;
 }
 
 /// The provenance of one decoded batch: which source, which records, and the records as they
@@ -130,6 +148,26 @@ impl Origin {
         Self::new(source, Content::Kept { raw, location })
     }
 
+    /// Records that were put away, perhaps of several sources. What is asked of one of them is
+    /// looked up; use [`Self::resolve`] for its source.
+    pub fn archived(archive: Arc<dyn Archive>, numbers: Arc<[u64]>) -> Self {
+        Self::new("".into(), Content::Archived { archive, numbers })
+    }
+
+    /// The origin that knows the source of a record, and the record's ordinal there: another one
+    /// for records that were put away.
+    ///
+    /// # Errors
+    /// When the record cannot be read again.
+    pub fn resolve(self: &Arc<Self>, ordinal: u32) -> Result<(Arc<Self>, u32)> {
+        match &self.content {
+            Content::Archived { archive, numbers } => {
+                Ok((archive.record(numbers[ordinal as usize])?, 0))
+            }
+            _ => Ok((Arc::clone(self), ordinal)),
+        }
+    }
+
     fn new(source: Arc<str>, content: Content) -> Self {
         Self { source, content, place: OnceLock::new() }
     }
@@ -150,6 +188,7 @@ impl Origin {
             Content::Text { spans, .. } => spans.len(),
             Content::Columns(columns) => columns.num_rows(),
             Content::Kept { .. } => 1,
+            Content::Archived { numbers, .. } => numbers.len(),
         }
     }
 
@@ -162,7 +201,7 @@ impl Origin {
     pub fn line_count(&self) -> u64 {
         match &self.content {
             Content::Text { lines, .. } => lines.count,
-            Content::Columns(_) | Content::Kept { .. } => 0,
+            Content::Columns(_) | Content::Kept { .. } | Content::Archived { .. } => 0,
         }
     }
 
@@ -172,6 +211,7 @@ impl Origin {
             Content::Text { bytes, spans, .. } => bytes.len() + spans.len() * size_of::<Span>(),
             Content::Columns(columns) => columns.get_array_memory_size(),
             Content::Kept { raw, .. } => raw.len(),
+            Content::Archived { numbers, .. } => size_of_val(&**numbers),
         }
     }
 
@@ -198,6 +238,10 @@ impl Origin {
             }
             Content::Columns(columns) => json::row_to_string(columns, ordinal).into(),
             Content::Kept { raw, .. } => lossy(raw),
+            Content::Archived { archive, numbers } => match archive.record(numbers[ordinal]) {
+                Ok(origin) => origin.raw(0).into_owned().into(),
+                Err(_) => Cow::Borrowed(""),
+            },
         }
     }
 
@@ -207,6 +251,9 @@ impl Origin {
             Content::Text { spans, .. } => Some(spans[ordinal].len as usize),
             Content::Columns(_) => None,
             Content::Kept { location, .. } => location.length.map(|length| length as usize),
+            Content::Archived { archive, numbers } => {
+                archive.record(numbers[ordinal]).ok()?.raw_len(0)
+            }
         }
     }
 
@@ -230,6 +277,11 @@ impl Locator {
     pub fn locate(&mut self, origin: &Arc<Origin>, ordinal: usize) -> Location {
         if let Content::Kept { location, .. } = &origin.content {
             return location.clone();
+        }
+        if let Content::Archived { archive, numbers } = &origin.content
+            && let Ok(origin) = archive.record(numbers[ordinal])
+        {
+            return self.locate(&origin, 0);
         }
         let place = origin.place.get().copied().unwrap_or(Place { first_record: 1, first_line: 1 });
         let record = place.first_record + ordinal as u64;

@@ -29,9 +29,11 @@ pub struct Record {
 impl Record {
     /// A view of one row, read at `timestamp`.
     pub fn of(batch: &Batch, row: usize, timestamp: DateTime<Utc>) -> Self {
-        let source = Arc::clone(batch.origin().source());
-        let ordinal = batch.rows().ordinal(row) as usize;
-        let location = batch.origin().locate(ordinal);
+        let ordinal = batch.rows().ordinal(row);
+        let found = batch.origin().resolve(ordinal);
+        let (origin, ordinal) = found.unwrap_or_else(|_| (Arc::clone(batch.origin()), ordinal));
+        let source = Arc::clone(origin.source());
+        let location = origin.locate(ordinal as usize);
         let schema = batch.schema();
         let data = schema
             .fields()

@@ -254,6 +254,12 @@ pub trait OrderedStep: Send {
         Ok(None)
     }
 
+    /// The same step as one that makes a table of its own out of all batches, if it is one. Who can
+    /// should use this: [`Self::apply`] has to answer at once with all that a batch becomes.
+    fn table(&mut self) -> Option<&mut dyn TableStep> {
+        None
+    }
+
     /// As [`Step::settles`].
     fn settles(&self) -> bool {
         true
@@ -263,6 +269,34 @@ pub trait OrderedStep: Send {
     fn report(&self) -> Option<Value> {
         None
     }
+}
+
+/// A step whose batches are not those that it was given: it sees its input as one table and makes
+/// another, piece by piece.
+pub trait TableStep {
+    /// Hands over the next batch, whose flaws are settled; `None` at the end, once. Only called
+    /// after [`Self::turn`] answered [`Turn::Takes`].
+    ///
+    /// # Errors
+    /// When the run cannot go on.
+    fn give(&mut self, batch: Option<Batch>) -> Result<()>;
+
+    /// Works until it has something to give, needs more, or is done.
+    ///
+    /// # Errors
+    /// When the run cannot go on.
+    fn turn(&mut self) -> Result<Turn>;
+}
+
+/// What a [`TableStep`] does next.
+#[derive(Debug)]
+pub enum Turn {
+    /// It gives a batch of its own.
+    Gives(Batch),
+    /// It needs the next batch of its input.
+    Takes,
+    /// It has given everything. What there still is of its input does not matter to it.
+    Done,
 }
 
 impl Default for Space {

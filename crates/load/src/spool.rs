@@ -14,7 +14,7 @@ use std::sync::Arc;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use bytes::Bytes;
-use gristmill_core::origin::{Content, Locator};
+use gristmill_core::origin::{Archive, Content, Locator};
 use gristmill_core::reject::MAX_RAW;
 use gristmill_core::{Error, Location, Origin, Place, Result, Rows, Span};
 
@@ -22,6 +22,7 @@ pub(crate) struct Spool {
     file: File,
     end: u64,
     sources: Vec<Arc<str>>,
+    archives: Vec<Arc<dyn Archive>>,
     blocks: Vec<Block>,
     /// The block that was read last, and where records stand in it.
     last: Option<(usize, Arc<Origin>, Rows)>,
@@ -40,6 +41,7 @@ const NONE: u64 = u64::MAX;
 const TEXT: u64 = 0;
 const COLUMNS: u64 = 1;
 const KEPT: u64 = 2;
+const ARCHIVED: u64 = 3;
 /// Numbers at the start of a block: kind, four that depend on it, ordinals, spans, bytes.
 const HEADER: usize = 8;
 
@@ -49,6 +51,7 @@ impl Spool {
             file: tempfile::tempfile_in(scratch)?,
             end: 0,
             sources: Vec::new(),
+            archives: Vec::new(),
             blocks: Vec::new(),
             last: None,
             locator: Locator::default(),
@@ -82,6 +85,10 @@ impl Spool {
                     [*record, line.unwrap_or(NONE), offset.unwrap_or(NONE), length.unwrap_or(NONE)];
                 (KEPT, numbers, &[][..], &raw[..])
             }
+            Content::Archived { archive, numbers } => {
+                written = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+                (ARCHIVED, [self.archive(archive), 0, 0, 0], &[][..], &written[..])
+            }
         };
         let [a, b, c, d] = numbers;
         let header: [u64; HEADER] =
@@ -109,6 +116,14 @@ impl Spool {
         })
     }
 
+    fn archive(&mut self, archive: &Arc<dyn Archive>) -> u64 {
+        let known = self.archives.iter().rposition(|known| Arc::ptr_eq(known, archive));
+        known.unwrap_or_else(|| {
+            self.archives.push(Arc::clone(archive));
+            self.archives.len() - 1
+        }) as u64
+    }
+
     /// The record of a row, as an origin in which it has the ordinal 0. Cheap for rows in order.
     pub(crate) fn origin(&mut self, row: u64) -> io::Result<Arc<Origin>> {
         let block = self.blocks.partition_point(|block| block.first <= row);
@@ -121,7 +136,9 @@ impl Spool {
                 (origin, rows)
             }
         };
-        let ordinal = rows.ordinal((row - self.blocks[block].first) as usize) as usize;
+        let ordinal = rows.ordinal((row - self.blocks[block].first) as usize);
+        let (origin, ordinal) = origin.resolve(ordinal).map_err(io::Error::other)?;
+        let ordinal = ordinal as usize;
         let location = self.locator.locate(&origin, ordinal);
         let mut raw = origin.raw(ordinal).into_owned().into_bytes();
         raw.truncate(MAX_RAW + 4); // a reject shows no more, and says that it was cut
@@ -163,6 +180,11 @@ impl Spool {
                 let origin = Origin::columns(source, columns.map_err(io::Error::other)?);
                 origin.set_place(Place { first_record: a, first_line: 1 });
                 origin
+            }
+            ARCHIVED => {
+                let archive = self.archives.get(a as usize).ok_or(io::ErrorKind::InvalidData)?;
+                let numbers = text.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
+                Origin::archived(Arc::clone(archive), numbers.collect())
             }
             _ => {
                 let some = |number: u64| (number != NONE).then_some(number);

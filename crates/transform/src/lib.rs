@@ -35,12 +35,13 @@
 pub mod expression;
 mod names;
 mod options;
+mod relational;
 pub mod steps;
 mod suggest;
 
 pub use expression::Sql;
 pub use names::{snake_case, snake_case_all};
 pub use steps::{
-    Cast, CastTo, Clean, Dedupe, Derive, Drop, Early, Explode, Filter, Flatten, KINDS, Lookup,
-    MapFields, Otherwise, Select,
+    Aggregate, Cast, CastTo, Clean, Dedupe, Derive, Drop, Early, Explode, Filter, Flatten, KINDS,
+    Lookup, MapFields, Otherwise, Select, Sort, SqlQuery, Window,
 };

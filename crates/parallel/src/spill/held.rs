@@ -11,7 +11,7 @@ use arrow_buffer::Buffer;
 use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
 use bytes::Bytes;
-use gristmill_core::origin::Content;
+use gristmill_core::origin::{Archive, Content};
 use gristmill_core::{Batch, Error, Location, Origin, Place, Result, Rows, Space, Span};
 
 use super::{failed, file};
@@ -27,6 +27,7 @@ pub struct HeldBatches {
     file: Option<File>,
     end: u64,
     sources: Vec<Arc<str>>,
+    archives: Vec<Arc<dyn Archive>>,
 }
 
 enum Held {
@@ -37,7 +38,8 @@ enum Held {
 impl HeldBatches {
     /// Holds nothing.
     pub fn new(space: Space) -> Self {
-        Self { space, batches: VecDeque::new(), bytes: 0, file: None, end: 0, sources: Vec::new() }
+        let (batches, sources, archives) = (VecDeque::new(), Vec::new(), Vec::new());
+        Self { space, batches, bytes: 0, file: None, end: 0, sources, archives }
     }
 
     /// Holds a batch: in memory while there is room, then on disk.
@@ -70,19 +72,35 @@ impl HeldBatches {
     /// # Errors
     /// When the disk cannot be read.
     pub fn pop(&mut self) -> Result<Option<(Batch, Vec<u8>)>> {
-        match (self.batches.pop_front(), &self.file) {
-            (Some(Held::Here { batch, notes, bytes }), _) => {
+        match self.batches.pop_front() {
+            Some(Held::Here { batch, notes, bytes }) => {
                 self.bytes -= bytes;
                 Ok(Some((batch, notes)))
             }
-            (Some(Held::OnDisk { offset, len }), Some(file)) => {
-                let mut encoded = vec![0; len];
-                file.read_exact_at(&mut encoded, offset)
-                    .map_err(|source| failed(&self.space, source))?;
-                self.decode(encoded).map(Some)
-            }
-            _ => Ok(None),
+            Some(Held::OnDisk { offset, len }) => self.read(offset, len).map(Some),
+            None => Ok(None),
         }
+    }
+
+    /// A batch that stays held, by its place among those that are.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub(super) fn get(&self, place: usize) -> Result<Option<Batch>> {
+        match self.batches.get(place) {
+            Some(Held::Here { batch, .. }) => Ok(Some(batch.clone())),
+            Some(Held::OnDisk { offset, len }) => {
+                self.read(*offset, *len).map(|(batch, _)| Some(batch))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn read(&self, offset: u64, len: usize) -> Result<(Batch, Vec<u8>)> {
+        let file = self.file.as_ref().ok_or_else(torn)?;
+        let mut encoded = vec![0; len];
+        file.read_exact_at(&mut encoded, offset).map_err(|source| failed(&self.space, source))?;
+        self.decode(encoded)
     }
 
     fn source(&mut self, name: &Arc<str>) -> u64 {
@@ -90,6 +108,14 @@ impl HeldBatches {
         known.unwrap_or_else(|| {
             self.sources.push(Arc::clone(name));
             self.sources.len() - 1
+        }) as u64
+    }
+
+    fn archive(&mut self, archive: &Arc<dyn Archive>) -> u64 {
+        let known = self.archives.iter().rposition(|known| Arc::ptr_eq(known, archive));
+        known.unwrap_or_else(|| {
+            self.archives.push(Arc::clone(archive));
+            self.archives.len() - 1
         }) as u64
     }
 
@@ -122,6 +148,12 @@ impl HeldBatches {
                 }
                 out.bytes(raw);
             }
+            Content::Archived { archive, numbers } => {
+                out.number(3);
+                out.number(self.archive(archive));
+                out.number(numbers.len() as u64);
+                numbers.iter().for_each(|number| out.number(*number));
+            }
         }
         match batch.rows() {
             Rows::All(_) => out.number(0),
@@ -148,6 +180,12 @@ impl HeldBatches {
                 Origin::text(source, from.text()?, offset, spans.collect(), line_end)
             }
             1 => Origin::columns(source, from.columns()?),
+            3 => {
+                let archive = self.archives.get(from.number()? as usize).ok_or_else(torn)?;
+                let numbers = from.number()?;
+                let numbers = (0..numbers).map(|_| from.number()).collect::<Result<_>>()?;
+                Origin::archived(Arc::clone(archive), numbers)
+            }
             _ => {
                 let record = from.number()?;
                 let mut number = || from.number().map(|number| (number != NONE).then_some(number));

@@ -11,6 +11,7 @@
 //! without a name in `scratch`, of which the system frees itself even when the process is killed.
 //! What they answer is the same for any amount of memory.
 
+mod archive;
 mod counts;
 mod held;
 mod lasts;
@@ -22,6 +23,7 @@ use std::io;
 
 use gristmill_core::{Error, Result, Space};
 
+pub use archive::Provenance;
 pub use counts::Counts;
 pub use held::HeldBatches;
 pub use lasts::Lasts;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use gristmill_core::origin::Locator;
-use gristmill_core::{LineHead, Location, Origin, Place, Reason, Reject, Stage};
+use gristmill_core::{LineHead, Location, Origin, Place, Reason, Reject, Result, Stage};
 
 use crate::report::RejectTally;
 
@@ -76,10 +76,13 @@ struct Entry {
 
 impl Lines {
     /// Lines of rejects whose place in the source is known.
-    pub(super) fn of(rejects: Vec<Reject>) -> Self {
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub(super) fn of(rejects: Vec<Reject>) -> Result<Self> {
         let mut lines = Self::default();
-        lines.add(rejects);
-        lines
+        lines.add(rejects)?;
+        Ok(lines)
     }
 
     /// Counts a batch that was read.
@@ -121,7 +124,13 @@ impl Lines {
     }
 
     /// Adds rejects that were found in any order.
-    pub(super) fn add(&mut self, mut rejects: Vec<Reject>) {
+    ///
+    /// # Errors
+    /// When the record of one was put away, and cannot be read again.
+    pub(super) fn add(&mut self, mut rejects: Vec<Reject>) -> Result<()> {
+        for reject in &mut rejects {
+            (reject.origin, reject.ordinal) = reject.origin.resolve(reject.ordinal)?;
+        }
         let mut locator = Locator::default();
         // Rejects of one batch follow each other; lines are counted once while ordinals ascend.
         for group in rejects.chunk_by_mut(|a, b| Arc::ptr_eq(&a.origin, &b.origin)) {
@@ -138,6 +147,7 @@ impl Lines {
                 self.push(extent, base, reject, &location);
             }
         }
+        Ok(())
     }
 
     fn push(&mut self, extent: usize, base: Place, reject: &Reject, location: &Location) {

@@ -16,6 +16,7 @@ mod ordered;
 mod reference;
 mod rejects;
 mod segment;
+mod table;
 mod unite;
 mod work;
 
@@ -39,6 +40,7 @@ use open::{OpenSources, Opened, References};
 use ordered::InOrder;
 use rejects::RejectsFile;
 use segment::{Place, Segment};
+use table::InTable;
 use work::Work;
 
 /// What happens while a run goes on; for progress bars and logs.
@@ -377,7 +379,11 @@ impl Machine {
         }));
         for (i, segment) in segments {
             if let Some(ordered) = waiting.take() {
-                stream = Box::new(InOrder::new(stream, ordered));
+                stream = if ordered.is_table() {
+                    Box::new(InTable::new(stream, ordered))
+                } else {
+                    Box::new(InOrder::new(stream, ordered))
+                };
             }
             let local = Arc::clone(&segment.local);
             let encoders = if i == last { encoders.clone() } else { Vec::new() };

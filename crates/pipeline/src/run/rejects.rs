@@ -70,7 +70,7 @@ impl RejectsFile {
 
     /// Writes rejects of records whose place in their source is known.
     pub(super) fn write_findings(&mut self, findings: &mut Findings) -> Result<()> {
-        self.write(&Lines::of(findings.take_rejects()))
+        self.write(&Lines::of(findings.take_rejects())?)
     }
 
     /// Records rejected so far.

@@ -35,6 +35,13 @@ pub(super) struct Ordered {
     pub(super) step: Arc<Mutex<Box<dyn OrderedStep>>>,
 }
 
+impl Ordered {
+    /// Whether it makes a table of its own.
+    pub(super) fn is_table(&self) -> bool {
+        self.step.lock().unwrap_or_else(PoisonError::into_inner).table().is_some()
+    }
+}
+
 impl Local {
     /// Decodes a chunk and does all of this segment to it while it is in cache.
     pub(super) fn decode(
@@ -83,9 +90,9 @@ impl Local {
                 }
                 work.encoded += started.elapsed();
             }
-            work.write_rejects();
+            work.write_rejects()?;
         }
-        work.write_rejects();
+        work.write_rejects()?;
         let started = Instant::now();
         work.parts = encoding.into_iter().map(|part| part.finish()).collect::<Result<_>>()?;
         work.encoded += started.elapsed();
@@ -102,13 +109,13 @@ impl Local {
         }
         let started = Instant::now();
         let mut encoding: Vec<_> = encoders.iter().map(|encoder| encoder.begin()).collect();
-        work.write_rejects();
+        work.write_rejects()?;
         for batch in std::mem::take(&mut work.batches) {
             let batch = settle_in_place(batch, &mut work.findings)?;
             for part in &mut encoding {
                 part.push(&batch)?;
             }
-            work.write_rejects();
+            work.write_rejects()?;
         }
         work.parts = encoding.into_iter().map(|part| part.finish()).collect::<Result<_>>()?;
         work.encoded += started.elapsed();

@@ -61,8 +61,8 @@ impl Work {
     }
 
     /// Writes down the rejects that were found.
-    pub(super) fn write_rejects(&mut self) {
-        self.lines.add(self.findings.take_rejects());
+    pub(super) fn write_rejects(&mut self) -> Result<()> {
+        self.lines.add(self.findings.take_rejects())
     }
 
     /// Applies a row-local step to every batch.

@@ -28,7 +28,7 @@ use super::parse::{error, span_of};
 use super::provider::Functions;
 
 /// Binds expressions to one schema.
-pub(super) struct Binder<'a> {
+pub(crate) struct Binder<'a> {
     text: &'a str,
     functions: &'a Functions,
     schema: DFSchemaRef,
@@ -50,7 +50,7 @@ impl From<DataFusionError> for Failure {
 }
 
 impl<'a> Binder<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         text: &'a str,
         functions: &'a Functions,
         schema: &SchemaRef,
@@ -66,7 +66,7 @@ impl<'a> Binder<'a> {
     }
 
     /// The expression, ready to be evaluated, and the type of its values.
-    pub(super) fn bind(
+    pub(crate) fn bind(
         &self,
         tree: &Expr,
     ) -> Result<(Arc<dyn PhysicalExpr>, DataType), ExpressionError> {
@@ -262,10 +262,31 @@ impl Visitor for Inspector<'_> {
     }
 }
 
+/// Finds text where an expression computes with numbers or compares with something else, also in one
+/// that calls functions of many records.
+pub(crate) fn inspect(
+    text: &str,
+    functions: &Functions,
+    schema: &SchemaRef,
+    tree: &Expr,
+) -> Result<(), ExpressionError> {
+    let binder = Binder::new(text, functions, schema)?;
+    match tree.visit(&mut Inspector { binder: &binder, tree, plan_parts: false }) {
+        ControlFlow::Break(mistake) => Err(*mistake),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
 /// The physical form, in which integers that overflow are errors rather than wrong.
 fn physical(expr: &Logical, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
     let context = PhysicalPlanningContext::default();
-    let physical = create_physical_expr(expr, schema, &ExecutionProps::new(), &context)?;
+    checked(create_physical_expr(expr, schema, &ExecutionProps::new(), &context)?)
+}
+
+/// The same expression, in which integers that overflow are errors.
+pub(crate) fn checked(
+    physical: Arc<dyn PhysicalExpr>,
+) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
     let checked = physical.transform_up(|node| {
         Ok(match node.downcast_ref::<BinaryExpr>() {
             Some(binary) => {

@@ -17,7 +17,7 @@ use super::message;
 
 /// An expression bound to a schema.
 #[derive(Debug)]
-pub(super) struct Compiled {
+pub(crate) struct Compiled {
     text: String,
     physical: Arc<dyn PhysicalExpr>,
     data_type: DataType,
@@ -25,7 +25,7 @@ pub(super) struct Compiled {
 }
 
 impl Compiled {
-    pub(super) fn new(
+    pub(crate) fn new(
         text: &str,
         physical: Arc<dyn PhysicalExpr>,
         raw: &DataType,
@@ -120,7 +120,7 @@ fn limit_digits(values: ArrayRef, mut failures: Vec<(u32, String)>) -> Result<Ev
 
 /// Functions give narrow integers, nanoseconds and other string layouts; a pipeline has one type
 /// for each.
-fn pipeline_type(raw: &DataType) -> DataType {
+pub(crate) fn pipeline_type(raw: &DataType) -> DataType {
     match raw {
         DataType::Null | DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
         DataType::Binary | DataType::LargeBinary => DataType::BinaryView,

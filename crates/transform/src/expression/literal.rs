@@ -13,7 +13,7 @@ use datafusion_expr::expr::{Between, InList};
 use datafusion_expr::{Cast, Expr, ExprSchemable, Operator};
 
 /// Gives every number literal, and every decimal that meets a double, the type it should have.
-pub(super) fn fit_literals(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+pub(crate) fn fit_literals(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     Ok(expr.transform_up(|node| fit(node, schema))?.data)
 }
 

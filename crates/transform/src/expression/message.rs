@@ -4,7 +4,7 @@ use arrow_schema::ArrowError;
 use datafusion_common::DataFusionError;
 
 /// Whether an error is about the values at hand, and not about the expression or the machine.
-pub(super) fn is_about_data(found: &DataFusionError) -> bool {
+pub(crate) fn is_about_data(found: &DataFusionError) -> bool {
     match found.find_root() {
         DataFusionError::Execution(_) | DataFusionError::External(_) => true,
         DataFusionError::ArrowError(inner, _) => matches!(
@@ -22,7 +22,7 @@ pub(super) fn is_about_data(found: &DataFusionError) -> bool {
 }
 
 /// Why a row has no value.
-pub(super) fn failure(found: &DataFusionError) -> String {
+pub(crate) fn failure(found: &DataFusionError) -> String {
     let root = found.find_root();
     if let DataFusionError::ArrowError(inner, _) = root {
         match inner.as_ref() {
@@ -49,7 +49,7 @@ pub(super) fn failure(found: &DataFusionError) -> String {
 }
 
 /// Why an expression cannot be planned.
-pub(super) fn planning(found: &DataFusionError) -> String {
+pub(crate) fn planning(found: &DataFusionError) -> String {
     let text = found.find_root().strip_backtrace();
     let text = stripped(&text);
     wrong_pattern(text).unwrap_or_else(|| lower(&in_our_types(&first_line(text))))
@@ -62,7 +62,7 @@ fn wrong_pattern(text: &str) -> Option<String> {
 }
 
 /// What a function takes, from the planner's message about a call that does not fit.
-pub(super) fn expected(found: &DataFusionError) -> String {
+pub(crate) fn expected(found: &DataFusionError) -> String {
     let text = found.strip_backtrace();
     let mut kinds: Vec<&str> = Vec::new();
     for rest in text.split(" requires ").skip(1) {

@@ -18,13 +18,13 @@
 //!   that fails, an overflow) is a failure of that row; the others have theirs. Doubles follow
 //!   IEEE 754: `1e0 / 0` is infinite.
 
-mod bind;
-mod evaluate;
-mod literal;
-mod message;
-mod parse;
-mod provider;
-mod resolve;
+pub(crate) mod bind;
+pub(crate) mod evaluate;
+pub(crate) mod literal;
+pub(crate) mod message;
+pub(crate) mod parse;
+pub(crate) mod provider;
+pub(crate) mod resolve;
 
 use std::sync::Arc;
 use std::thread;
@@ -101,7 +101,7 @@ impl ExpressionCompiler for Sql {
 
 /// Parser and planner recurse with large frames: 25 calls within each other can overflow the stack
 /// of an ordinary thread. The stack's pages are only taken when they are used.
-fn on_a_deep_stack<T: Send>(
+pub(crate) fn on_a_deep_stack<T: Send>(
     work: impl FnOnce() -> Result<T, ExpressionError> + Send,
 ) -> Result<T, ExpressionError> {
     const STACK: usize = 64 << 20;

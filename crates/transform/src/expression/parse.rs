@@ -2,7 +2,7 @@
 
 use std::ops::{ControlFlow, Range};
 
-use datafusion_sql::sqlparser::ast::{Expr, Spanned, Visit, Visitor};
+use datafusion_sql::sqlparser::ast::{Expr, Query, Spanned, Visit, Visitor};
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token, Tokenizer};
@@ -18,7 +18,7 @@ const MAX_DEPTH: usize = 200;
 const MAX_WORDS: usize = 4000;
 
 /// An error about a part of the text.
-pub(super) fn error(
+pub(crate) fn error(
     message: impl Into<String>,
     span: Option<Range<usize>>,
     hint: Option<String>,
@@ -27,7 +27,7 @@ pub(super) fn error(
 }
 
 /// Parses one scalar expression and nothing after it.
-pub(super) fn parse(text: &str) -> Result<Expr, ExpressionError> {
+pub(crate) fn parse(text: &str) -> Result<Expr, ExpressionError> {
     let words = text.trim_start();
     let start = text.len() - words.len();
     if words.is_empty() {
@@ -72,6 +72,43 @@ pub(super) fn parse(text: &str) -> Result<Expr, ExpressionError> {
     }
 }
 
+/// Parses one query and nothing after it.
+pub(crate) fn query(text: &str) -> Result<Query, ExpressionError> {
+    if text.trim().is_empty() {
+        let hint = "write a query, for example `SELECT * FROM input`".to_owned();
+        return Err(error("the query is empty", None, Some(hint)));
+    }
+    let dialect = GenericDialect {};
+    let tokens = Tokenizer::new(&dialect, text)
+        .tokenize_with_location()
+        .map_err(|found| syntax_error(text, &ParserError::TokenizerError(found.to_string())))?;
+    let words = tokens.iter().filter(|token| !is_value(&token.token)).count();
+    if words > MAX_WORDS {
+        return Err(too_deep());
+    }
+    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
+    let first = parser.peek_token();
+    if !matches!(&first.token, Token::Word(word) if ["SELECT", "WITH", "VALUES"].iter().any(|it| word.value.eq_ignore_ascii_case(it)))
+        && first.token != Token::LParen
+    {
+        let message = format!("`{}` starts no query", first.token);
+        let hint = "a query starts with SELECT or WITH".to_owned();
+        return Err(error(message, range(text, first.span), Some(hint)));
+    }
+    let query = parser.parse_query().map_err(|error| syntax_error(text, &error))?;
+    let _ = parser.consume_token(&Token::SemiColon);
+    let next = parser.peek_token();
+    if next.token != Token::EOF {
+        let message = format!("unexpected `{}` after the query", next.token);
+        return Err(error(message, range(text, next.span), Some("write one query".to_owned())));
+    }
+    let mut depth = Depth::default();
+    match query.visit(&mut depth) {
+        ControlFlow::Break(()) => Err(too_deep()),
+        ControlFlow::Continue(()) => Ok(*query),
+    }
+}
+
 /// Whether a token alone makes no tree deeper.
 fn is_value(token: &Token) -> bool {
     matches!(
@@ -105,7 +142,7 @@ impl Visitor for Depth {
 }
 
 /// The bytes that a part of the tree was parsed from, as far as the parser kept them.
-pub(super) fn span_of(text: &str, expr: &Expr) -> Option<Range<usize>> {
+pub(crate) fn span_of(text: &str, expr: &Expr) -> Option<Range<usize>> {
     let mut span = range(text, expr.span())?;
     if let Expr::Function(_) = expr {
         let rest = &text[span.end..];
@@ -120,7 +157,7 @@ pub(super) fn span_of(text: &str, expr: &Expr) -> Option<Range<usize>> {
 }
 
 /// The bytes of a parser's span.
-pub(super) fn range(text: &str, span: Span) -> Option<Range<usize>> {
+pub(crate) fn range(text: &str, span: Span) -> Option<Range<usize>> {
     let start = offset(text, span.start)?;
     let end = offset(text, span.end)?;
     (start < end).then_some(start..end)

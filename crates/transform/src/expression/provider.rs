@@ -13,7 +13,7 @@ use gristmill_core::FieldType;
 
 /// The functions that an expression may call, by every name they have.
 #[derive(Debug)]
-pub(super) struct Functions {
+pub(crate) struct Functions {
     by_name: BTreeMap<String, Arc<ScalarUDF>>,
     planners: Vec<Arc<dyn ExprPlanner>>,
     options: ConfigOptions,
@@ -23,7 +23,7 @@ pub(super) struct Functions {
 const EXCLUDED: [&str; 3] = ["version", "input_file_name", "file_row_index"];
 
 impl Functions {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut by_name = BTreeMap::new();
         for function in datafusion_functions::all_default_functions() {
             for name in function.aliases().iter().map(String::as_str).chain([function.name()]) {
@@ -43,12 +43,12 @@ impl Functions {
     }
 
     /// The function of this lower-case name.
-    pub(super) fn get(&self, name: &str) -> Option<&Arc<ScalarUDF>> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<ScalarUDF>> {
         self.by_name.get(name)
     }
 
     /// Every name.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
     }
 }

@@ -13,6 +13,7 @@ use gristmill_core::ExpressionError;
 
 use super::parse::{error, range, span_of};
 use super::provider::Functions;
+use crate::relational::SetFunctions;
 use crate::suggest;
 
 const AGGREGATES: [&str; 22] = [
@@ -64,7 +65,18 @@ pub(super) fn resolve(
     functions: &Functions,
     schema: Option<&Schema>,
 ) -> Result<BTreeSet<String>, ExpressionError> {
-    let mut resolver = Resolver { text, functions, schema, columns: BTreeSet::new() };
+    resolve_with(text, tree, functions, schema, None)
+}
+
+/// The same for an expression that may call functions of many records, where there are some.
+pub(crate) fn resolve_with(
+    text: &str,
+    tree: &mut Expr,
+    functions: &Functions,
+    schema: Option<&Schema>,
+    sets: Option<&SetFunctions>,
+) -> Result<BTreeSet<String>, ExpressionError> {
+    let mut resolver = Resolver { text, functions, schema, sets, columns: BTreeSet::new() };
     match VisitMut::visit(tree, &mut resolver) {
         ControlFlow::Break(mistake) => Err(*mistake),
         ControlFlow::Continue(()) => Ok(resolver.columns),
@@ -75,6 +87,7 @@ struct Resolver<'a> {
     text: &'a str,
     functions: &'a Functions,
     schema: Option<&'a Schema>,
+    sets: Option<&'a SetFunctions>,
     columns: BTreeSet<String>,
 }
 
@@ -240,35 +253,41 @@ impl Resolver<'_> {
         let fail = |message: String, hint: &str| {
             Err(Box::new(error(message, span.clone(), Some(hint.to_owned()))))
         };
-        if function.over.is_some() || WINDOWS.contains(&name.as_str()) {
+        let windows = self.sets.is_some_and(|sets| std::ptr::eq(sets, SetFunctions::all()));
+        let over = function.over.is_some() && !windows;
+        if !over && let Some(canonical) = self.sets.and_then(|sets| sets.canonical(&name)) {
+            ident.value = canonical.to_owned();
+            ident.quote_style = None;
+            if name == "count_distinct"
+                && let FunctionArguments::List(list) = &mut function.args
+            {
+                list.duplicate_treatment = Some(DuplicateTreatment::Distinct);
+            }
+            return Ok(());
+        }
+        let records = function.over.is_some() || WINDOWS.contains(&name.as_str());
+        if records && self.sets.is_some() {
+            return fail(
+                format!("`{name}` looks at other records, which it cannot do here"),
+                "compute it in a `window` step",
+            );
+        }
+        if records {
             return fail(
                 format!("`{name}` looks at other records; an expression sees one"),
                 "compute it in a `window` step",
             );
         }
-        if CLOCKS.contains(&name.as_str()) {
-            if self.schema.is_some_and(|schema| schema.index_of(&name).is_ok()) {
-                let hint = format!("for the column, write \"{name}\"");
-                return fail(format!("`{name}` is the clock's in SQL"), &hint);
-            }
-            return fail(
-                format!(
-                    "`{name}` changes from run to run, so the same input would not give the same output"
-                ),
-                "pass the time to the run, `--param TODAY=2025-01-31`, and write DATE '${TODAY}'",
-            );
+        if CLOCKS.contains(&name.as_str())
+            && self.schema.is_some_and(|schema| schema.index_of(&name).is_ok())
+        {
+            let hint = format!("for the column, write \"{name}\"");
+            return fail(format!("`{name}` is the clock's in SQL"), &hint);
+        }
+        if let Some((message, hint)) = changing(&name, self.functions) {
+            return fail(message, hint);
         }
         let known = self.functions.get(&name);
-        let volatile =
-            known.is_some_and(|known| known.signature().volatility == Volatility::Volatile);
-        if volatile || CHANCES.contains(&name.as_str()) {
-            return fail(
-                format!(
-                    "`{name}` gives another value on every call, so the same input would not give the same output"
-                ),
-                "derive the value from the record, for example with `sha256` of its key, or pass it with `--param`",
-            );
-        }
         if known.is_none() {
             if AGGREGATES.contains(&name.as_str()) {
                 let hint = match name.as_str() {
@@ -279,7 +298,8 @@ impl Resolver<'_> {
                 let message = format!("`{name}` looks at many records; an expression sees one");
                 return fail(message, hint);
             }
-            let hint = match suggest::nearest(&name, self.functions.names()) {
+            let sets = self.sets.into_iter().flat_map(SetFunctions::names);
+            let hint = match suggest::nearest(&name, self.functions.names().chain(sets)) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "the functions are those of Apache DataFusion's SQL reference".to_owned(),
             };
@@ -302,6 +322,30 @@ impl Resolver<'_> {
     }
 }
 
+/// Why a function must not be called, where its value changes from run to run or from call to call;
+/// and what to do instead.
+pub(crate) fn changing(name: &str, functions: &Functions) -> Option<(String, &'static str)> {
+    if CLOCKS.contains(&name) {
+        return Some((
+            format!(
+                "`{name}` changes from run to run, so the same input would not give the same output"
+            ),
+            "pass the time to the run, `--param TODAY=2025-01-31`, and write DATE '${TODAY}'",
+        ));
+    }
+    let volatile = functions
+        .get(name)
+        .is_some_and(|known| known.signature().volatility == Volatility::Volatile);
+    (volatile || CHANCES.contains(&name)).then(|| {
+        (
+            format!(
+                "`{name}` gives another value on every call, so the same input would not give the same output"
+            ),
+            "derive the value from the record, for example with `sha256` of its key, or pass it with `--param`",
+        )
+    })
+}
+
 fn subquery(span: Option<std::ops::Range<usize>>) -> Box<ExpressionError> {
     let hint = "bring values from elsewhere into the record with a `lookup` step".to_owned();
     Box::new(error("an expression cannot hold a query", span, Some(hint)))
@@ -317,11 +361,14 @@ fn listed(names: &[&str], between: &str) -> String {
 
 /// Numbers with an exponent, or with more digits than a decimal holds, are doubles; other numbers
 /// with a point are exact decimals.
-fn is_double(digits: &str) -> bool {
+pub(crate) fn is_double(digits: &str) -> bool {
     digits.contains(['e', 'E']) || digits.bytes().filter(u8::is_ascii_digit).count() > 38
 }
 
-fn double_literal(digits: &str, span: datafusion_sql::sqlparser::tokenizer::Span) -> Expr {
+pub(crate) fn double_literal(
+    digits: &str,
+    span: datafusion_sql::sqlparser::tokenizer::Span,
+) -> Expr {
     let value = Value::SingleQuotedString(digits.replace('_', ""));
     Expr::TypedString(TypedString {
         data_type: ast::DataType::DoublePrecision,

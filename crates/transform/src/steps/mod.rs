@@ -1,5 +1,6 @@
 //! The steps, one module each.
 
+mod aggregate;
 mod cast;
 mod clean;
 mod compose;
@@ -10,12 +11,17 @@ mod drop;
 mod explode;
 mod filter;
 mod flatten;
+mod keys;
 mod lookup;
 mod map;
 mod select;
+mod sort;
+mod sql;
+mod window;
 
 use gristmill_core::{ExpressionError, Mistake, Pointer, StepKind};
 
+pub use aggregate::Aggregate;
 pub use cast::{Cast, CastTo};
 pub use clean::{Clean, Names, Text, Trim};
 pub use dedupe::{Dedupe, Keep};
@@ -27,6 +33,9 @@ pub use flatten::{Flatten, Structs};
 pub use lookup::{Early, Lookup, Otherwise};
 pub use map::MapFields;
 pub use select::Select;
+pub use sort::Sort;
+pub use sql::SqlQuery;
+pub use window::Window;
 
 /// Every step of this crate.
 pub static KINDS: &[StepKind] = &[
@@ -41,6 +50,10 @@ pub static KINDS: &[StepKind] = &[
     explode::KIND,
     dedupe::KIND,
     lookup::KIND,
+    aggregate::KIND,
+    sort::KIND,
+    window::KIND,
+    sql::KIND,
 ];
 
 /// What is wrong with the expression at `at`.

@@ -6,6 +6,7 @@ mod expressions;
 mod lookup;
 mod push_down;
 mod registry;
+mod relational;
 mod steps;
 
 use std::sync::Arc;

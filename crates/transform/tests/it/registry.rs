@@ -19,8 +19,21 @@ fn mistakes(name: &str, options: Value) -> Vec<String> {
 fn every_step_is_listed_with_its_schema_and_example() {
     let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
     let expected = [
-        "clean", "cast", "map", "select", "drop", "derive", "filter", "flatten", "explode",
-        "dedupe", "lookup",
+        "clean",
+        "cast",
+        "map",
+        "select",
+        "drop",
+        "derive",
+        "filter",
+        "flatten",
+        "explode",
+        "dedupe",
+        "lookup",
+        "aggregate",
+        "sort",
+        "window",
+        "sql",
     ];
     assert_eq!(names, expected);
     let mut generator = schemars::SchemaGenerator::default();
