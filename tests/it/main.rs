@@ -11,6 +11,7 @@ mod documents;
 mod examples;
 mod memory;
 mod mistakes;
+mod mysql;
 mod operations;
 mod postgres;
 mod same;
