@@ -273,3 +273,39 @@ fn quality() {
     let judged = sandbox.run(&["quality", "check", "suggested.dqdl", positions, "--json"]);
     assert_eq!(judged.code, Some(0), "{}{}", judged.stdout, judged.stderr);
 }
+
+#[test]
+fn file_drop() {
+    let sandbox = Sandbox::copy("examples/file_drop");
+    let run = |arguments: &[&str]| {
+        let ran = sandbox.run(arguments);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        ran.stdout
+    };
+    let read = || sandbox.json("out/report.json")["read"].as_u64().unwrap();
+    run(&["run", "pipeline.yaml"]);
+    assert_eq!(read(), 4);
+    run(&["run", "pipeline.yaml"]);
+    assert_eq!(read(), 0);
+    sandbox.write("in/2024-03-06.csv", sandbox.text("late/2024-03-06.csv"));
+    let plan = run(&["plan", "pipeline.yaml", "--json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&plan).unwrap()["read"], 1);
+    run(&["run", "pipeline.yaml"]);
+    assert_eq!(read(), 1);
+    let last = sandbox.json("out/report.json")["run"].as_str().unwrap().to_owned();
+    let list = run(&["bookmarks", "list"]);
+    assert!(list.contains("sales: in/2024-03-06.csv: {") && list.lines().count() == 3, "{list}");
+    // A backfill reads what was read, and leaves the bookmarks alone.
+    run(&["run", "pipeline.yaml", "--from", "in/2024-03-05.csv", "--to", "in/2024-03-06.csv"]);
+    assert_eq!((read(), run(&["bookmarks", "list"])), (2, list));
+    run(&["bookmarks", "rewind", &last]);
+    run(&["run", "pipeline.yaml"]);
+    assert_eq!(read(), 1);
+    run(&["bookmarks", "reset", "sales"]);
+    run(&["run", "pipeline.yaml"]);
+    assert_eq!(read(), 5);
+    let warehouse = Connection::open(sandbox.path().join("out/warehouse.db")).unwrap();
+    let rows: i64 =
+        warehouse.query_row("SELECT count(*) FROM fact_sales", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 4);
+}

@@ -8,6 +8,7 @@ mod crash;
 mod dedupe;
 mod dirt;
 mod documents;
+mod exactly_once;
 mod examples;
 mod memory;
 mod mistakes;

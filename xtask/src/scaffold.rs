@@ -153,6 +153,7 @@ pub const KIND: LoaderKind = LoaderKind {
     check: |_| Vec::new(),
     bind: |_, _| Vec::new(),
     open,
+    published: |_, _, _| Ok(None),
 };
 
 /// A destination of kind `NAME`.

@@ -141,6 +141,10 @@ pub struct LoaderKind {
     /// Opens the destination for batches of this schema. Nothing becomes visible before
     /// [`Loader::publish`].
     pub open: fn(&Value, &SchemaRef, &LoadContext<'_>) -> Result<Box<dyn Loader>>,
+    /// Whether a run that did not come to say so has published to the destination. The arguments
+    /// are the item, the folder that relative paths start from, and the run. `None` where nothing
+    /// tells.
+    pub published: fn(&Value, &Path, &str) -> Result<Option<bool>>,
 }
 
 /// What a loader may use and say.

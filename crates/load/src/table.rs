@@ -2,6 +2,7 @@
 //! [`crate::sqlite`], [`crate::postgres`] and [`crate::mysql`].
 
 mod library;
+mod published;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,9 @@ pub const KIND: LoaderKind = LoaderKind {
     check: |item| reading::check(item, Options::check),
     bind: |item, schema| reading::check(item, |options: &Options| options.bind(schema)),
     open: |item, schema, context| reading::options::<Options>(item)?.open(schema, context),
+    published: |item, base, run| {
+        reading::options::<Options>(item)?.has_published(base, run).map(Some)
+    },
 };
 
 /// What happens to the rows that are there already.

@@ -1,5 +1,6 @@
 //! From a checked definition to a finished run: the job, the ledger, the report file.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use gristmill_core::types::type_name;
 use gristmill_core::{Error, ErrorKind, Result};
 use gristmill_parallel::Cancel;
 use gristmill_transform::Sql;
+use serde_json::Value;
 
 use crate::definition::{Definition, Diagnostics, Registry};
 use crate::ledger::{self, Ledger, NewRun, run_id};
@@ -126,11 +128,13 @@ pub(crate) fn run_then(
     let started = Utc::now();
     let id = run_id(started);
     if options.backfill.is_some()
-        && definition.extract.iter().all(|item| item.options.get("cursor").is_none())
+        && definition.extract.iter().all(|item| !is_incremental(&item.options))
     {
         let message = format!("no source of `{}` has a cursor", definition.name);
-        return Err(Error::new(ErrorKind::Configuration, message)
-            .hint("`--from` and `--to` are about the `cursor` of a `table` or a `query`"));
+        return Err(Error::new(ErrorKind::Configuration, message).hint(
+            "`--from` and `--to` are about the `cursor` of a `table` or a `query`, and about the \
+             names of files that are not read again, with `read: new_or_changed`",
+        ));
     }
     let folder = match &options.state {
         _ if options.plan => None,
@@ -155,7 +159,10 @@ pub(crate) fn run_then(
     };
     let range = match (&options.backfill, &ledger) {
         (Some(Backfill { from, to }), _) => Range::Between { from: from.clone(), to: to.clone() },
-        (None, Some(ledger)) => Range::New(Arc::new(ledger.positions(&definition.name)?)),
+        (None, Some(ledger)) => {
+            decide(definition, ledger)?;
+            Range::New(Arc::new(ledger.positions(&definition.name)?))
+        }
         (None, None) => match &known {
             Some(known) => Range::New(Arc::new(known.positions(&definition.name)?)),
             None => Range::default(),
@@ -165,8 +172,8 @@ pub(crate) fn run_then(
     let history = |measure: &str, last: usize| {
         past.map_or(Ok(Vec::new()), |past| past.history(&definition.name, measure, last))
     };
-    let folder = folder.as_deref();
-    let mut outcome = attempt(definition, options, range, &id, started, folder, &history);
+    let of = ledger.as_ref();
+    let mut outcome = attempt(definition, options, range, &id, started, of, &history);
     let after = after(&mut outcome.report);
     if let Some(path) = definition.report.as_ref().filter(|_| !options.plan) {
         let path = definition.base.join(path);
@@ -186,6 +193,28 @@ pub(crate) fn run_then(
         loaded = report.account.loaded(), seconds = report.seconds, "ended"
     );
     after.map(|()| outcome)
+}
+
+/// Whether a source keeps how far it was read.
+fn is_incremental(source: &Value) -> bool {
+    let read = source.get("read").and_then(Value::as_str);
+    source.get("cursor").is_some() || read.is_some_and(|which| which != "all")
+}
+
+/// Finds out what became of runs that ended while they published: their destinations know.
+fn decide(definition: &Definition, ledger: &Ledger) -> Result<()> {
+    for run in ledger.undecided(&definition.name)? {
+        let mut answers = Vec::new();
+        for item in &definition.load {
+            answers.extend((item.kind.published)(&item.options, &definition.base, &run)?);
+        }
+        // Where one destination has the records and another lacks them, they are read again: none
+        // is lost.
+        let published = answers.contains(&true) && !answers.contains(&false);
+        tracing::info!(%run, published, "decided");
+        ledger.decide(&run, published)?;
+    }
+    Ok(())
 }
 
 /// What the ledger keeps of a run.
@@ -213,9 +242,10 @@ fn attempt(
     range: Range,
     id: &str,
     started: DateTime<Utc>,
-    folder: Option<&Path>,
+    ledger: Option<&Ledger>,
     history: &run::History<'_>,
 ) -> Outcome {
+    let folder = ledger.and_then(|ledger| ledger.path().parent());
     let rejects = match (&definition.rejects, folder) {
         _ if options.plan => Rejects::Counted,
         (Some(path), _) => Rejects::Always(definition.base.join(path)),
@@ -224,6 +254,16 @@ fn attempt(
         }
         (None, None) => Rejects::Counted,
     };
+    let before = match &range {
+        Range::New(positions) => Some(Arc::clone(positions)),
+        Range::Between { .. } => None,
+    };
+    let publishing = ledger.zip(before).map(|(ledger, before)| {
+        move |bookmarks: &BTreeMap<String, Value>| match bookmarks.is_empty() {
+            true => Ok(()),
+            false => ledger.publishing(id, bookmarks, &before),
+        }
+    });
     let context = RunContext {
         id,
         base: &definition.base,
@@ -234,6 +274,7 @@ fn attempt(
         observer: options.observer,
         plan: options.plan,
         history: Some(history),
+        publishing: publishing.as_ref().map(|publishing| publishing as &run::Publishing<'_>),
     };
     let (mut report, error) = match job(definition, rejects) {
         Err(diagnostics) => {
@@ -334,6 +375,7 @@ pub fn check(definition: &Definition) -> Result<Checked> {
         observer: None,
         plan: true,
         history: None,
+        publishing: None,
     };
     match run::schema(&job, &context) {
         Ok(schema) => Ok(Checked::Fits(describe(&schema))),

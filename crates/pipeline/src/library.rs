@@ -188,6 +188,7 @@ impl Pipeline {
         let started = Utc::now();
         let id = run_id(started);
         let context = RunContext {
+            publishing: None,
             range: Range::default(),
             id: &id,
             base: &self.base,

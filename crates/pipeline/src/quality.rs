@@ -263,6 +263,7 @@ static NOWHERE: LoaderKind = LoaderKind {
     check: |_| Vec::new(),
     bind: |_, _| Vec::new(),
     open: nowhere,
+    published: |_, _, _| Ok(None),
 };
 
 fn nowhere(_: &Value, _: &SchemaRef, _: &LoadContext<'_>) -> Result<Box<dyn Loader>> {

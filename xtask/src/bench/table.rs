@@ -55,6 +55,14 @@ impl Table {
         text
     }
 
+    /// In order, with the rows of an older text that were not measured again.
+    fn joined_with(&self, old: &str) -> Self {
+        let mut table = self.clone();
+        table.keep_from(old);
+        table.rows.sort_by_key(|row| row[..table.key].to_vec());
+        table
+    }
+
     /// Takes over rows of an older table of the same kind that were not measured again.
     fn keep_from(&mut self, text: &str) {
         let mut inside = false;
@@ -90,11 +98,20 @@ fn replaced(text: &str, tables: &[Table], versions: &[String]) -> Result<String>
     let (before, rest) = text.split_once(BEGIN).context("the mark of the beginning is missing")?;
     let (old, after) = rest.split_once(END).context("the mark of the end is missing")?;
     let mut new = format!("{before}{BEGIN}\n\nLast: {}.\n", versions.join("; "));
-    for table in tables {
-        let mut table = table.clone();
-        table.keep_from(old);
-        table.rows.sort_by_key(|row| row[..table.key].to_vec());
-        let _ = write!(new, "\n{}", table.markdown());
+    // Tables stay where they are, also those of which no row was measured again.
+    let sections: Vec<&str> = old.split("\n### ").skip(1).collect();
+    let titled = |section: &str| section.lines().next().unwrap_or_default().to_owned();
+    for section in &sections {
+        let title = titled(section);
+        let text = match tables.iter().find(|table| table.title == title) {
+            Some(table) => table.joined_with(old).markdown(),
+            None => format!("### {}\n", section.trim_end()),
+        };
+        let _ = write!(new, "\n{text}");
+    }
+    let is_new = |table: &&Table| !sections.iter().any(|section| titled(section) == table.title);
+    for table in tables.iter().filter(is_new) {
+        let _ = write!(new, "\n{}", table.joined_with("").markdown());
     }
     let _ = write!(new, "\n{END}{after}");
     Ok(new)
@@ -122,6 +139,21 @@ mod tests {
             rows,
             ["| workload | s | note |", "| w1 | 0.5 |  |", "| w2 | 2 |  |", "| w3 | 3.0 |  |"]
         );
+    }
+
+    #[test]
+    fn a_table_that_was_not_measured_again_is_kept() {
+        let titled = |title, rows: &[[&str; 3]]| Table { title, ..table(rows) };
+        let text = format!("{BEGIN}\n{END}\n");
+        let (peers, own) = (table(&[["w1", "1", ""]]), titled("Own", &[["w10", "2", ""]]));
+        let both = replaced(&text, &[peers.clone(), own.clone()], &[]).unwrap();
+        assert_eq!(replaced(&both, std::slice::from_ref(&own), &[]).unwrap(), both);
+        assert_eq!(replaced(&both, std::slice::from_ref(&peers), &[]).unwrap(), both);
+        assert_eq!(replaced(&both, &[own, peers], &[]).unwrap(), both);
+        let third = titled("Third", &[["w5", "3", ""]]);
+        let all = replaced(&both, &[third], &[]).unwrap();
+        let titles: Vec<_> = all.lines().filter(|line| line.starts_with("###")).collect();
+        assert_eq!(titles, ["### Ratios", "### Own", "### Third"]);
     }
 
     #[test]

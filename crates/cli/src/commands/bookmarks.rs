@@ -3,8 +3,7 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use gristmill_core::{Error, ErrorKind};
-use gristmill_pipeline::ledger::{Bookmark, Ledger};
+use gristmill_pipeline::ledger::Bookmark;
 use serde_json::Value;
 
 use super::Done;
@@ -12,11 +11,7 @@ use crate::arguments::{Bookmarks, BookmarksCommand, Globals};
 use crate::output;
 
 pub(crate) fn run(arguments: &Bookmarks, globals: &Globals) -> Done {
-    let ledger = Ledger::open_existing(&arguments.folder)?.ok_or_else(|| {
-        let folder = arguments.folder.display();
-        Error::new(ErrorKind::NotFound, format!("there is no ledger in `{folder}`"))
-            .hint("call it beside the pipeline file, or say where the ledger is with --state")
-    })?;
+    let ledger = super::ledger(&arguments.folder)?;
     match &arguments.command {
         BookmarksCommand::List { pipeline } => {
             let bookmarks = ledger.bookmarks(pipeline.as_deref())?;

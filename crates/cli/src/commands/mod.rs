@@ -12,11 +12,13 @@ pub(crate) mod runs;
 pub(crate) mod schema;
 pub(crate) mod test;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use gristmill_core::{Error, ErrorKind};
 use gristmill_pipeline::Definition;
-use gristmill_pipeline::execute::{Outcome, registry};
+use gristmill_pipeline::execute::{Outcome, STATE_FOLDER, registry};
+use gristmill_pipeline::ledger::Ledger;
 use gristmill_pipeline::params::Params;
 use gristmill_pipeline::report::{Status, summary};
 
@@ -29,6 +31,22 @@ pub(crate) type Done = Result<ExitCode, Failure>;
 /// Reads and checks a pipeline file.
 fn load(file: &PipelineFile) -> Result<Definition, Failure> {
     Ok(registry().load(&file.path, &params(&file.params)?)?)
+}
+
+/// The ledger in a folder, as people write it: `.gristmill` is the one beside the pipelines here.
+fn ledger(folder: &Path) -> Result<Ledger, Failure> {
+    if let Some(ledger) = Ledger::open_existing(folder)? {
+        return Ok(ledger);
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    let message = if folder == Path::new(STATE_FOLDER) {
+        format!("no pipeline has run in `{}`: there is no ledger", here.display())
+    } else {
+        format!("there is no ledger in `{}`", here.join(folder).display())
+    };
+    Err(Error::new(ErrorKind::NotFound, message)
+        .hint("call it in the folder of the pipeline file, or say where the ledger is with --state")
+        .into())
 }
 
 /// Parameters given on the command line, with the environment behind them.

@@ -3,9 +3,8 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use gristmill_core::{Error, ErrorKind};
 use gristmill_pipeline::Report;
-use gristmill_pipeline::ledger::{Ledger, Run};
+use gristmill_pipeline::ledger::Run;
 use gristmill_pipeline::report::{duration, summary, thousands};
 
 use super::Done;
@@ -13,11 +12,7 @@ use crate::arguments::{Globals, Runs, RunsCommand};
 use crate::output;
 
 pub(crate) fn run(arguments: &Runs, globals: &Globals) -> Done {
-    let ledger = Ledger::open_existing(&arguments.folder)?.ok_or_else(|| {
-        let folder = arguments.folder.display();
-        Error::new(ErrorKind::NotFound, format!("there is no ledger in `{folder}`"))
-            .hint("call it beside the pipeline file, or say where the ledger is with --state")
-    })?;
+    let ledger = super::ledger(&arguments.folder)?;
     match &arguments.command {
         Some(RunsCommand::Show { id }) => {
             let run = ledger.run(id)?;

@@ -7,7 +7,7 @@ use gristmill_format::{Compression, Format, csv, json};
 use serde_json::Value;
 
 use super::extractor::FileExtractor;
-use super::options::{Drift, Options};
+use super::options::{Drift, Options, Which};
 use super::paths;
 
 /// Files to read. See [`Options`] for what each setting means.
@@ -42,6 +42,13 @@ impl File {
         let file = Self::new(path);
         file.check()?;
         Ok(file)
+    }
+
+    /// Says which of the files are read.
+    #[must_use]
+    pub fn read(mut self, which: Which) -> Self {
+        self.options.read = which;
+        self
     }
 
     /// Says the format.

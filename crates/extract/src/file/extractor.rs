@@ -16,8 +16,10 @@ use gristmill_format::json::{Columns, Layout, Piece, Pieces};
 use gristmill_format::{Format, Reader, Sizes, csv, ipc, json, parquet};
 use gristmill_parallel::{MapOptions, Memory, Pool, ordered_map};
 use indexmap::IndexSet;
+use serde_json::Value;
 
 use super::columns::{Header, combine, combine_typed, declare};
+use super::fresh::{self, Fresh};
 use super::options::{Options, format_name};
 use super::paths;
 use super::source::Source;
@@ -46,6 +48,8 @@ pub(super) struct FileExtractor {
     /// Bytes read of the current source, for readers that are given a stream.
     bytes: Arc<AtomicU64>,
     notes: IndexSet<String>,
+    /// What is kept of files once they are read.
+    bookmarks: Vec<(String, Value)>,
     /// Whether no file has any column.
     empty: bool,
     /// The leave to guess columns, and what they were guessed to be.
@@ -85,6 +89,8 @@ impl FileExtractor {
             sources.push(Source::new(found, format, options.compression, &context.base)?);
         }
         let format = one_format(&sources)?;
+        let Fresh { sources, columns_only, bookmarks, note } =
+            fresh::choose(sources, &options.file, options.read, &context.range)?;
         let mut sizes = Sizes::default();
         let longest = longest_record(context.memory);
         sizes.max_record = sizes.max_record.min(longest.0 as usize).max(1);
@@ -97,15 +103,16 @@ impl FileExtractor {
             memory: context.memory,
             workers: context.workers,
             sizes,
-            sources,
             format,
             stage: Stage::Unplanned,
             kept: None,
-            next: 0,
+            next: if columns_only { sources.len() } else { 0 },
+            sources,
             current: None,
             done: 0,
             bytes: Arc::default(),
-            notes: IndexSet::new(),
+            notes: note.into_iter().collect(),
+            bookmarks,
             empty: false,
             guess: context.guess.clone(),
             guessed: None,
@@ -382,7 +389,11 @@ impl Extractor for FileExtractor {
     }
 
     fn total_bytes(&self) -> Option<u64> {
-        self.sources.iter().map(Source::size).sum()
+        self.sources[self.next.min(self.sources.len())..]
+            .iter()
+            .map(Source::size)
+            .sum::<Option<u64>>()
+            .map(|rest| self.done + rest)
     }
 
     fn bytes_read(&self) -> u64 {
@@ -400,6 +411,10 @@ impl Extractor for FileExtractor {
 
     fn notes(&self) -> Vec<String> {
         self.notes.iter().cloned().collect()
+    }
+
+    fn bookmarks(&self) -> Vec<(String, Value)> {
+        self.bookmarks.clone()
     }
 }
 

@@ -7,6 +7,7 @@
 mod builder;
 mod columns;
 mod extractor;
+mod fresh;
 mod options;
 mod paths;
 mod source;
@@ -14,7 +15,7 @@ mod source;
 use gristmill_core::{Error, ErrorKind, ExtractorKind};
 
 pub use builder::File;
-pub use options::{Drift, Options};
+pub use options::{Drift, Options, Which};
 
 /// The registry's entry.
 pub const KIND: ExtractorKind = ExtractorKind {

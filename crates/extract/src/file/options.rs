@@ -20,6 +20,9 @@ pub struct Options {
     /// A path, relative to the pipeline file; a pattern with `*`, `?`, `[…]` or `**`, whose files
     /// are read one after the other in the order of their names; or `-` for the standard input.
     pub file: String,
+    /// Which of these files are read.
+    #[serde(default)]
+    pub read: Which,
     /// The format. By default what the name says, behind the compression's extension.
     #[serde(default)]
     pub format: Option<Format>,
@@ -53,6 +56,24 @@ pub struct Options {
     pub json: Option<json::ReadOptions>,
 }
 
+/// Which of the files that are there are read. The ledger keeps which ones were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Which {
+    /// All of them, in each run.
+    #[default]
+    All,
+    /// Those that no run that published has read, and those whose size or time of the last change is
+    /// another since then. A changed file is read from its beginning: what was loaded from it
+    /// before stays, unless the destination's `mode` says otherwise. With `--from` and `--to`,
+    /// those whose names are in that range, whether read before or not.
+    NewOrChanged,
+    /// The same, but a file with another time is read again only if its content is another, told
+    /// by a hash: for files that are copied or touched without a change. Each file is read once
+    /// more for it.
+    NewContent,
+}
+
 /// What to do when several files, or several sources, do not have the same columns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -71,6 +92,7 @@ impl Options {
     pub fn new(file: impl Into<String>) -> Self {
         Self {
             file: file.into(),
+            read: Which::default(),
             format: None,
             compression: None,
             columns: IndexMap::new(),
@@ -99,6 +121,13 @@ impl Options {
             mistakes.push(
                 Mistake::new(at("file"), format!("`{}` is not a pattern: {error}", self.file))
                     .hint("put brackets that are part of a name into brackets: `[[]`"),
+            );
+        }
+        if self.file == paths::STDIN && self.read != Which::All {
+            mistakes.push(
+                Mistake::new(at("read"), "the standard input is new each time")
+                    .on_key()
+                    .hint("leave it out"),
             );
         }
         self.check_format(&mut mistakes);

@@ -11,6 +11,7 @@ use gristmill_core::{Error, ErrorKind, Result};
 use gristmill_format::Format;
 use gristmill_format::compression::{self, Compression, PREFIX};
 use tempfile::NamedTempFile;
+use xxhash_rust::xxh3::Xxh3Default;
 
 use super::paths::{self, Found};
 
@@ -69,6 +70,26 @@ impl Source {
     /// Its size before decompression, where it has one.
     pub(super) fn size(&self) -> Option<u64> {
         self.stamp.map(|stamp| stamp.size)
+    }
+
+    /// When it was changed last, where that is known.
+    pub(super) fn modified(&self) -> Option<SystemTime> {
+        self.stamp.and_then(|stamp| stamp.modified)
+    }
+
+    /// A hash of its bytes as they are stored: XXH3 of 128 bits, in hexadecimal.
+    pub(super) fn hash(&self) -> Result<String> {
+        let mut input = self.raw(&Arc::default())?;
+        let mut hasher = Xxh3Default::new();
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match input.read(&mut buffer) {
+                Ok(0) => return Ok(format!("{:032x}", hasher.digest128())),
+                Ok(n) => hasher.update(&buffer[..n]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(compression::read_error(&self.name, error)),
+            }
+        }
     }
 
     /// Whether it can be read again from the start. A pipe cannot.

@@ -5,6 +5,7 @@ mod conformance;
 mod cursors;
 mod drift;
 mod files;
+mod fresh;
 mod mistakes;
 mod mysql;
 mod postgres;

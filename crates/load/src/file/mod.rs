@@ -31,6 +31,8 @@ pub const KIND: LoaderKind = LoaderKind {
     schema: |generator| generator.subschema_for::<Options>(),
     check: |item| reading::check(item, Options::check),
     bind: |item, schema| reading::check(item, |options: &Options| options.bind(schema)),
+    // A file that is published again is the same file, with what came since.
+    published: |_, _, _| Ok(None),
     open: |item, schema, context| reading::options::<Options>(item)?.open(schema, context),
 };
 

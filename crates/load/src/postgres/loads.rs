@@ -3,7 +3,7 @@
 use gristmill_core::{Error, ErrorKind, Loaded, Result};
 use gristmill_database::{Address, Client, DatabaseError, error_of};
 
-use super::session::Session;
+use super::session::{self, Session};
 use super::target::Target;
 use crate::merge::Outcome;
 use crate::table::Mode;
@@ -74,7 +74,7 @@ pub(crate) fn has(client: &Client, run: &str) -> Result<bool, DatabaseError> {
 }
 
 /// Whether a run has loaded a table of a PostgreSQL database, and what it made of the records: to
-/// tell on which side of the commit a run died.
+/// tell on which side of the commit a run died. Waits while a run loads that table.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -83,6 +83,8 @@ pub fn committed(url: &str, run: &str, table: &str) -> Result<Option<Loaded>> {
         .map_err(|mistake| Error::new(ErrorKind::Configuration, mistake.to_string()))?;
     let client = Client::connect(&address)?;
     let reading = |e| error_of(&format!("cannot read the table `{TABLE}`"), e);
+    // What the run asked for last may still be on its way; its lock goes when that is over.
+    session::wait_for(&client, [table]).map_err(reading)?;
     if !is_there(&client).map_err(reading)? {
         return Ok(None);
     }

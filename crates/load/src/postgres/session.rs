@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gristmill_core::{Error, ErrorKind, LoadContext, Result};
-use gristmill_database::{Address, Client, error_of, is_lost};
+use gristmill_database::{Address, Client, DatabaseError, error_of, is_lost};
 
 use super::loads;
 
@@ -227,16 +227,9 @@ impl Session {
             ))
         };
         let client = Client::connect(&self.address).map_err(unknown)?;
-        let asked = || -> Result<bool, gristmill_database::DatabaseError> {
-            client.batch(&format!("BEGIN; SET LOCAL lock_timeout TO '{PATIENCE}'"))?;
-            for table in &self.tables {
-                // Free once the lost connection's transaction is over, either way.
-                let sql = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
-                client.query(sql, &[&lock(table)])?;
-            }
-            let committed = loads::has(&client, &self.run)?;
-            client.batch("ROLLBACK")?;
-            Ok(committed)
+        let asked = || -> Result<bool, DatabaseError> {
+            wait_for(&client, self.tables.iter().map(String::as_str))?;
+            loads::has(&client, &self.run)
         };
         let committed = asked().map_err(|e| unknown(error_of(&what, e)))?;
         self.is_open = false;
@@ -250,6 +243,19 @@ impl Session {
             .caused_by("the server did not commit it")
             .hint("nothing was published; run again"))
     }
+}
+
+/// Waits until the locks of tables are free: once a transaction is over, either way.
+pub(crate) fn wait_for<'a>(
+    client: &Client,
+    tables: impl IntoIterator<Item = &'a str>,
+) -> Result<(), DatabaseError> {
+    client.batch(&format!("BEGIN; SET LOCAL lock_timeout TO '{PATIENCE}'"))?;
+    for table in tables {
+        let sql = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+        client.query(sql, &[&lock(table)])?;
+    }
+    client.batch("ROLLBACK")
 }
 
 /// What the lock of a table is called.

@@ -86,8 +86,9 @@ pub fn committed(database: &Path, run: &str, table: &str) -> Result<Option<Loade
         return Ok(None);
     }
     let reading = |e| refused(&format!("cannot read the database `{}`", database.display()), e);
-    let connection =
-        Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(reading)?;
+    // What a run that died left half done is taken back by whoever opens the file next, and may.
+    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        .map_err(reading)?;
     let there: bool = connection
         .query_row("SELECT count(*) FROM sqlite_schema WHERE name = ?1", [TABLE], |row| row.get(0))
         .map_err(reading)?;

@@ -1,15 +1,18 @@
-//! Bookmarks: how far each source with a cursor was read, and by which run.
+//! Bookmarks: how far each source with a cursor was read, and what each file was like that need not
+//! be read again; and by which run.
 //!
-//! Each run that gets further adds one, so that they can be taken back run by run.
+//! Each run that gets further adds one, so that they can be taken back run by run. They are pending
+//! from just before a run publishes until it has said so: when it dies in between, the next run
+//! finds out whether they hold.
 
 use std::collections::BTreeMap;
 
 use gristmill_core::{Error, ErrorKind, Result};
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, named_params};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Ledger, Outcome, time_text};
+use super::{Ledger, Outcome, Status, run_of, time_text};
 
 /// How far a source was read.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -50,26 +53,120 @@ pub(super) fn keep(connection: &Connection, run: &str, outcome: &Outcome) -> rus
     Ok(())
 }
 
+/// Bookmarks of a run that are not pending any more.
+pub(super) fn forget_pending(connection: &Connection, run: &str) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM pending WHERE run = ?1", [run]).map(drop)
+}
+
+fn latest(connection: &Connection, pipeline: Option<&str>) -> rusqlite::Result<Vec<Bookmark>> {
+    let mut statement = connection.prepare(LATEST)?;
+    let rows = statement.query_map(named_params! {":pipeline": pipeline}, |row| {
+        Ok(Bookmark {
+            pipeline: row.get(0)?,
+            name: row.get(1)?,
+            value: value(row.get(2)?),
+            run: row.get(3)?,
+        })
+    })?;
+    rows.collect()
+}
+
+fn value(text: String) -> Value {
+    serde_json::from_str(&text).unwrap_or(Value::String(text))
+}
+
 impl Ledger {
     /// The bookmarks of one pipeline or of all.
     ///
     /// # Errors
     /// When the ledger cannot be read.
     pub fn bookmarks(&self, pipeline: Option<&str>) -> Result<Vec<Bookmark>> {
-        let read = || {
-            let mut statement = self.connection.prepare(LATEST)?;
-            let rows = statement.query_map(named_params! {":pipeline": pipeline}, |row| {
-                let value: String = row.get(2)?;
-                Ok(Bookmark {
-                    pipeline: row.get(0)?,
-                    name: row.get(1)?,
-                    value: serde_json::from_str(&value).unwrap_or(Value::String(value)),
-                    run: row.get(3)?,
-                })
-            })?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
+        latest(&self.connection, pipeline).map_err(|error| self.failure("read", error))
+    }
+
+    /// Writes down the bookmarks that a run leaves if what it does next succeeds: publishing.
+    /// `before` is where its pipeline's sources went on when it began.
+    ///
+    /// # Errors
+    /// When another run has published since then, or is about to: what this run read may be there
+    /// already. When the ledger cannot be written.
+    pub fn publishing(
+        &self,
+        run: &str,
+        bookmarks: &BTreeMap<String, Value>,
+        before: &BTreeMap<String, Value>,
+    ) -> Result<()> {
+        let pipeline = self.run(run)?.pipeline;
+        let write = || -> rusqlite::Result<bool> {
+            let change =
+                Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+            let others: bool = change.query_row(
+                "SELECT EXISTS (SELECT 1 FROM pending JOIN runs ON id = run WHERE pipeline = ?1)",
+                [&pipeline],
+                |row| row.get(0),
+            )?;
+            let now = latest(&change, Some(&pipeline))?.into_iter();
+            let now: BTreeMap<_, _> = now.map(|b| (b.name, b.value)).collect();
+            let same = |name: &String| now.get(name) == before.get(name);
+            if others || !bookmarks.keys().all(same) {
+                return Ok(false);
+            }
+            for (name, value) in bookmarks {
+                change.execute(
+                    "INSERT INTO pending (run, name, value) VALUES (?1, ?2, ?3)",
+                    (run, name, value.to_string()),
+                )?;
+            }
+            change.commit()?;
+            Ok(true)
         };
-        read().map_err(|error| self.failure("read", error))
+        if write().map_err(|error| self.failure("write", error))? {
+            return Ok(());
+        }
+        let message = format!("another run of `{pipeline}` publishes what this one has read");
+        Err(Error::new(ErrorKind::Transient, message)
+            .hint("run again when it has ended: what is left is read then"))
+    }
+
+    /// The runs of a pipeline that have ended without saying whether they published, the first
+    /// one first.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn undecided(&self, pipeline: &str) -> Result<Vec<String>> {
+        let read = || {
+            let mut statement = self.connection.prepare(
+                "SELECT * FROM runs WHERE pipeline = ?1 AND id IN (SELECT run FROM pending)
+                 ORDER BY started, id",
+            )?;
+            let runs = statement.query_map([pipeline], run_of)?;
+            runs.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let runs = read().map_err(|error| self.failure("read", error))?;
+        let ended = runs.into_iter().filter(|run| run.status != Status::Running);
+        Ok(ended.map(|run| run.id).collect())
+    }
+
+    /// Says of a run whether it published: its bookmarks hold, or are forgotten.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn decide(&self, run: &str, published: bool) -> Result<()> {
+        let write = || -> rusqlite::Result<()> {
+            let change = self.connection.unchecked_transaction()?;
+            let mut outcome = Outcome::new(Status::Published, 0);
+            let mut pending = change.prepare("SELECT name, value FROM pending WHERE run = ?1")?;
+            let rows = pending.query_map([run], |row| Ok((row.get(0)?, value(row.get(1)?))))?;
+            outcome.bookmarks = rows.collect::<rusqlite::Result<_>>()?;
+            drop(pending);
+            if published {
+                keep(&change, run, &outcome)?;
+                change.execute("UPDATE runs SET status = 'published' WHERE id = ?1", [run])?;
+            }
+            forget_pending(&change, run)?;
+            change.commit()
+        };
+        write().map_err(|error| self.failure("write", error))
     }
 
     /// Where a pipeline's sources go on, by name.
@@ -129,7 +226,7 @@ impl Ledger {
 mod tests {
     use serde_json::json;
 
-    use super::super::{NewRun, Status};
+    use super::super::NewRun;
     use super::*;
 
     /// A run that ends with these bookmarks; its id.
@@ -160,5 +257,41 @@ mod tests {
         assert!(ledger.reset("p", Some("b")).is_err() && ledger.reset("q", None).is_err());
         assert_eq!(ledger.reset("p", None).unwrap(), 1);
         assert_eq!(ledger.bookmarks(None).unwrap(), []);
+    }
+
+    #[test]
+    fn of_two_runs_that_read_the_same_one_publishes() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(folder.path()).unwrap();
+        let none = BTreeMap::new();
+        let left = |value: i64| BTreeMap::from([("a".to_owned(), json!(value))]);
+        let start = || {
+            let run = NewRun::of("p");
+            ledger.start(&run).unwrap();
+            run.id
+        };
+        let (first, second, third) = (start(), start(), start());
+        ledger.publishing(&first, &left(1), &none).unwrap();
+        assert_eq!(ledger.undecided("p").unwrap(), [] as [&str; 0]); // it is at work
+        let error = ledger.publishing(&second, &left(2), &none).unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        ledger
+            .finish(&first, &Outcome { bookmarks: left(1), ..Outcome::new(Status::Published, 0) })
+            .unwrap();
+        assert!(ledger.publishing(&second, &left(2), &none).is_err());
+        ledger.publishing(&third, &left(3), &left(1)).unwrap();
+        // A run that fails while it publishes may have published.
+        ledger.finish(&third, &Outcome::new(Status::Failed, 1)).unwrap();
+        assert_eq!(ledger.undecided("p").unwrap(), [&*third]);
+        ledger.decide(&third, true).unwrap();
+        assert_eq!(ledger.positions("p").unwrap(), left(3));
+        assert_eq!(ledger.run(&third).unwrap().status, Status::Published);
+        let fourth = start();
+        ledger.publishing(&fourth, &left(4), &left(3)).unwrap();
+        ledger.finish(&fourth, &Outcome::new(Status::Failed, 1)).unwrap();
+        ledger.decide(&fourth, false).unwrap();
+        assert_eq!(ledger.positions("p").unwrap(), left(3));
+        assert_eq!(ledger.undecided("p").unwrap(), [] as [&str; 0]);
+        assert_eq!(ledger.run(&fourth).unwrap().status, Status::Failed);
     }
 }

@@ -249,6 +249,10 @@ impl Ledger {
             Ok(0) => Err(Error::internal(format!("the ledger has no run `{id}`"))),
             Ok(_) => bookmarks::keep(&change, id, outcome)
                 .and_then(|()| checks::keep(&change, id, outcome))
+                .and_then(|()| match outcome.status {
+                    Status::Published => bookmarks::forget_pending(&change, id),
+                    _ => Ok(()),
+                })
                 .and_then(|()| change.commit())
                 .map_err(|error| self.failure("write", error)),
             Err(error) => Err(self.failure("write", error)),

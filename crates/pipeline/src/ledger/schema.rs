@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::failure;
 
 /// What brings a file from each version to the next; the version is in `user_version`.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE runs (
         id TEXT PRIMARY KEY,
@@ -50,6 +50,14 @@ const MIGRATIONS: [&str; 3] = [
         judged_at TEXT NOT NULL
     ) STRICT;
     CREATE INDEX checks_by_measure ON checks (pipeline, measure, judged_at);
+",
+    "
+    CREATE TABLE pending (
+        run TEXT NOT NULL,
+        name TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (run, name)
+    ) STRICT;
 ",
 ];
 

@@ -20,6 +20,7 @@ mod table;
 mod unite;
 mod work;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ use chrono::{DateTime, Utc};
 use gristmill_core::registry::{Guess, Range, longest_record};
 use gristmill_core::{ByteSize, Chunk, Encoder, Error, Findings, LoadContext, Loader, Result};
 use gristmill_parallel::{Cancel, MapOptions, Memory, Pool, memory, ordered_map, retry};
+use serde_json::Value;
 
 pub use job::{Destination, Job, Limits, NamedStep, Rejects, Source};
 pub use open::BindError;
@@ -64,6 +66,9 @@ pub struct Progress {
     pub elapsed: Duration,
 }
 
+/// Hears of the bookmarks that a run leaves if it publishes.
+pub type Publishing<'a> = dyn Fn(&BTreeMap<String, Value>) -> Result<()> + 'a;
+
 /// Who runs a job, and how it is watched and stopped.
 pub struct RunContext<'a> {
     /// Id of the run, safe in file names.
@@ -84,6 +89,8 @@ pub struct RunContext<'a> {
     pub plan: bool,
     /// The last values of a measure, the latest first.
     pub history: Option<&'a History<'a>>,
+    /// Told the bookmarks that the run leaves, just before it publishes; may refuse that.
+    pub publishing: Option<&'a Publishing<'a>>,
 }
 
 /// Answers the last values of a measure, at most so many, the latest first.
@@ -266,6 +273,9 @@ fn execute(
     let written = rejects.publish();
     report.rejects_file = written.as_ref().ok().cloned().flatten();
     outcome = outcome.and(written.map(drop));
+    if let Some(publishing) = context.publishing.filter(|_| outcome.is_ok()) {
+        outcome = publishing(&report.bookmarks);
+    }
     if let Err(error) = outcome {
         loaders.into_iter().for_each(Loader::abort);
         return Err(error.into());

@@ -406,7 +406,7 @@ impl ReadProgress {
             if bookmarks.insert(name.clone(), value.clone()).is_some() {
                 let message = format!("two sources keep the bookmark `{name}`");
                 return Err(Error::new(ErrorKind::Configuration, message)
-                    .hint("give each a name of its own: `cursor: {name: …}`"));
+                    .hint("give each cursor a name of its own, `cursor: {name: …}`, and let one source read a file"));
             }
         }
         Ok(bookmarks)

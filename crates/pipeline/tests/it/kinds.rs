@@ -206,6 +206,7 @@ static LOADERS: &[LoaderKind] = &[
         check: |_| Vec::new(),
         bind: |_, _| Vec::new(),
         open: |_, _, _| Err(Error::internal("not opened here")),
+        published: |_, _, _| Ok(None),
     },
     LoaderKind {
         name: "table",
@@ -224,6 +225,7 @@ static LOADERS: &[LoaderKind] = &[
         },
         bind: |_, _| Vec::new(),
         open: |_, _, _| Err(Error::internal("not opened here")),
+        published: |_, _, _| Ok(None),
     },
 ];
 

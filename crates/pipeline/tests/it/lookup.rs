@@ -153,7 +153,7 @@ fn mistakes_in_the_source_are_found_where_they_stand() {
        |
      7 |   - lookup: {from: {file: regions.csv, colums: {}}, on: region, missing: nul}
        |                                        ^^^^^^ did you mean `columns`?
-       = hint: the keys here are `file`, `format`, `compression`, `columns`, `infer`, `date_formats`, `drift`, `csv` and `json`
+       = hint: the keys here are `file`, `read`, `format`, `compression`, `columns`, `infer`, `date_formats`, `drift`, `csv` and `json`
 
     error: `missing` cannot be `nul`
       --> p.yaml:7:74
