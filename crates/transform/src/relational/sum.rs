@@ -7,7 +7,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Int64Type};
 use arrow_array::{Array, ArrayRef, BooleanArray, Decimal128Array, Int64Array};
 use arrow_schema::{DataType, FieldRef};
-use datafusion_common::{Result, ScalarValue, exec_datafusion_err};
+use datafusion_common::{Result, ScalarValue, exec_datafusion_err, exec_err, not_impl_err};
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::utils::AggregateOrderSensitivity;
 use datafusion_expr::{
@@ -46,18 +46,25 @@ impl AggregateUDFImpl for Sum {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        if args.is_distinct || !exact(args.return_field.data_type()) {
+        let data_type = args.return_field.data_type().clone();
+        if !exact(&data_type) {
             return self.inner.accumulator(args);
         }
-        Ok(Box::new(Total::new(args.return_field.data_type())))
+        if args.is_distinct {
+            return Ok(Box::new(Different { values: self.inner.accumulator(args)?, data_type }));
+        }
+        Ok(Box::new(Total::new(&data_type)))
     }
 
     fn create_sliding_accumulator(
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn Accumulator>> {
-        if args.is_distinct || !exact(args.return_field.data_type()) {
+        if !exact(args.return_field.data_type()) {
             return self.inner.create_sliding_accumulator(args);
+        }
+        if args.is_distinct {
+            return not_impl_err!("`sum(DISTINCT …)` over a window that moves");
         }
         Ok(Box::new(Total::new(args.return_field.data_type())))
     }
@@ -210,6 +217,43 @@ impl Accumulator for Total {
 
     fn size(&self) -> usize {
         size_of_val(self)
+    }
+}
+
+/// The sum of each different value once.
+#[derive(Debug)]
+struct Different {
+    /// DataFusion's, which keeps the values.
+    values: Box<dyn Accumulator>,
+    data_type: DataType,
+}
+
+impl Accumulator for Different {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.values.update_batch(values)
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.values.merge_batch(states)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        self.values.state()
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let mut total = Total::new(&self.data_type);
+        for kept in self.values.state()? {
+            let ScalarValue::List(lists) = kept else {
+                return exec_err!("different values are not kept as a list");
+            };
+            lists.iter().flatten().try_for_each(|values| total.update_batch(&[values]))?;
+        }
+        total.evaluate()
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.values.size()
     }
 }
 

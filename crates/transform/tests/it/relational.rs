@@ -169,6 +169,7 @@ fn texts(columns: &RecordBatch) -> Vec<Vec<String>> {
 const QUERIES: &[&str] = &[
     "SELECT k, count(*) AS n, count(x) AS xs, sum(x) AS s, min(x) AS least, max(f) AS most, avg(x) AS mean
        FROM input GROUP BY k ORDER BY k NULLS LAST",
+    "SELECT k, sum(DISTINCT x) AS s, count(DISTINCT g) AS gs FROM input GROUP BY k",
     "SELECT k, g, sum(f) AS s, count(DISTINCT x) AS xs FROM input GROUP BY k, g
        ORDER BY k NULLS LAST, g NULLS LAST",
     "SELECT count(*) AS n, sum(x) AS s, max(k) AS last FROM input",
@@ -374,6 +375,9 @@ fn sums_are_exact_and_do_not_wrap() {
     for step in [
         Box::new(sum) as Box<dyn StepPlan>,
         Box::new(SqlQuery::new("SELECT sum(x) OVER () AS s FROM input")),
+        Box::new(SqlQuery::new(
+            "SELECT sum(DISTINCT x) AS s, count(DISTINCT x + 0) AS n FROM input",
+        )),
         Box::new(SqlQuery::new("SELECT x + 1 AS y FROM input")),
         Box::new(SqlQuery::new(
             "SELECT x % 2 AS odd, sum(x + 0) * 2 AS s FROM input GROUP BY x % 2",
