@@ -1,9 +1,12 @@
 //! Every example runs as it stands, and does what its first lines say.
 
+use std::collections::BTreeMap;
+
 use arrow_array::RecordBatch;
 use gristmill_tests::Sandbox;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rusqlite::Connection;
+use serde_json::Value;
 
 use crate::assert_shown;
 
@@ -272,6 +275,53 @@ fn quality() {
     sandbox.write("suggested.dqdl", rules.stdout);
     let judged = sandbox.run(&["quality", "check", "suggested.dqdl", positions, "--json"]);
     assert_eq!(judged.code, Some(0), "{}{}", judged.stdout, judged.stderr);
+}
+
+#[test]
+fn fact_revenue() {
+    let sandbox = Sandbox::copy("examples/fact_revenue");
+    let ran = sandbox.run(&["run", "pipeline.yaml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_shown!("example_fact_revenue", sandbox, ran);
+    // Computed from the input by a program of its own, record by record.
+    let mut months = BTreeMap::<(String, String), (u64, i64, i64)>::new();
+    let regions: BTreeMap<_, _> = sandbox
+        .text("data/funds.csv")
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let fields: Vec<_> = line.split(',').map(str::to_owned).collect();
+            (fields[0].clone(), fields[2].clone())
+        })
+        .collect();
+    for line in sandbox.text("data/revenue.csv").lines().skip(1) {
+        let [_, day, fund, amount] = line.split(',').collect::<Vec<_>>()[..] else { panic!() };
+        let Some(region) = regions.get(fund) else { continue };
+        let Ok(cents) = amount.replace('.', "").parse::<i64>() else { continue };
+        if day != "2024-02-30" {
+            let month = months.entry((region.clone(), format!("{}-01", &day[..7]))).or_default();
+            *month = (month.0 + 1, month.1 + cents, month.2.max(cents));
+        }
+    }
+    let money = |cents: i64| format!("{}.{:02}", cents / 100, cents % 100);
+    let mut expected =
+        "region,month,payments,revenue,largest,revenue_to_date,month_before\n".to_owned();
+    let mut before: Option<(&str, i64, i64)> = None;
+    for ((region, month), &(payments, revenue, largest)) in &months {
+        let same = before.filter(|(last, ..)| last == region);
+        let so_far = same.map_or(0, |(_, so_far, _)| so_far) + revenue;
+        let last = same.map_or(String::new(), |(.., last)| money(last));
+        let (total, most, sum) = (money(revenue), money(largest), money(so_far));
+        expected += &format!("{region},{month},{payments},{total},{most},{sum},{last}\n");
+        before = Some((region, so_far, revenue));
+    }
+    assert_eq!(sandbox.text("out/revenue_by_month.csv"), expected);
+    let rejected = sandbox.text("out/rejects.ndjson");
+    let rules: Vec<_> = rejected
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["errors"][0]["rule"].clone())
+        .collect();
+    assert_eq!(rules, ["lookup", "type", "required"]);
 }
 
 #[test]

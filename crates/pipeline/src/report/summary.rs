@@ -69,6 +69,13 @@ fn records(out: &mut String, report: &Report) {
     if report.steps.iter().any(|step| step.name == "explode") && account.read != report.read {
         line(out, "rows made", account.read, "");
     }
+    for step in report.steps.iter().filter(|step| step.name != "explode") {
+        let went = step.filtered + step.deduplicated + step.rejected;
+        let (given, made) = (step.metrics.records_in, step.metrics.records_out);
+        if given != made + went {
+            line(out, &step.name, made, &format!("of {} records", thousands(given - went)));
+        }
+    }
     if account.filtered > 0 {
         line(out, "filtered", account.filtered, "");
     }
