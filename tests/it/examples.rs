@@ -84,7 +84,7 @@ fn incremental() {
     assert_eq!(report()["read"], 0);
     run(&["run", "shop.yaml", "--param", "ORDERS=data/tuesday.csv"]);
     let plan = run(&["plan", "pipeline.yaml", "--json"]).stdout;
-    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let plan: Value = serde_json::from_str(&plan).unwrap();
     assert_eq!(plan["read"], 3);
     run(&["run", "pipeline.yaml"]);
     let account = &report()["account"];
@@ -168,7 +168,7 @@ fn dim_fund_in(database: Option<&str>, history: impl Fn(&Sandbox, &str) -> Strin
         let ran = sandbox.run(&arguments.iter().copied().chain(database).collect::<Vec<_>>());
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     };
-    let number = |value: &serde_json::Value| value.as_u64().unwrap_or_default();
+    let number = |value: &Value| value.as_u64().unwrap_or_default();
     // Inserted, closed and opened again, unchanged, rejected, retired.
     let expected = [[5, 0, 0, 1, 0], [1, 2, 2, 0, 1], [1, 1, 4, 0, 0]];
     for (month, expected) in ["2024-01", "2024-02", "2024-03"].into_iter().zip(expected) {
@@ -339,7 +339,7 @@ fn file_drop() {
     assert_eq!(read(), 0);
     sandbox.write("in/2024-03-06.csv", sandbox.text("late/2024-03-06.csv"));
     let plan = run(&["plan", "pipeline.yaml", "--json"]);
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&plan).unwrap()["read"], 1);
+    assert_eq!(serde_json::from_str::<Value>(&plan).unwrap()["read"], 1);
     run(&["run", "pipeline.yaml"]);
     assert_eq!(read(), 1);
     let last = sandbox.json("out/report.json")["run"].as_str().unwrap().to_owned();
