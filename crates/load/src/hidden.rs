@@ -70,8 +70,14 @@ impl Beside {
     /// Creates the hidden folder of a run.
     pub(crate) fn folder(&self, run: &str) -> Result<Hidden> {
         let ((), hidden) = self.create(run, |path| {
-            fs::create_dir(path)?;
-            Ok(((), File::open(path)?))
+            loop {
+                fs::create_dir(path)?;
+                match File::open(path) {
+                    // Another run took it for a leftover, as in `create`.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    opened => return Ok(((), opened?)),
+                }
+            }
         })?;
         Ok(hidden)
     }

@@ -33,7 +33,10 @@ impl Scratch {
     fn below(parent: &Path) -> io::Result<Self> {
         loop {
             let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
-            let lock = File::open(folder.path())?;
+            let lock = match File::open(folder.path()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // see below
+                opened => opened?,
+            };
             // Where locks are not supported nobody gets one, so nobody removes anything either.
             let _ = lock.lock();
             let own = lock.metadata()?;
@@ -72,6 +75,21 @@ fn sweep(parent: &Path, own: &Metadata) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_runs_may_start_at_once() {
+        let parent = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..250 {
+                        let scratch = Scratch::below(parent.path()).unwrap();
+                        assert!(scratch.path().exists());
+                    }
+                });
+            }
+        });
+    }
 
     #[test]
     fn folders_of_dead_runs_go_and_those_of_live_runs_stay() {
