@@ -3,7 +3,7 @@
 //!
 //! A check comes from YAML ([`Options`]) or from DQDL ([`dqdl`]) and is the same either way: a
 //! [`Rule`] of [`Test`]s, each a [`Metric`] of the records for which a condition holds, and what is
-//! [`Expect`]ed of it. What metrics need is gathered in one pass ([`gather`]), on any number of
+//! [`Expect`]ed of it. What metrics need is gathered in one pass (`gather`), on any number of
 //! workers, and is the same in any order.
 
 mod bind;
