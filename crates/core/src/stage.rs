@@ -43,6 +43,17 @@ pub trait Extractor: Send {
     /// When the source cannot be read as planned.
     fn begin(&mut self, plan: Option<ReadPlan>) -> Result<SchemaRef>;
 
+    /// Reads only those of the columns that [`Self::begin`] gave, by their places and in this
+    /// order, where that saves work: columns that lie apart in the source. Answers whether it does.
+    /// Called before the first chunk.
+    ///
+    /// # Errors
+    /// When a place is behind the last column.
+    fn keep(&mut self, places: &[usize]) -> Result<bool> {
+        let _ = places;
+        Ok(false)
+    }
+
     /// The next piece of work; `None` at the end, and ever after. Boundaries follow the data only.
     ///
     /// # Errors
@@ -127,6 +138,13 @@ pub trait StepPlan: Send + Sync {
     fn push_down(&self, plan: &mut ReadPlan) -> Result<bool, Vec<Mistake>> {
         let _ = plan;
         Ok(false)
+    }
+
+    /// The places of the columns that it keeps, for a step that does no more than leave columns
+    /// out, or put them in another order: a source may leave the others unread.
+    fn keeps(&self, columns: &[&str]) -> Option<Vec<usize>> {
+        let _ = columns;
+        None
     }
 
     /// Compiles the step for batches of this schema.

@@ -283,7 +283,11 @@ impl FileExtractor {
                 }
             }
             Format::Parquet => {
-                Box::new(parquet::Reader::open(name, source.file(&self.scratch, note)?)?)
+                let reader = parquet::Reader::open(name, source.file(&self.scratch, note)?)?;
+                match &self.stage {
+                    Stage::Reading(_, schema) => Box::new(reader.with_columns_of(schema)?),
+                    _ => Box::new(reader),
+                }
             }
             Format::Arrow => Box::new(ipc::Reader::open(name, source.file(&self.scratch, note)?)?),
         })
@@ -375,6 +379,16 @@ impl Extractor for FileExtractor {
         };
         self.stage = Stage::Reading(plan, Arc::clone(&schema));
         Ok(schema)
+    }
+
+    fn keep(&mut self, places: &[usize]) -> Result<bool> {
+        match &mut self.stage {
+            Stage::Reading(None, schema) if self.format == Format::Parquet => {
+                *schema = Arc::new(schema.project(places)?);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
     }
 
     fn next_chunk(&mut self) -> Result<Option<Box<dyn Chunk>>> {

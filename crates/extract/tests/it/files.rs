@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
-use gristmill_core::{Batch, ErrorKind, FieldType, Origin};
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringViewArray};
+use gristmill_core::{Batch, ErrorKind, FieldType, Findings, Origin};
 use gristmill_extract::File;
 use gristmill_format::{Compression, ipc, parquet};
 use serde_json::json;
@@ -174,6 +174,36 @@ fn typed_files_come_as_they_are() {
     folder.write("b.parquet", &parquet_file(texts.unwrap()));
     let error = folder.error(json!({"file": "*.parquet", "drift": "fill"}));
     assert_eq!(error.to_string(), "column `id` is int in `a.parquet` and string in `b.parquet`");
+}
+
+#[test]
+fn columns_of_parquet_files_that_are_not_kept_are_not_read() {
+    let folder = Folder::new(&[]);
+    folder.write("a.parquet", &parquet_file(table(&[1, 2], "name")));
+    folder.write("b.parquet", &parquet_file(table(&[3], "label")));
+    let kept = |places: &[usize]| {
+        let mut extractor = folder.open(json!({"file": "*.parquet", "drift": "fill"})).unwrap();
+        assert!(extractor.read_plan().unwrap().is_none());
+        let whole = extractor.begin(None).unwrap();
+        assert!(extractor.keep(places).unwrap());
+        let mut rows = Vec::new();
+        let mut findings = Findings::default();
+        while let Some(mut chunk) = extractor.next_chunk().unwrap() {
+            while let Some(batch) = chunk.next_batch(&mut findings).unwrap() {
+                assert_eq!(*batch.columns().schema(), whole.project(places).unwrap());
+                rows.push((batch.num_rows(), batch.columns().column(0).null_count()));
+            }
+        }
+        rows
+    };
+    assert_eq!(kept(&[2, 0]), [(2, 2), (1, 0)]);
+    assert_eq!(kept(&[1]), [(2, 0), (1, 1)]); // none of the second file's
+
+    folder.write("d.csv", b"id,name\n1,a\n");
+    let mut extractor = folder.open(json!({"file": "d.csv"})).unwrap();
+    let plan = extractor.read_plan().unwrap();
+    extractor.begin(plan).unwrap();
+    assert!(!extractor.keep(&[1]).unwrap());
 }
 
 #[test]

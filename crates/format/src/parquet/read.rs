@@ -15,7 +15,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::{Compression, LogicalType, Type as PhysicalType};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
 use crate::columnar::{ReadAt, ReadFrom, batch, batch_rows, engine_schema, to_engine, view_type};
@@ -39,6 +39,17 @@ struct Source {
     columns: ProjectionMask,
     order: Vec<usize>,
     schema: SchemaRef,
+}
+
+impl Source {
+    /// The columns of a row group that are read.
+    fn read_columns<'a>(
+        &self,
+        group: &'a RowGroupMetaData,
+    ) -> impl Iterator<Item = &'a ColumnChunkMetaData> {
+        let columns = group.columns().iter().enumerate();
+        columns.filter(|(leaf, _)| self.columns.leaf_included(*leaf)).map(|(_, column)| column)
+    }
 }
 
 impl Reader {
@@ -68,26 +79,16 @@ impl Reader {
         Ok(Self { source: Arc::new(source), group: 0, row: 0, started: false, bytes: 0 })
     }
 
-    /// Reads these columns only, in this order.
+    /// Reads only the columns that this schema has, too, in its order.
     ///
     /// # Errors
-    /// When the file does not have one of them.
-    pub fn with_columns(self, names: &[impl AsRef<str>]) -> Result<Self> {
+    /// Never for a file that could be opened.
+    pub fn with_columns_of(self, schema: &Schema) -> Result<Self> {
         let source = &self.source;
-        let whole = engine_schema(&marked_schema(&source.metadata));
-        let mut indices = Vec::with_capacity(names.len());
-        for name in names {
-            let name = name.as_ref();
-            indices.push(whole.index_of(name).map_err(|_| {
-                let there: Vec<_> = whole.fields().iter().map(|f| f.name().as_str()).collect();
-                let message = format!("`{}` has no column `{name}`", source.name);
-                Error::new(ErrorKind::Schema, message)
-                    .hint(format!("its columns are {}", there.join(", ")))
-            })?);
-        }
+        let names = schema.fields().iter().map(|field| field.name());
+        let indices: Vec<_> = names.filter_map(|name| source.schema.index_of(name).ok()).collect();
         let mut read = indices.clone();
         read.sort_unstable();
-        read.dedup();
         let source = Source {
             name: Arc::clone(&source.name),
             file: source.file.clone(),
@@ -96,7 +97,7 @@ impl Reader {
                 indices.iter().copied(),
             ),
             order: indices.iter().filter_map(|i| read.binary_search(i).ok()).collect(),
-            schema: Arc::new(whole.project(&indices)?),
+            schema: Arc::new(source.schema.project(&indices)?),
             metadata: source.metadata.clone(),
         };
         Ok(Self { source: Arc::new(source), ..self })
@@ -127,13 +128,14 @@ impl crate::Reader for Reader {
         let groups = self.source.metadata.metadata().row_groups();
         while let Some(group) = groups.get(self.group) {
             let rows = group.num_rows() as usize;
+            let columns = self.source.read_columns(group);
             if self.row >= rows {
-                self.bytes += group.compressed_size() as u64;
+                self.bytes += columns.map(|column| column.compressed_size() as u64).sum::<u64>();
                 self.group += 1;
                 self.row = 0;
                 continue;
             }
-            let bytes = group.total_byte_size() as usize;
+            let bytes = columns.map(|column| column.uncompressed_size() as usize).sum::<usize>();
             let batch = batch_rows(rows, bytes);
             let slice = rows.div_ceil(bytes.div_ceil(SLICE).max(1)).next_multiple_of(batch);
             let take = slice.min(rows - self.row);

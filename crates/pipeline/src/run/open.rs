@@ -117,16 +117,22 @@ fn parts(
             Ok((extractor, plan))
         })?;
         read_so_far.push(extractor.empty().map(str::to_owned));
-        let (plan, pushed) = match plan {
+        let (schema, pushed) = match plan {
             // Steps see the columns of all sources then.
-            Some(plan) if unites => (Some(plan), 0),
+            plan if unites => (extractor.begin(plan)?, 0),
             Some(plan) => {
                 let (plan, pushed) = push_down(job, plan)?;
-                (Some(plan), pushed)
+                (extractor.begin(Some(plan))?, pushed)
             }
-            None => (None, 0),
+            None => {
+                let schema = extractor.begin(None)?;
+                let (places, pushed) = kept(job, &schema);
+                match pushed > 0 && extractor.keep(&places)? {
+                    true => (Arc::new(schema.project(&places).map_err(Error::from)?), pushed),
+                    false => (schema, 0),
+                }
+            }
         };
-        let schema = extractor.begin(plan)?;
         read.push((extractor, schema, pushed));
     }
     if unites {
@@ -287,6 +293,20 @@ fn push_down(
         }
     }
     Ok((plan, job.steps.len()))
+}
+
+/// The columns that leading steps keep, and how many steps that are.
+fn kept(job: &Job, schema: &Schema) -> (Vec<usize>, usize) {
+    let mut places: Vec<usize> = (0..schema.fields().len()).collect();
+    for (index, step) in job.steps.iter().enumerate() {
+        let names: Vec<&str> =
+            places.iter().map(|&place| schema.field(place).name().as_str()).collect();
+        match step.plan.keeps(&names) {
+            Some(kept) => places = kept.into_iter().map(|place| places[place]).collect(),
+            None => return (places, index),
+        }
+    }
+    (places, job.steps.len())
 }
 
 /// Chained sources must give the same columns as the first. Answers where they are in this one,

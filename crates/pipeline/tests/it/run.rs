@@ -19,7 +19,7 @@ use gristmill_pipeline::{
     Cast, File, Filter, IntoDestination, IntoSource, Output, Pipeline, Report, Rule, Table,
     Validate,
 };
-use gristmill_transform::Explode;
+use gristmill_transform::{Drop, Explode, Select};
 
 const PEOPLE: &str = "name,age\nAda,36\nBob,17\n,40\nEve,old\nZoe,18\n";
 
@@ -323,6 +323,35 @@ fn chained_sources_need_not_have_their_columns_in_one_order() {
     balanced(&report);
     assert_eq!(report.rejected, 1);
     assert_eq!(written(), "id,n,day\n1,2,2024-01-31\n5,4,\n");
+}
+
+#[test]
+fn what_leading_steps_leave_out_is_not_read_from_parquet() {
+    let text = "{\"note\":\"x\",\"n\":1,\"id\":\"a\"}\n{\"note\":\"y\",\"n\":3,\"id\":\"b\"}\n";
+    let folder = folder(&[("in.ndjson", text)]);
+    let base = || Pipeline::new("columns").base(folder.path());
+    base().extract(File::new("in.ndjson")).load(Output::new("in.parquet")).run().unwrap();
+    // The first column stands behind the magic number.
+    let path = folder.path().join("in.parquet");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4..20].fill(0xFF);
+    fs::write(&path, bytes).unwrap();
+
+    let at_least_two = || Validate::new().rule("n", Rule::min(2.0));
+    let run = |pipeline: Pipeline| {
+        pipeline.step(at_least_two()).load(Output::new("out.csv")).rejects("rejects.ndjson").run()
+    };
+    let damaged = run(base().extract(File::new("in.parquet"))).unwrap_err();
+    assert!(damaged.to_string().contains("`in.parquet` is a damaged Parquet file"), "{damaged}");
+
+    let left = base().extract(File::new("in.parquet")).step(Drop::new(["note"]));
+    let report = run(left.step(Select::new(["id", "n"]))).unwrap();
+    balanced(&report);
+    assert_eq!((report.account.read, report.account.inserted, report.rejected), (2, 1, 1));
+    let written = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    assert_eq!(written("out.csv"), "id,n\nb,3\n");
+    let reject: serde_json::Value = serde_json::from_str(&written("rejects.ndjson")).unwrap();
+    assert_eq!(reject["raw"], r#"{"id":"a","n":1}"#);
 }
 
 #[test]

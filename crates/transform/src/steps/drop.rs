@@ -20,7 +20,8 @@ pub(super) const KIND: StepKind = StepKind {
     },
 };
 
-/// The columns to leave out.
+/// The columns to leave out. At the beginning of a pipeline, they are not read from Parquet files,
+/// and are not in the `raw` text of rejects.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Drop(Vec<String>);
@@ -56,6 +57,10 @@ impl StepPlan for Drop {
         let names: Vec<&str> = plan.columns.iter().map(|column| column.name.as_str()).collect();
         let places = self.places(&names)?;
         Ok(keep_only(plan, &places))
+    }
+
+    fn keeps(&self, columns: &[&str]) -> Option<Vec<usize>> {
+        self.places(columns).ok()
     }
 
     fn bind(&self, input: &SchemaRef, _: &BindContext<'_>) -> Result<Bound, Vec<Mistake>> {

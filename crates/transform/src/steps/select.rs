@@ -29,7 +29,8 @@ pub(super) const KIND: StepKind = StepKind {
     },
 };
 
-/// The columns to keep, in this order.
+/// The columns to keep, in this order. At the beginning of a pipeline, the other columns of Parquet
+/// files are not read, and are not in the `raw` text of rejects.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Select(Vec<String>);
@@ -69,6 +70,10 @@ impl StepPlan for Select {
         let names: Vec<&str> = plan.columns.iter().map(|column| column.name.as_str()).collect();
         let places = self.places(&names)?;
         Ok(keep_only(plan, &places))
+    }
+
+    fn keeps(&self, columns: &[&str]) -> Option<Vec<usize>> {
+        self.places(columns).ok()
     }
 
     fn bind(&self, input: &SchemaRef, _: &BindContext<'_>) -> Result<Bound, Vec<Mistake>> {
