@@ -11,7 +11,8 @@ use crate::options;
 /// The registry entry.
 pub(super) const KIND: StepKind = StepKind {
     name: "drop",
-    about: "Leaves out the named columns.",
+    about: "Leaves out the named columns. Where it comes first, they are not even read from Parquet \
+            files, and are not in the `raw` text of rejects.",
     example: "drop: [internal_note]\n",
     schema: |generator| generator.subschema_for::<Drop>(),
     plan: |options, _| {
@@ -20,8 +21,7 @@ pub(super) const KIND: StepKind = StepKind {
     },
 };
 
-/// The columns to leave out. At the beginning of a pipeline, they are not read from Parquet files,
-/// and are not in the `raw` text of rejects.
+/// The columns to leave out.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Drop(Vec<String>);

@@ -16,7 +16,9 @@ use crate::options;
 /// The registry entry.
 pub(super) const KIND: StepKind = StepKind {
     name: "select",
-    about: "Keeps the named columns, in the given order, and leaves out the others.",
+    about: "Keeps the named columns, in the given order, and leaves out the others. Where it comes \
+            first, the others are not even read from Parquet files, and are not in the `raw` text of \
+            rejects.",
     example: "select: [fund_code, fund_name, aum]\n",
     schema: |generator| generator.subschema_for::<Select>(),
     plan: |options, _| {
@@ -29,8 +31,7 @@ pub(super) const KIND: StepKind = StepKind {
     },
 };
 
-/// The columns to keep, in this order. At the beginning of a pipeline, the other columns of Parquet
-/// files are not read, and are not in the `raw` text of rejects.
+/// The columns to keep, in this order.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Select(Vec<String>);
