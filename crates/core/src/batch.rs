@@ -166,6 +166,11 @@ impl Batch {
         self.flaws.extend(flaws);
     }
 
+    /// Takes back the flaws for which `keep` is false.
+    pub fn retain_flaws(&mut self, keep: impl FnMut(&Flaw) -> bool) {
+        self.flaws.retain(keep);
+    }
+
     /// The same rows with other columns.
     ///
     /// # Errors

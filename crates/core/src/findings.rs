@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::reject::Reject;
+use crate::reject::{Reason, Reject};
 
 /// What to do with a record that fails a rule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +38,7 @@ pub struct Findings {
     /// Records dropped as duplicates.
     pub deduplicated: u64,
     warnings: BTreeMap<(String, String), Warning>,
+    stop: Option<Reason>,
 }
 
 impl Findings {
@@ -64,6 +65,16 @@ impl Findings {
             .records += 1;
     }
 
+    /// Says that the run must not go on, and why. Its record has that reason among its own.
+    pub fn stop(&mut self, reason: Reason) {
+        self.stop.get_or_insert(reason);
+    }
+
+    /// Why the run must not go on: the first reason in source order.
+    pub fn stopped(&self) -> Option<&Reason> {
+        self.stop.as_ref()
+    }
+
     /// Warnings by field and rule.
     pub fn warnings(&self) -> &BTreeMap<(String, String), Warning> {
         &self.warnings
@@ -74,6 +85,7 @@ impl Findings {
         self.rejects.append(&mut next.rejects);
         self.filtered += next.filtered;
         self.deduplicated += next.deduplicated;
+        self.stop = self.stop.take().or(next.stop);
         for (key, warning) in next.warnings {
             match self.warnings.get_mut(&key) {
                 Some(mine) => mine.records += warning.records,

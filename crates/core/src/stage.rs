@@ -78,6 +78,13 @@ pub trait Extractor: Send {
         Vec::new()
     }
 
+    /// Of a source in several parts (files) that do not all have the same columns: the parts that
+    /// lack some, with these. Known once [`Self::begin`] was called, or [`Self::read_plan`] where
+    /// that gives a plan.
+    fn gaps(&self) -> Vec<(Arc<str>, Vec<String>)> {
+        Vec::new()
+    }
+
     /// The name of the source, if it turned out to hold nothing, not even the names of columns.
     /// Known once [`Self::read_plan`] was called. Columns that the definition declares are there
     /// all the same; others are missing because of the source, not because of the definition.

@@ -18,6 +18,9 @@ pub(super) struct Header {
     pub columns: Vec<String>,
 }
 
+/// Files that lack columns, and which.
+pub(super) type Gaps = Vec<(Arc<str>, Vec<String>)>;
+
 /// The columns to read from all files, in order of appearance. What differs from the first file
 /// goes to `notes`, or is the error.
 pub(super) fn combine(
@@ -106,12 +109,12 @@ fn differ(first: &str, drifts: &IndexMap<Difference, Vec<&str>>, options: &Optio
     ))
 }
 
-/// Brings the schemas of typed files together.
+/// Brings the schemas of typed files together; says which of them lack columns, as [`gaps`].
 pub(super) fn combine_typed(
     schemas: &[(Arc<str>, SchemaRef)],
     options: &Options,
     notes: &mut IndexSet<String>,
-) -> Result<SchemaRef> {
+) -> Result<(SchemaRef, Gaps)> {
     let mut fields: IndexMap<&str, (&Arc<str>, &FieldRef)> = IndexMap::new();
     for (file, schema) in schemas {
         for field in schema.fields() {
@@ -140,7 +143,8 @@ pub(super) fn combine_typed(
         .iter()
         .filter_map(|name| fields.get(name.as_str()).map(|(_, field)| Arc::clone(field)))
         .collect();
-    Ok(Arc::new(Schema::new(chosen)))
+    let gaps = gaps(&headers, &columns);
+    Ok((Arc::new(Schema::new(chosen)), gaps))
 }
 
 /// Gives the plan's columns their declared types. A declared column that no file has is an error,
@@ -154,7 +158,7 @@ pub(super) fn declare(
     let may_miss = options.drift != Drift::Error || names.is_empty();
     let mut missing = Vec::new();
     for (name, field_type) in &options.columns {
-        let index = match find(&names, name) {
+        let index = match find_column(&names, name) {
             Some(index) => index,
             None if may_miss => {
                 if !names.is_empty() {
@@ -194,8 +198,19 @@ fn undeclared(missing: &[&str], names: &[String], options: &Options) -> Error {
     Error::new(ErrorKind::Schema, message).hint(hint)
 }
 
+/// The files that lack some of these columns, with those that they lack.
+pub(super) fn gaps(headers: &[Header], columns: &[String]) -> Gaps {
+    let headers = headers.iter().filter(|header| !header.columns.is_empty());
+    let gaps = headers.map(|header| {
+        let own: HashSet<_> = header.columns.iter().collect();
+        let lacks = columns.iter().filter(|name| !own.contains(name)).cloned();
+        (Arc::clone(&header.file), lacks.collect::<Vec<_>>())
+    });
+    gaps.filter(|(_, lacks)| !lacks.is_empty()).collect()
+}
+
 /// The column of this name, or the only one that differs from it by case and punctuation alone.
-fn find(names: &[String], wanted: &str) -> Option<usize> {
+pub fn find_column(names: &[String], wanted: &str) -> Option<usize> {
     if let Some(index) = names.iter().position(|name| name == wanted) {
         return Some(index);
     }
@@ -235,11 +250,11 @@ mod tests {
     #[test]
     fn names_are_found_in_any_spelling_unless_two_fit() {
         let names = ["As Of Date", "aum", "AUM", "Mgmt. Fee (%)"].map(str::to_owned);
-        assert_eq!(find(&names, "as_of_date"), Some(0));
-        assert_eq!(find(&names, "asOfDate"), Some(0));
-        assert_eq!(find(&names, "mgmt_fee"), Some(3));
-        assert_eq!(find(&names, "AUM"), Some(2));
-        assert_eq!(find(&names, "Aum"), None);
-        assert_eq!(find(&names, "currency"), None);
+        assert_eq!(find_column(&names, "as_of_date"), Some(0));
+        assert_eq!(find_column(&names, "asOfDate"), Some(0));
+        assert_eq!(find_column(&names, "mgmt_fee"), Some(3));
+        assert_eq!(find_column(&names, "AUM"), Some(2));
+        assert_eq!(find_column(&names, "Aum"), None);
+        assert_eq!(find_column(&names, "currency"), None);
     }
 }

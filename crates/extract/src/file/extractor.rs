@@ -18,7 +18,7 @@ use gristmill_parallel::{MapOptions, Memory, Pool, ordered_map};
 use indexmap::IndexSet;
 use serde_json::Value;
 
-use super::columns::{Header, combine, combine_typed, declare};
+use super::columns::{Gaps, Header, combine, combine_typed, declare, gaps};
 use super::fresh::{self, Fresh};
 use super::options::{Options, format_name};
 use super::paths;
@@ -52,6 +52,8 @@ pub(super) struct FileExtractor {
     bookmarks: Vec<(String, Value)>,
     /// Whether no file has any column.
     empty: bool,
+    /// Files that lack columns which others have.
+    gaps: Gaps,
     /// The leave to guess columns, and what they were guessed to be.
     guess: Option<Guess>,
     guessed: Option<Arc<Columns>>,
@@ -114,6 +116,7 @@ impl FileExtractor {
             notes: note.into_iter().collect(),
             bookmarks,
             empty: false,
+            gaps: Vec::new(),
             guess: context.guess.clone(),
             guessed: None,
         })
@@ -129,7 +132,8 @@ impl FileExtractor {
                     let schema = self.reader(index, Purpose::Plan)?.begin(None)?;
                     schemas.push((Arc::clone(&self.sources[index].name), schema));
                 }
-                let schema = combine_typed(&schemas, &self.options, &mut self.notes)?;
+                let (schema, gaps) = combine_typed(&schemas, &self.options, &mut self.notes)?;
+                self.gaps = gaps;
                 self.stage = Stage::Typed(schema);
                 return Ok(None);
             }
@@ -158,6 +162,7 @@ impl FileExtractor {
             }
         }
         let columns = combine(&headers, &self.options, &mut self.notes)?;
+        self.gaps = gaps(&headers, &columns);
         let columns = columns.into_iter().map(|name| ColumnPlan::new(name, FieldType::String));
         Ok(ReadPlan { columns: columns.collect() })
     }
@@ -414,6 +419,10 @@ impl Extractor for FileExtractor {
         let reader = self.current.as_ref().and_then(|current| current.reader.bytes_read());
         let size = self.sources.get(self.next).and_then(Source::size).unwrap_or(u64::MAX);
         self.done + reader.unwrap_or_else(|| self.bytes.load(Ordering::Relaxed)).min(size)
+    }
+
+    fn gaps(&self) -> Vec<(Arc<str>, Vec<String>)> {
+        self.gaps.clone()
     }
 
     fn empty(&self) -> Option<&str> {

@@ -15,6 +15,7 @@ mod source;
 use gristmill_core::{Error, ErrorKind, ExtractorKind};
 
 pub use builder::File;
+pub use columns::find_column;
 pub use options::{Drift, Options, Which};
 
 /// The registry's entry.
