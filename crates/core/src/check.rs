@@ -1,5 +1,7 @@
 //! Checks: judgements about a whole input, made once all of it has passed.
 
+use std::collections::BTreeMap;
+
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
@@ -57,6 +59,9 @@ pub struct CheckResult {
     /// Of a check that failed: what was found, and what was expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Labels that it has in a ruleset.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Another input, for checks that compare with one.

@@ -95,6 +95,7 @@ mod tests {
                 severity: Gravity::Warn,
                 observed,
                 message: Some("few".to_owned()),
+                labels: [("team".to_owned(), "risk".to_owned())].into(),
             };
             let outcome = Outcome { checks: vec![check], ..Outcome::new(Status::Published, 0) };
             ledger.finish(&run.id, &outcome).unwrap();

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use arrow_schema::{DataType, Schema};
-use gristmill_core::check::FileFacts;
 use gristmill_core::types::type_name;
 use gristmill_core::{CheckContext, CheckResult, Error, ErrorKind, Observation, Result, Space};
 use gristmill_parallel::spill::Counts;
@@ -13,9 +12,9 @@ use super::bind::Bound;
 use super::expect::{Expect, Past, Verdict, number, time};
 use super::gather::{Gathered, Gatherer};
 use super::keys::{key_facts, quantiles};
-use super::metric::{Aggregate, FileTest, Metric};
+use super::metric::{Aggregate, Metric};
 use super::references::References;
-use super::{Rule, Test};
+use super::{Rule, Test, files};
 
 /// Judges all checks.
 ///
@@ -38,6 +37,7 @@ pub(crate) fn judge(
             severity: check.severity,
             observed: std::mem::take(&mut judging.observed),
             message: verdict,
+            labels: check.labels.clone(),
         });
     }
     Ok(results)
@@ -200,9 +200,8 @@ impl Judging<'_> {
                 let columns = declared.iter().map(|(name, t)| (name.clone(), t.to_string()));
                 Some(same_columns(schema, &columns.collect::<Vec<_>>()))
             }
-            Metric::Files { path, test } => {
-                let files = self.context.files(path.as_deref())?;
-                self.files(&files, test)?
+            Metric::Files { path, choice, test } => {
+                files::share(path.as_deref(), choice, test, self.context)?
             }
             Metric::ReferentialIntegrity { reference, .. } => {
                 let theirs = self.references.slots(reference, index);
@@ -296,35 +295,6 @@ impl Judging<'_> {
         }
         Ok(())
     }
-
-    fn files(&self, files: &[FileFacts], test: &FileTest) -> Result<Option<f64>> {
-        let past = LastValues { context: self.context, measure: "" };
-        let mut passed = 0;
-        let passes = |expect: &Expect, value: f64| -> Result<bool> {
-            Ok(matches!(expect.judge(value, &past)?, Verdict::Passed))
-        };
-        match test {
-            FileTest::Size(expect) => {
-                for file in files {
-                    passed += u64::from(passes(expect, file.size as f64)?);
-                }
-            }
-            FileTest::Modified(expect) => {
-                for file in files {
-                    let at = file.modified.timestamp_micros() as f64 / 1e6;
-                    passed += u64::from(passes(expect, at)?);
-                }
-            }
-            FileTest::Unique => {
-                let mut by_content: BTreeMap<u128, u64> = BTreeMap::new();
-                for file in files {
-                    *by_content.entry(content(&file.path)?).or_default() += 1;
-                }
-                passed = by_content.values().filter(|files| **files == 1).count() as u64;
-            }
-        }
-        Ok((!files.is_empty()).then(|| passed as f64 / files.len() as f64))
-    }
 }
 
 #[derive(Default)]
@@ -378,24 +348,10 @@ fn same_columns(schema: &Schema, others: &[(String, String)]) -> f64 {
     if names.is_empty() { 1.0 } else { same as f64 / names.len() as f64 }
 }
 
-/// The hash of a file's content.
-fn content(path: &str) -> Result<u128> {
-    let failed = |error| Error::io(format!("cannot read `{path}`"), error);
-    let mut file = std::fs::File::open(path).map_err(failed)?;
-    let mut hash = xxhash_rust::xxh3::Xxh3::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match std::io::Read::read(&mut file, &mut buffer).map_err(failed)? {
-            0 => return Ok(hash.digest128()),
-            read => hash.update(&buffer[..read]),
-        }
-    }
-}
-
 /// The past of one measure.
-struct LastValues<'a> {
-    context: &'a dyn CheckContext,
-    measure: &'a str,
+pub(super) struct LastValues<'a> {
+    pub(super) context: &'a dyn CheckContext,
+    pub(super) measure: &'a str,
 }
 
 impl Past for LastValues<'_> {

@@ -34,6 +34,13 @@ pub enum Expect {
         /// How many standard deviations.
         deviations: f64,
     },
+    /// Within a share of the mean of its last values. Passes while there is none.
+    Change {
+        /// How many values are looked at.
+        last: usize,
+        /// The share.
+        most: f64,
+    },
 }
 
 /// A number to compare with.
@@ -45,6 +52,8 @@ pub enum Operand {
     Time(f64),
     /// So many seconds before the run.
     Ago(f64),
+    /// A time of the day on which the run starts, in UTC: seconds from midnight.
+    Today(f64),
     /// Something about the last values of the measure.
     Last(Function, usize),
     /// A calculation.
@@ -123,8 +132,26 @@ impl Expect {
                 if (value - mean).abs() <= room {
                     return Ok(Verdict::Passed);
                 }
-                let (low, high) = (number(mean - room), number(mean + room));
-                failed(format!("{low} to {high}, as in the last {} runs", values.len()))
+                failed(around(mean, room, &values))
+            }
+            Expect::Change { last, most } => {
+                let values = past.last(*last)?;
+                if values.is_empty() {
+                    return Ok(Verdict::Passed);
+                }
+                let mean = mean(&values);
+                let room = mean.abs() * most;
+                if (value - mean).abs() <= room {
+                    return Ok(Verdict::Passed);
+                }
+                let change = match mean {
+                    0.0 => String::new(),
+                    mean => format!(
+                        " (a change of {}%)",
+                        number(((value - mean) / mean.abs() * 1e3).round() / 10.0)
+                    ),
+                };
+                failed(around(mean, room, &values) + &change)
             }
         }
     }
@@ -135,9 +162,18 @@ impl Expect {
             Expect::Compare(_, operand) => operand.is_dynamic(),
             Expect::Between { low, high, .. } => low.is_dynamic() || high.is_dynamic(),
             Expect::In(items, _) => items.iter().any(Operand::is_dynamic),
-            Expect::Usual { .. } => true,
+            Expect::Usual { .. } | Expect::Change { .. } => true,
             Expect::Anything => false,
         }
+    }
+}
+
+/// What would have been usual.
+fn around(mean: f64, room: f64, values: &[f64]) -> String {
+    let (low, high) = (number(mean - room), number(mean + room));
+    match values.len() {
+        1 => format!("{low} to {high}, as in the last run"),
+        runs => format!("{low} to {high}, as in the last {runs} runs"),
     }
 }
 
@@ -159,6 +195,7 @@ impl Operand {
         Ok(match self {
             Operand::Number(number) | Operand::Time(number) => Some(*number),
             Operand::Ago(seconds) => Some(past.now() - seconds),
+            Operand::Today(seconds) => Some((past.now() / 86_400.0).floor() * 86_400.0 + seconds),
             Operand::Last(function, last) => function.of(&past.last(*last)?),
             Operand::Calculate(a, op, b) => {
                 let (Some(a), Some(b)) = (a.value(past)?, b.value(past)?) else { return Ok(None) };
@@ -174,7 +211,7 @@ impl Operand {
 
     fn is_dynamic(&self) -> bool {
         match self {
-            Operand::Number(_) | Operand::Time(_) | Operand::Ago(_) => false,
+            Operand::Number(_) | Operand::Time(_) | Operand::Ago(_) | Operand::Today(_) => false,
             Operand::Last(..) => true,
             Operand::Calculate(a, _, b) => a.is_dynamic() || b.is_dynamic(),
         }
@@ -254,6 +291,12 @@ impl fmt::Display for Expect {
                 write!(f, "{}in [{}]", if *not { "not " } else { "" }, items.join(", "))
             }
             Expect::Usual { last, .. } => write!(f, "as in the last {last} runs"),
+            Expect::Change { last: 1, most } => {
+                write!(f, "within {}% of the last run", number(most * 100.0))
+            }
+            Expect::Change { last, most } => {
+                write!(f, "within {}% of the last {last} runs", number(most * 100.0))
+            }
             Expect::Anything => f.write_str("measured"),
         }
     }
@@ -266,6 +309,10 @@ impl fmt::Display for Operand {
             Operand::Time(seconds) => f.write_str(&time(*seconds)),
             Operand::Ago(seconds) if *seconds == 0.0 => f.write_str("now()"),
             Operand::Ago(seconds) => write!(f, "(now() - {})", super::dqdl::length(*seconds)),
+            Operand::Today(seconds) => {
+                let minutes = (*seconds / 60.0) as u32;
+                write!(f, "today at {:02}:{:02}", minutes / 60, minutes % 60)
+            }
             Operand::Last(Function::Latest, last) => write!(f, "last({last})"),
             Operand::Last(function, last) => write!(f, "{}(last({last}))", function.name()),
             Operand::Calculate(a, op, b) => write!(f, "{a} {op} {b}"),

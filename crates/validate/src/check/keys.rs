@@ -18,7 +18,7 @@ use crate::key::KeyReader;
 use crate::limit::Measure;
 
 /// The keys of a batch's records.
-pub(super) fn keys(batch: &RecordBatch, columns: &[usize], complete: bool) -> Vec<Option<KeyHash>> {
+pub(crate) fn keys(batch: &RecordBatch, columns: &[usize], complete: bool) -> Vec<Option<KeyHash>> {
     if let [column] = columns
         && let Some(keys) = ordered_keys(batch.column(*column))
     {

@@ -84,6 +84,8 @@ pub enum Metric {
     Files {
         /// A file or a folder; the files that were read if there is none.
         path: Option<String>,
+        /// Which of them are looked at.
+        choice: FileChoice,
         /// What is asked of each.
         test: FileTest,
     },
@@ -171,6 +173,29 @@ pub enum FileTest {
     Modified(super::Expect),
     /// That no other has the same content.
     Unique,
+    /// That its checksum is one of these, in hexadecimal digits.
+    Sum(Checksum, Vec<String>),
+    /// That its content is that of the file at this path, or of the file of the same name in the folder at
+    /// this path; and that there are no more files there.
+    Same(String),
+}
+
+/// How a checksum is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "their names say it all")]
+pub enum Checksum {
+    Md5,
+    Sha1,
+    Sha256,
+}
+
+/// Which files are looked at, of those that are there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileChoice {
+    /// Only so many, those that were changed last.
+    pub recent: Option<usize>,
+    /// Only those whose path has a part that matches this pattern.
+    pub pattern: Option<String>,
 }
 
 impl Op {
@@ -269,15 +294,23 @@ impl fmt::Display for Metric {
                 write!(f, "share of records as in `{reference}` by {}", pairs(keys))?;
                 if columns.is_empty() { Ok(()) } else { write!(f, " in {}", pairs(columns)) }
             }
-            Files { path, test } => {
+            Files { path, choice, test } => {
                 f.write_str("share of files ")?;
                 if let Some(path) = path {
                     write!(f, "at {path} ")?;
+                }
+                if let Some(pattern) = &choice.pattern {
+                    write!(f, "named like {pattern} ")?;
+                }
+                if let Some(recent) = choice.recent {
+                    write!(f, "among the last {recent} ")?;
                 }
                 match test {
                     FileTest::Size(expect) => write!(f, "with a size {expect}"),
                     FileTest::Modified(expect) => write!(f, "changed at a time {expect}"),
                     FileTest::Unique => f.write_str("of which there is one"),
+                    FileTest::Sum(..) => f.write_str("with one of the checksums"),
+                    FileTest::Same(other) => write!(f, "that are the same at {other}"),
                 }
             }
         }

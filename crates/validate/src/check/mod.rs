@@ -10,6 +10,7 @@ mod bind;
 pub mod dqdl;
 mod evaluate;
 mod expect;
+mod files;
 pub(crate) mod gather;
 pub(crate) mod keys;
 mod metric;
@@ -21,13 +22,16 @@ mod rows;
 mod step;
 mod sum;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
 use gristmill_core::{Gravity, Pointer};
 
 pub use expect::{Expect, Function, Operand, number};
-pub use metric::{Aggregate, FileTest, Literal, Metric, Op, Predicate, ValueTest};
+pub use metric::{
+    Aggregate, Checksum, FileChoice, FileTest, Literal, Metric, Op, Predicate, ValueTest,
+};
 pub use options::{CheckItem, Measure, Options};
 pub use step::Checks;
 
@@ -47,6 +51,8 @@ pub struct Check {
     pub at: Pointer,
     /// The part of the text there.
     pub span: Option<Range<usize>>,
+    /// Labels that it has in a ruleset.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// What a check asks.

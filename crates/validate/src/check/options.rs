@@ -1,5 +1,8 @@
 //! The options of the `check` step.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use gristmill_core::{FieldType, Gravity, Mistake, Pointer};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -8,10 +11,12 @@ use serde_json::{Map, Value};
 
 use super::expect::{Expect, Operand};
 use super::metric::{Aggregate, Metric, Op, Predicate};
+use super::references::references;
 use super::{Check, Rule, Test, dqdl};
 use crate::limit;
 use crate::options::Keys;
 use crate::scalar::Scalar;
+use crate::suggest::nearest;
 
 /// Judges all records that pass this point, as a whole, once the last of them has passed. When a
 /// check with severity `error` fails, nothing is published and the exit code is 3. What was measured
@@ -28,6 +33,9 @@ pub struct Options {
     /// Rules in DQDL, the language of AWS Glue Data Quality: `Rules = [ IsComplete "id" ]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dqdl: Option<String>,
+    /// The same, in a file of their own: a path relative to the pipeline file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dqdl_file: Option<PathBuf>,
     /// What rules in DQDL do when they fail.
     pub dqdl_severity: Gravity,
     /// Adds to each record what it has to do with the outcome: `DataQualityRulesPass`, `DataQualityRulesFail` and
@@ -87,10 +95,19 @@ pub struct CheckItem {
     /// What passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equals: Option<Scalar>,
-    /// Passes within so many standard deviations, and within a hundredth, of the mean of the last 30 runs; while
+    /// Passes within so many standard deviations, and within a hundredth, of the mean of the last runs; while
     /// there were fewer than three, everything passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deviations: Option<f64>,
+    /// Passes when it differs from the mean of the last runs by no more than this share of it: `0.2` lets it be
+    /// a fifth more or less. While there was no run, everything passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<f64>,
+    /// Of `deviations` and `change`: how many runs are looked back at, those that published. 30 for
+    /// `deviations`, 1 for `change`, where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub last: Option<usize>,
     /// Whether a failure keeps the run from publishing, or is only reported.
     #[serde(default)]
     pub severity: Gravity,
@@ -188,13 +205,33 @@ impl Options {
                 Err(error) => mistakes.push(error.mistake(at)),
             }
         }
-        if checks.is_empty() && mistakes.is_empty() {
+        if checks.is_empty() && mistakes.is_empty() && self.dqdl_file.is_none() {
             mistakes.push(
                 Mistake::new(root.clone(), "the step has nothing to judge")
-                    .hint("give it `checks` or `dqdl`"),
+                    .hint("give it `checks`, `dqdl` or `dqdl_file`"),
             );
         }
+        mistakes.extend(checks.iter().filter_map(|check| self.unknown_reference(check)));
         if mistakes.is_empty() { Ok(checks) } else { Err(mistakes) }
+    }
+}
+
+impl Options {
+    /// A check that compares with an input that there is not.
+    fn unknown_reference(&self, check: &Check) -> Option<Mistake> {
+        let tests = check.rule.tests().into_iter();
+        let mut names = tests.flat_map(|test| references(&test.metric));
+        let name = names.find(|name| !self.references.contains_key(*name))?;
+        let known = self.references.keys().map(String::as_str);
+        let near = nearest(name, known);
+        let mut mistake =
+            Mistake::new(check.at.clone(), format!("reference `{name}`: there is no such input"));
+        mistake.span.clone_from(&check.span);
+        let example = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+        Some(mistake.hint(format!(
+            "{example}name it under `references:` of the step, as in `{name}: {{file: {name}.csv}}`; with \
+             `gristmill quality check`, pass `--reference {name}={name}.csv`"
+        )))
     }
 }
 
@@ -205,7 +242,8 @@ impl CheckItem {
         let test = Test { metric, filter: self.filter.clone(), expect };
         let name = self.name.clone().unwrap_or_else(|| test.to_string());
         let (rule, severity) = (Rule::Test(test), self.severity);
-        Ok(Check { name, rule, severity, at: at.clone(), span: None })
+        let labels = BTreeMap::new();
+        Ok(Check { name, rule, severity, at: at.clone(), span: None, labels })
     }
 
     fn column(&self, at: &Pointer) -> Result<String, Mistake> {
@@ -349,12 +387,17 @@ impl CheckItem {
             self.between.is_some(),
             self.equals.is_some(),
             self.deviations.is_some(),
+            self.change.is_some(),
         ];
         if limits.iter().filter(|given| **given).count() > 1 {
-            let message =
-                "`min` and `max`, `between`, `equals` and `deviations` are one or the other";
+            let message = "`min` and `max`, `between`, `equals`, `deviations` and `change` are one or the other";
             return Err(Mistake::new(at.clone(), message));
         }
+        if self.last.is_some() && self.deviations.is_none() && self.change.is_none() {
+            let message = "`last` says how far `deviations` or `change` look back";
+            return Err(Mistake::new(at.key("last"), message).on_key());
+        }
+        let above_zero = |key: &str| Mistake::new(at.key(key), format!("`{key}` is above 0"));
         let from_to = |low, high| Expect::Between { low, high, inclusive: true, not: false };
         Ok(match (&self.min, &self.max, &self.between, &self.equals) {
             (Some(min), Some(max), ..) => from_to(operand("min", min)?, operand("max", max)?),
@@ -364,14 +407,22 @@ impl CheckItem {
                 from_to(operand("between", low)?, operand("between", high)?)
             }
             (.., Some(value)) => Expect::Compare(Op::Equal, operand("equals", value)?),
-            _ => match self.deviations {
-                Some(deviations) => Expect::Usual { last: 30, deviations },
-                None if metric.is_share() => Expect::ALL,
-                None => {
+            _ => match (self.deviations, self.change) {
+                (Some(deviations), _) if deviations > 0.0 => {
+                    Expect::Usual { last: self.last.unwrap_or(30), deviations }
+                }
+                (_, Some(most)) if most > 0.0 => {
+                    Expect::Change { last: self.last.unwrap_or(1), most }
+                }
+                (Some(_), _) => return Err(above_zero("deviations")),
+                (_, Some(_)) => return Err(above_zero("change")),
+                _ if metric.is_share() => Expect::ALL,
+                _ => {
                     let name = self.measure.name();
                     let message = format!("`{name}` needs what is expected of it");
-                    return Err(Mistake::new(at.clone(), message)
-                        .hint("give it `min`, `max`, `between`, `equals` or `deviations`"));
+                    return Err(Mistake::new(at.clone(), message).hint(
+                        "give it `min`, `max`, `between`, `equals`, `deviations` or `change`",
+                    ));
                 }
             },
         })

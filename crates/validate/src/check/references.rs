@@ -64,7 +64,7 @@ impl References {
 }
 
 /// The references that a metric reads.
-fn references(metric: &Metric) -> Vec<&str> {
+pub(super) fn references(metric: &Metric) -> Vec<&str> {
     match metric {
         Metric::ReferentialIntegrity { reference, .. }
         | Metric::RowCountMatch(reference)

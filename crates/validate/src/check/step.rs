@@ -1,6 +1,7 @@
 //! The `check` step.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
@@ -22,6 +23,8 @@ pub struct Checks {
     checks: Vec<Check>,
     references: BTreeMap<String, Value>,
     row_results: bool,
+    /// A file with rules that whoever runs the step has not read.
+    unread: Option<PathBuf>,
 }
 
 impl Checks {
@@ -59,7 +62,8 @@ impl Checks {
         let references = options.references.iter();
         let references = references.map(|(name, source)| (name.clone(), source.clone().into()));
         let row_results = options.row_results;
-        Ok(Self { checks, references: references.collect(), row_results })
+        let unread = options.dqdl_file.clone().filter(|_| options.dqdl.is_none());
+        Ok(Self { checks, references: references.collect(), row_results, unread })
     }
 }
 
@@ -74,6 +78,11 @@ impl StepPlan for Checks {
         input: &SchemaRef,
         context: &BindContext<'_>,
     ) -> Result<gristmill_core::Bound, Vec<Mistake>> {
+        if let Some(file) = &self.unread {
+            let message = format!("the rules in `{}` were not read", file.display());
+            let at = gristmill_core::Pointer::root().key("dqdl_file");
+            return Err(vec![Mistake::new(at, message).hint("give their text as `dqdl`")]);
+        }
         let bound = Arc::new(bind(&self.checks, input, context.expressions, Utc::now())?);
         let references = self.references.clone();
         let gathering =

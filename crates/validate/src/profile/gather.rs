@@ -1,7 +1,9 @@
 //! The step that profiles what passes it.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use arrow_array::{ArrayRef, RecordBatch, StringViewArray};
 use arrow_schema::{DataType, SchemaRef};
 use gristmill_core::types::type_name;
 use gristmill_core::{
@@ -14,7 +16,7 @@ use serde_json::Value;
 use super::shapes::{Tally, tally};
 use super::{ColumnProfile, Counted, NumberProfile, Profile, Quantile};
 use crate::check::gather::{Gathered, Gatherer, What};
-use crate::check::keys::{key_facts, number_of_key, quantiles};
+use crate::check::keys::{key_facts, keys, number_of_key, quantiles};
 use crate::check::{number, time};
 use crate::limit::Measure;
 
@@ -22,6 +24,8 @@ use crate::limit::Measure;
 const BARS: usize = 24;
 /// Values and patterns that are shown.
 const TOP: usize = 10;
+/// Texts that are shown.
+const MOST: usize = 20;
 const SHARES: [f64; 5] = [0.05, 0.25, 0.5, 0.75, 0.95];
 
 /// Profiles the records that pass. Its profile is what it reports.
@@ -155,12 +159,42 @@ impl Local {
         }
         let texts = slots.texts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((values, patterns)) = &*texts {
-            column.top = values.top(TOP.max(20)).0;
+            column.top = match values.is_complete() {
+                true => values.top(MOST).0,
+                false => self.frequent(index, slots, values)?,
+            };
             let (patterns, all) = patterns.top(TOP);
             column.all_patterns = all == patterns.len();
             column.patterns = patterns;
         }
         Ok(column)
+    }
+}
+
+impl Local {
+    /// The most frequent texts, of a column with very many: their counts are those of its keys.
+    fn frequent(&self, index: usize, slots: &Slots, kept: &Tally) -> Result<Vec<Counted>> {
+        let texts: Vec<&str> = kept.texts().collect();
+        let array: ArrayRef = Arc::new(StringViewArray::from_iter_values(&texts));
+        let name = self.gatherer.schema.field(index).name();
+        let batch = RecordBatch::try_from_iter([(name, array)])?;
+        // Texts have one key whatever the type that holds them.
+        let keys = keys(&batch, &[0], true);
+        let by_key = keys.into_iter().zip(texts).filter_map(|(key, text)| Some((key?, text)));
+        let by_key: HashMap<_, _> = by_key.collect();
+        let least = self.count(slots.complete) / kept.rare() + 1;
+        let mut found: Vec<(u64, &str)> = Vec::new();
+        if let Gathered::Keys(counts) = &mut *self.gatherer.gathered(slots.keys) {
+            counts.each(|key, count| {
+                if count >= least {
+                    found.extend(by_key.get(&key).map(|text| (count, *text)));
+                }
+            })?;
+        }
+        found.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+        found.truncate(MOST);
+        let counted = |(count, value): (u64, &str)| Counted { value: value.to_owned(), count };
+        Ok(found.into_iter().map(counted).collect())
     }
 }
 

@@ -7,7 +7,7 @@ mod suggest;
 use serde::{Deserialize, Serialize};
 
 pub use gather::Profiling;
-pub use suggest::{dqdl, yaml};
+pub use suggest::{contract, dqdl, yaml};
 
 /// What is in an input.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -51,7 +51,8 @@ pub struct ColumnProfile {
     /// Of texts: the lengths in characters of the shortest and the longest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lengths: Option<[u64; 2]>,
-    /// The most frequent values; none of texts of which there are more than 10,000.
+    /// The most frequent values, with exact counts. Of texts of which there are more than 10,000, only those
+    /// that are more than one of 10,001 records with a value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub top: Vec<Counted>,
     /// Of texts: the most frequent patterns, with `9` for a digit, `A` and `a` for letters; none if

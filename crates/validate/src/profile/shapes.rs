@@ -16,19 +16,28 @@ const LONGEST: usize = 60;
 
 /// Counts of texts, while there are not too many different ones. That there are does not depend on
 /// the order in which they come.
+///
+/// Of values of which there are too many, those are kept that come often, after Misra and Gries: each that is
+/// more than one of [`Tally::rare`] texts is among them, in whatever order they come. Their counts are
+/// too low then.
 #[derive(Debug, Clone)]
 pub(super) struct Tally {
     counts: Option<HashMap<String, u64>>,
     most: usize,
+    /// Whether frequent texts are kept when there are too many.
+    keeps: bool,
+    /// Whether counts are exact and these are all.
+    complete: bool,
 }
 
 impl Tally {
     pub(super) fn values() -> Self {
-        Self { counts: Some(HashMap::new()), most: MOST_VALUES }
+        Self { counts: Some(HashMap::new()), most: MOST_VALUES, keeps: true, complete: true }
     }
 
     pub(super) fn patterns() -> Self {
-        Self { counts: Some(HashMap::new()), most: MOST_PATTERNS }
+        let counts = Some(HashMap::new());
+        Self { counts, most: MOST_PATTERNS, keeps: false, complete: true }
     }
 
     fn add(&mut self, text: &str, times: u64) {
@@ -37,16 +46,50 @@ impl Tally {
             Some(count) => *count += times,
             None => drop(counts.insert(text.to_owned(), times)),
         }
-        if counts.len() > self.most {
+        if counts.len() > self.most && !self.keeps {
             self.counts = None;
+            self.complete = false;
         }
     }
 
+    /// Adds what others have counted.
     pub(super) fn merge(&mut self, other: Self) {
+        self.complete &= other.complete;
         match other.counts {
             Some(counts) => counts.iter().for_each(|(text, count)| self.add(text, *count)),
             None => self.counts = None,
         }
+        self.shrink();
+    }
+
+    /// Takes what the most frequent text that has no room has from all.
+    fn shrink(&mut self) {
+        let Some(counts) = self.counts.as_mut().filter(|counts| counts.len() > self.most) else {
+            return;
+        };
+        self.complete = false;
+        let mut all: Vec<u64> = counts.values().copied().collect();
+        let (_, first, _) = all.select_nth_unstable_by(self.most, |a, b| b.cmp(a));
+        let taken = *first;
+        counts.retain(|_, count| {
+            *count = count.saturating_sub(taken);
+            *count > 0
+        });
+    }
+
+    /// Whether counts are exact and these are all.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// The texts that are kept.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.counts.iter().flat_map(HashMap::keys).map(String::as_str)
+    }
+
+    /// A text is kept for certain when it is more than one of so many.
+    pub(super) fn rare(&self) -> u64 {
+        self.most as u64 + 1
     }
 
     /// The most frequent, those of one count in the order of their texts; and how many there are.
@@ -76,6 +119,7 @@ pub(super) fn tally(array: &ArrayRef) -> Option<(Tally, Tally)> {
             }
             patterns.add(&pattern, 1);
         }
+        values.shrink();
         Some((values, patterns))
     }, _ => None)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use gristmill_core::FieldType;
+
 use super::shapes::regex_of;
 use super::{ColumnProfile, Profile};
 
@@ -83,6 +85,33 @@ pub fn dqdl(profile: &Profile) -> String {
         }
     }
     format!("Rules = [\n    {}\n]\n", rules.join(",\n    "))
+}
+
+/// A contract: names, types, and which columns have a value in each record.
+pub fn contract(profile: &Profile) -> String {
+    let records = profile.records;
+    let mut columns = String::new();
+    for column in &profile.columns {
+        let is_plain = column.name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && column.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && !["null", "true", "false", "yes", "no", "on", "off", "y", "n"]
+                .contains(&column.name.to_ascii_lowercase().as_str());
+        let name = match is_plain {
+            true => column.name.clone(),
+            false => format!("'{}'", column.name.replace('\'', "''")),
+        };
+        // Lists, structs and the like are any type to a contract.
+        let is_known = column.type_name.parse::<FieldType>().is_ok();
+        let quote = if column.type_name.contains(',') { "'" } else { "" };
+        let field_type = is_known.then(|| format!("type: {quote}{}{quote}", column.type_name));
+        let nullable = (column.nulls == 0 && records > 0).then(|| "nullable: false".to_owned());
+        let said: Vec<String> = field_type.into_iter().chain(nullable).collect();
+        let _ = writeln!(columns, "  {name}: {{{}}}", said.join(", "));
+    }
+    format!(
+        "columns:\n{columns}# What becomes of a difference: evolve, freeze, quarantine_record or null_value.\n\
+         policy: {{new_column: evolve, missing_column: freeze, type: quarantine_record, null: quarantine_record}}\n"
+    )
 }
 
 /// Steps of a pipeline: `validate` for records, `check` for the whole.

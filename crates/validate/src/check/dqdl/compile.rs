@@ -2,10 +2,10 @@
 
 use gristmill_core::FieldType;
 
-use super::parse::{Call, Condition, ConditionKind, Node, Operand};
-use super::{DqdlError, sql};
+use super::tree::{Call, Condition, ConditionKind, Node, Operand};
+use super::{DqdlError, files, sql};
 use crate::check::expect::{self, Expect};
-use crate::check::metric::{Aggregate, FileTest, Literal, Metric, Op, Predicate, ValueTest};
+use crate::check::metric::{Aggregate, Literal, Metric, Op, Predicate, ValueTest};
 use crate::check::{Rule, Test};
 use crate::suggest::nearest;
 
@@ -80,8 +80,10 @@ pub(super) fn analyzer(call: &Call) -> Result<Rule, DqdlError> {
 type Parameter = (String, std::ops::Range<usize>);
 
 fn of_call(call: &Call) -> Result<Rule, DqdlError> {
-    if let Some((name, span)) = call.tags.first() {
-        return Err(DqdlError::new(format!("the tag `{name}` is not supported"), span.clone()));
+    if let (Some(tag), false) = (call.tags.first(), call.name.starts_with("File")) {
+        let message = format!("{} has no tag `{}`", call.name, tag.name);
+        return Err(DqdlError::new(message, tag.span.clone())
+            .hint("`with threshold > 0.9` is for shares; tags are for rules about files"));
     }
     let one = |metric, expect| Ok(Rule::Test(Test { metric, filter: call.filter.clone(), expect }));
     match call.name.as_str() {
@@ -119,22 +121,10 @@ fn of_call(call: &Call) -> Result<Rule, DqdlError> {
             });
             Ok(Rule::All(tests.collect()))
         }
-        "FileSize" | "FileFreshness" => {
-            let condition = number_condition(call.needed()?)?;
-            let test = match call.name.as_str() {
-                "FileSize" => FileTest::Size(condition),
-                _ => FileTest::Modified(condition),
-            };
-            let path = call.parameters.first().map(|(path, _)| path.clone());
-            one(Metric::Files { path, test }, call.threshold()?)
+        "FileSize" | "FileFreshness" | "FileUniqueness" | "FileMatch" => {
+            let (metric, expect) = files::metric(call)?;
+            one(metric, expect)
         }
-        "FileUniqueness" => {
-            let path = call.parameters.first().map(|(path, _)| path.clone());
-            let expect = number_condition(call.needed()?)?;
-            one(Metric::Files { path, test: FileTest::Unique }, expect)
-        }
-        "FileMatch" => Err(DqdlError::new("FileMatch is not supported", call.name_span.clone())
-            .hint("it compares checksums of files; FileUniqueness finds files that are the same")),
         "AllStatistics" => {
             Err(DqdlError::new("AllStatistics is an analyzer, no rule", call.name_span.clone())
                 .hint("put it under `Analyzers = [ … ]`"))
@@ -160,7 +150,7 @@ impl Call {
         Ok(self.parameters.iter().map(|(name, _)| name.clone()).collect())
     }
 
-    fn needed(&self) -> Result<&Condition, DqdlError> {
+    pub(super) fn needed(&self) -> Result<&Condition, DqdlError> {
         self.condition.as_ref().ok_or_else(|| {
             DqdlError::new(format!("{} needs a condition", self.name), self.span.clone())
                 .hint("for example `> 0.9` or `between 1 and 10`")
@@ -328,7 +318,7 @@ pub(super) fn number_condition(condition: &Condition) -> Result<Expect, DqdlErro
     })
 }
 
-fn number(operand: &Operand) -> Option<expect::Operand> {
+pub(super) fn number(operand: &Operand) -> Option<expect::Operand> {
     Some(match operand {
         Operand::Number(text) => expect::Operand::Number(text.parse().ok()?),
         Operand::Duration(value) | Operand::Size(value) => expect::Operand::Number(*value),

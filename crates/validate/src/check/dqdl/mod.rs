@@ -3,14 +3,18 @@
 //! What a rule means follows the reference of DQDL in the AWS Glue developer guide. Where that is silent:
 //! a pattern matches the whole value; uniqueness does not count keys that are all null; the standard
 //! deviation is that of the population; units of file sizes are powers of 1024; a rule that asks
-//! about earlier runs passes while there are none. `CustomSql` runs statements of one aggregate,
+//! about earlier runs passes while there are none; times of day are in UTC; a rule about files looks at
+//! those on this machine. `CustomSql` runs statements of one aggregate,
 //! or of rows that pass: `select … from primary where …`.
 
 mod compile;
+mod files;
 mod lex;
 mod parse;
 mod sql;
+mod tree;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -21,19 +25,30 @@ use super::{Check, Rule};
 /// A ruleset: its rules as checks, and what it only measures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ruleset {
-    rules: Vec<(String, Rule, Range<usize>, Gravity)>,
+    rules: Vec<Written>,
+}
+
+/// A rule as it is written.
+#[derive(Debug, Clone, PartialEq)]
+struct Written {
+    name: String,
+    rule: Rule,
+    span: Range<usize>,
+    severity: Gravity,
+    labels: BTreeMap<String, String>,
 }
 
 impl Ruleset {
     /// Its rules, and its analyzers, which always pass. `at` is where the ruleset stands in a
     /// definition.
     pub fn checks(&self, at: &Pointer) -> Vec<Check> {
-        let check = |(name, rule, span, severity): &(String, Rule, Range<usize>, Gravity)| Check {
-            name: name.clone(),
-            rule: rule.clone(),
-            severity: *severity,
+        let check = |written: &Written| Check {
+            name: written.name.clone(),
+            rule: written.rule.clone(),
+            severity: written.severity,
             at: at.clone(),
-            span: Some(span.clone()),
+            span: Some(written.span.clone()),
+            labels: written.labels.clone(),
         };
         self.rules.iter().map(check).collect()
     }
@@ -47,13 +62,16 @@ pub fn parse(text: &str) -> Result<Ruleset, DqdlError> {
     let document = parse::document(text)?;
     let mut rules = Vec::new();
     for node in &document.rules {
-        let span = node.span();
-        rules.push((words(&text[span.clone()]), compile::rule(node)?, span, Gravity::Error));
+        let (span, rule, severity) = (node.span(), compile::rule(node)?, Gravity::Error);
+        let name = words(&text[span.clone()]);
+        let labels = document.labels.iter().chain(node.labels()).cloned().collect();
+        rules.push(Written { name, rule, span, severity, labels });
     }
     for call in &document.analyzers {
-        let span = call.span.clone();
+        let (span, rule, severity) = (call.span.clone(), compile::analyzer(call)?, Gravity::Warn);
         let name = words(&text[span.clone()]);
-        rules.push((name, compile::analyzer(call)?, span, Gravity::Warn));
+        let labels = document.labels.iter().chain(&call.labels).cloned().collect();
+        rules.push(Written { name, rule, span, severity, labels });
     }
     Ok(Ruleset { rules })
 }

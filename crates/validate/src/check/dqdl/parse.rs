@@ -1,81 +1,13 @@
-//! DQDL as a tree.
+//! Reads DQDL into a tree.
 
 use std::ops::Range;
 
 use super::lex::{Spanned, Token, words};
+use super::tree::{Call, Condition, ConditionKind, Document, KEYWORDS, Node, Operand, Tag};
 use super::{DqdlError, UNITS, unit};
 use crate::check::expect::Function;
 use crate::check::metric::Op;
 use crate::suggest::nearest;
-
-/// A document.
-#[derive(Debug, Default)]
-pub(super) struct Document {
-    pub(super) rules: Vec<Node>,
-    pub(super) analyzers: Vec<Call>,
-}
-
-/// A rule, or several joined.
-#[derive(Debug)]
-pub(super) enum Node {
-    All(Vec<Node>, Range<usize>),
-    Any(Vec<Node>, Range<usize>),
-    Call(Box<Call>),
-}
-
-/// One rule as it is written.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) name: String,
-    pub(super) name_span: Range<usize>,
-    pub(super) parameters: Vec<(String, Range<usize>)>,
-    pub(super) condition: Option<Condition>,
-    pub(super) filter: Option<String>,
-    pub(super) threshold: Option<Condition>,
-    /// `with name = value`.
-    pub(super) tags: Vec<(String, Range<usize>)>,
-    pub(super) span: Range<usize>,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Condition {
-    pub(super) kind: ConditionKind,
-    pub(super) span: Range<usize>,
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum ConditionKind {
-    Compare(Op, Operand),
-    Between { low: Operand, high: Operand, not: bool },
-    In(Vec<Operand>, bool),
-    Matches(String, bool),
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum Operand {
-    Number(String),
-    Text(String),
-    /// `NULL`, `EMPTY`, `WHITESPACES_ONLY`.
-    Keyword(&'static str),
-    Now,
-    /// `3 days`: seconds.
-    Duration(f64),
-    /// `2 MB`: bytes.
-    Size(f64),
-    Last(Function, usize),
-    Calculate(Box<Operand>, char, Box<Operand>),
-}
-
-pub(super) const KEYWORDS: [&str; 3] = ["NULL", "EMPTY", "WHITESPACES_ONLY"];
-
-impl Node {
-    pub(super) fn span(&self) -> Range<usize> {
-        match self {
-            Node::All(_, span) | Node::Any(_, span) => span.clone(),
-            Node::Call(call) => call.span.clone(),
-        }
-    }
-}
 
 /// Reads a document.
 pub(super) fn document(text: &str) -> Result<Document, DqdlError> {
@@ -103,7 +35,7 @@ pub(super) fn document(text: &str) -> Result<Document, DqdlError> {
                 sections += 1;
                 document.analyzers = reader.list(Reader::call)?;
             }
-            "DefaultLabels" => drop(reader.labels()?),
+            "DefaultLabels" => document.labels = reader.labels()?,
             _ => {
                 let near = nearest(&name, ["Rules", "Analyzers", "DefaultLabels"]);
                 match (reader.next(), near) {
@@ -303,6 +235,7 @@ impl Reader {
             filter: None,
             threshold: None,
             tags: Vec::new(),
+            labels: Vec::new(),
         };
         while let Some(parameter) = self.text()? {
             call.parameters.push(parameter);
@@ -324,12 +257,13 @@ impl Reader {
                     call.threshold = Some(condition.ok_or_else(|| self.expected("a condition"))?);
                 } else {
                     self.symbol("=")?;
-                    self.next();
-                    call.tags.push((name, span));
+                    let value = self.atom()?;
+                    let span = span.start..self.before();
+                    call.tags.push(Tag { name, value, span });
                 }
             } else if self.word("labels") {
                 self.symbol("=")?;
-                self.labels()?;
+                call.labels = self.labels()?;
             } else {
                 break;
             }

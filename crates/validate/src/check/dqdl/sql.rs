@@ -2,7 +2,7 @@
 
 use super::DqdlError;
 use super::compile::number_condition;
-use super::parse::{Call, Condition, ConditionKind, Operand};
+use super::tree::{Call, Condition, ConditionKind, Operand};
 use crate::check::metric::{Metric, Predicate};
 use crate::check::{Rule, Test};
 
