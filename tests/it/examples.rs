@@ -261,6 +261,17 @@ fn quality() {
     assert_eq!(judged.code, Some(3), "{}", judged.stderr);
     assert_shown!("example_quality_check", sandbox, judged);
 
+    let compared = sandbox.run(&["contract", "diff", "contracts/positions.yaml", positions]);
+    assert_eq!(compared.code, Some(3), "{}", compared.stderr);
+    assert_shown!("example_quality_contract", sandbox, compared);
+    let swapped = sandbox.run(&["contract", "diff", positions, "contracts/positions.yaml"]);
+    assert_eq!(swapped.code, Some(2));
+    assert!(
+        swapped.stderr.contains("the contract comes first, then the data"),
+        "{}",
+        swapped.stderr
+    );
+
     let ran = sandbox.run(&["run", "pipeline.yaml"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_shown!("example_quality", sandbox, ran);
@@ -269,6 +280,11 @@ fn quality() {
 
     let tested = sandbox.run(&["test", "pipeline.yaml"]);
     assert_eq!((tested.code, tested.stdout.lines().count()), (Some(0), 4), "{}", tested.stdout);
+
+    let suggested = sandbox.run(&["profile", positions, "--suggest", "contract"]);
+    sandbox.write("suggested.yaml", suggested.stdout);
+    let kept = sandbox.run(&["contract", "diff", "suggested.yaml", positions, "--json"]);
+    assert_eq!(kept.code, Some(0), "{}{}", kept.stdout, kept.stderr);
 
     // What the data satisfies is what it is then judged by.
     let rules = sandbox.run(&["profile", positions, "--suggest", "dqdl"]);

@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Profile(Profile),
     /// Judge a file or a table by data quality rules, without a pipeline.
     Quality(Quality),
+    /// Compare a file or a table with what was agreed about it.
+    Contract(Contract),
     /// Summarise a rejects file, or run mended records through their pipeline again.
     Rejects(Rejects),
     /// List the runs of the pipelines in a folder, or show one.
@@ -194,9 +196,10 @@ pub(crate) struct Convert {
 
 #[derive(Debug, Args)]
 pub(crate) struct Profile {
-    /// The data: a file, or a table as `DATABASE#TABLE`, for example `sqlite://shop.db#orders`.
-    #[arg(value_name = "DATA")]
-    pub(crate) data: String,
+    /// The data: a file, or a table as `DATABASE#TABLE`, for example `sqlite://shop.db#orders`. With
+    /// several, columns are found whose values are those of a key of another.
+    #[arg(value_name = "DATA", required = true)]
+    pub(crate) data: Vec<String>,
     /// Write rules that the data satisfies, in place of the profile.
     #[arg(long, value_enum, value_name = "FORM")]
     pub(crate) suggest: Option<Form>,
@@ -215,6 +218,36 @@ pub(crate) enum Form {
     Yaml,
     /// A ruleset in DQDL.
     Dqdl,
+    /// A contract: columns, types, and which may be null.
+    Contract,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Contract {
+    #[command(subcommand)]
+    pub(crate) command: ContractCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContractCommand {
+    /// Say how data differ from a contract; the exit code is 3 when they break it.
+    Diff(ContractDiff),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ContractDiff {
+    /// The contract: a file with `columns` and `policy`, or one of the Open Data Contract Standard.
+    #[arg(value_name = "CONTRACT")]
+    pub(crate) contract: PathBuf,
+    /// The data: a file, several by a pattern in quotes, or a table as `DATABASE#TABLE`.
+    #[arg(value_name = "DATA")]
+    pub(crate) data: String,
+    /// Of a contract with several entries under `schema`: the name of the one that is meant.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) schema: Option<String>,
+    /// Number of workers.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) workers: Option<u16>,
 }
 
 #[derive(Debug, Args)]

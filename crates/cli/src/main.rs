@@ -41,6 +41,7 @@ fn run(command: Command, globals: &Globals) -> Done {
         Command::Convert(convert) => commands::convert::run(&convert, globals),
         Command::Profile(profile) => commands::profile::run(&profile, globals),
         Command::Quality(quality) => commands::quality::run(&quality, globals),
+        Command::Contract(contract) => commands::contract::run(&contract, globals),
         Command::Rejects(rejects) => commands::rejects::run(&rejects, globals),
         Command::Runs(runs) => commands::runs::run(&runs, globals),
         Command::Bookmarks(bookmarks) => commands::bookmarks::run(&bookmarks, globals),

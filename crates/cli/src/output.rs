@@ -41,6 +41,7 @@ pub(crate) fn fail(failure: &Failure, globals: &Globals) -> ExitCode {
         Failure::Load(_) | Failure::Error(_) => ("invalid", 2),
         // As a run says it.
         Failure::Source(error) if error.kind() == ErrorKind::Configuration => ("invalid", 2),
+        Failure::Source(error) if error.kind() == ErrorKind::Stopped => ("stopped", 3),
         Failure::Source(_) => ("failed", 1),
     };
     let error = match failure {

@@ -9,12 +9,15 @@ use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
 use gristmill_core::registry::Range;
 use gristmill_core::types::type_name;
-use gristmill_core::{Error, ErrorKind, Result};
+use gristmill_core::{
+    Error, ErrorKind, ExpressionCompiler, ExtractorKind, Mistake, Pointer, Result,
+};
 use gristmill_parallel::Cancel;
 use gristmill_transform::Sql;
 use serde_json::Value;
 
-use crate::definition::{Definition, Diagnostics, Registry};
+use crate::contract::{Agreement, Contracted, Way};
+use crate::definition::{Definition, Diagnostics, Item, LoadError, Registry, SourceContract};
 use crate::ledger::{self, Ledger, NewRun, run_id};
 use crate::report::{Report, Status};
 use crate::run::{
@@ -306,16 +309,20 @@ fn job(definition: &Definition, rejects: Rejects) -> Result<Job, Diagnostics> {
     let expressions = Arc::new(Sql::default());
     let plans = definition.plans(expressions.as_ref())?;
     let steps = definition.steps.iter().zip(plans);
-    Ok(Job {
-        name: definition.name.clone(),
-        sources: definition
-            .extract
-            .iter()
-            .map(|item| {
+    let mut sources = Vec::with_capacity(definition.extract.len());
+    for (index, item) in definition.extract.iter().enumerate() {
+        let contract = definition.contracts.get(index).and_then(Option::as_ref);
+        sources.push(match contract {
+            None => {
                 let (open, options) = (item.kind.open, item.options.clone());
                 Source::new(move |context| open(&options, context))
-            })
-            .collect(),
+            }
+            Some(contract) => contracted(definition, item, contract, &expressions)?,
+        });
+    }
+    Ok(Job {
+        name: definition.name.clone(),
+        sources,
         steps: steps
             .map(|(item, plan)| NamedStep {
                 name: item.kind.name.to_owned(),
@@ -344,6 +351,43 @@ fn job(definition: &Definition, rejects: Rejects) -> Result<Job, Diagnostics> {
         retry: definition.retry.clone(),
         expressions,
     })
+}
+
+/// A source that is held to its contract.
+fn contracted(
+    definition: &Definition,
+    item: &Item<ExtractorKind>,
+    found: &SourceContract,
+    expressions: &Arc<Sql>,
+) -> Result<Source, Diagnostics> {
+    let agreement = match Agreement::open(&found.contract, &definition.base) {
+        Ok(agreement) => Arc::new(agreement),
+        Err(LoadError::Mistakes(mistakes)) => return Err(mistakes),
+        Err(LoadError::Io(error)) => {
+            let causes = error.causes().into_iter().map(|cause| format!(": {cause}"));
+            let message = format!("{error}{}", causes.collect::<String>());
+            let mistake = Mistake::new(Pointer::root(), message);
+            let mistake = match error.hint_text() {
+                Some(hint) => mistake.hint(hint),
+                None => mistake,
+            };
+            return Err(definition.diagnose(&found.at, vec![mistake]));
+        }
+    };
+    let (open, mut options) = (item.kind.open, item.options.clone());
+    if let (Some(options), "file") = (options.as_object_mut(), item.kind.name) {
+        // Each file is compared with the contract, in place of the others.
+        options.insert("drift".to_owned(), "fill".into());
+        options.insert("infer".to_owned(), (agreement.field_type == Way::Evolve).into());
+    }
+    let name = options.get(item.kind.name).and_then(Value::as_str);
+    let name = name.unwrap_or(item.kind.name).to_owned();
+    let expressions: Arc<dyn ExpressionCompiler> = expressions.clone();
+    Ok(Source::new(move |context| {
+        let inner = open(&options, context)?;
+        let (agreement, expressions) = (Arc::clone(&agreement), Arc::clone(&expressions));
+        Ok(Box::new(Contracted::new(inner, agreement, name.clone(), expressions)))
+    }))
 }
 
 /// What a check of a definition against its sources found.

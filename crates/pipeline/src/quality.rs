@@ -11,10 +11,11 @@ use gristmill_core::{
     Loader, LoaderKind, Part, Result,
 };
 use gristmill_format::Format;
-use gristmill_validate::check::{dqdl, number};
-use serde_json::{Map, Value, json};
+use gristmill_validate::check::{self, number};
+use indexmap::IndexMap;
+use serde_json::{Value, json};
 
-use crate::definition::{Definition, Diagnostic, Item, yaml_to_json};
+use crate::definition::{Definition, Item, LoadError, read_options, yaml_to_json};
 use crate::execute::{Outcome, RunOptions, registry, run_definition};
 use crate::params::Params;
 use crate::report::{Status, thousands};
@@ -38,20 +39,24 @@ pub struct Judgement {
 ///
 /// # Errors
 /// When the rules or the input cannot be read, or do not fit each other.
-pub fn judge(judgement: &Judgement, options: &RunOptions<'_>) -> Result<Outcome> {
+pub fn judge(judgement: &Judgement, options: &RunOptions<'_>) -> Result<Outcome, LoadError> {
     let check = check_step(judgement)?;
     let stem = judgement.rules.file_stem().unwrap_or_default().to_string_lossy();
     let safe = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     let name = format!("quality-{}", stem.chars().map(safe).collect::<String>());
     let source = source(&judgement.data, judgement.infer)?;
-    let mut definition = definition(&name, &source, &[json!({"check": check})])?;
+    let mut definition = definition(&name, &source, &[json!({"check": check.options})])?;
+    if let Some(text) = check.yaml {
+        let at = definition.steps[0].at.clone();
+        definition.stands_in(at, &judgement.rules, &text);
+    }
     match &judgement.rows {
         Some(file) => into_file(&mut definition, file)?,
         None => discard(&mut definition),
     }
     let mut outcome = run_definition(&definition, options)?;
-    if let Some(first) = outcome.diagnostics.as_ref().and_then(|found| found.items().first()) {
-        return Err(misfit(&judgement.rules, &definition, first));
+    if let Some(mistakes) = outcome.diagnostics {
+        return Err(mistakes.into());
     }
     if let Some(failure) = &mut outcome.report.error
         && failure.status == Status::Stopped
@@ -103,85 +108,47 @@ fn detail(check: &CheckResult) -> Vec<String> {
     }
 }
 
-/// The options of the `check` step that the rules are.
-fn check_step(judgement: &Judgement) -> Result<Value> {
+/// The `check` step that the rules are.
+struct CheckStep {
+    options: Value,
+    /// The text of rules in YAML.
+    yaml: Option<String>,
+}
+
+fn check_step(judgement: &Judgement) -> Result<CheckStep, LoadError> {
     let path = &judgement.rules;
     let name = path.display();
     let text = fs::read_to_string(path)
         .map_err(|error| Error::io(format!("cannot read the rules `{name}`"), error))?;
     let is_yaml =
         path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
+    let mut references = IndexMap::new();
+    for (name, data) in &judgement.references {
+        let Value::Object(source) = source(data, judgement.infer)? else { continue };
+        references.insert(name.clone(), source);
+    }
     let mut options = if is_yaml {
-        let value = yaml_to_json(&text).map_err(|message| {
-            Error::new(ErrorKind::Configuration, format!("`{name}`: {message}"))
-        })?;
-        match value {
-            Value::Object(options) => options,
-            _ => {
-                let message = format!("`{name}` is no mapping with `checks:`");
-                return Err(Error::new(ErrorKind::Configuration, message));
-            }
-        }
+        // Columns are not known yet; what they show is found when the step is bound to them.
+        let check = |options: &check::Options| {
+            let known = references.iter().map(|(name, source)| (name.clone(), source.clone()));
+            let mut options = options.clone();
+            options.references.extend(known);
+            options.checks().err().unwrap_or_default()
+        };
+        read_options::<check::Options>(&text, path, "the rules", check)?;
+        yaml_to_json(&text).map_err(|found| Error::new(ErrorKind::Configuration, found))?
     } else {
-        if let Err(error) = dqdl::parse(&text) {
-            return Err(placed(&name.to_string(), &text, &error));
-        }
-        Map::from_iter([("dqdl".to_owned(), literal(&text))])
+        json!({"dqdl_file": literal(&name.to_string())})
     };
     if judgement.rows.is_some() {
         // The records are written whatever the outcome is.
-        options.insert("row_results".to_owned(), true.into());
-        options.insert("dqdl_severity".to_owned(), "warn".into());
+        options["row_results"] = true.into();
+        options["dqdl_severity"] = "warn".into();
     }
-    if !judgement.references.is_empty() {
-        let mut references = Map::new();
-        for (name, data) in &judgement.references {
-            references.insert(name.clone(), source(data, judgement.infer)?);
-        }
-        options.insert("references".to_owned(), references.into());
+    for (name, source) in references {
+        options["references"][name] = source.into();
     }
-    Ok(options.into())
-}
-
-/// A rule that does not fit the columns. The definition has the rules as a JSON text.
-fn misfit(rules: &Path, definition: &Definition, mistake: &Diagnostic) -> Error {
-    let text = fs::read_to_string(rules).unwrap_or_default();
-    let part = mistake.span.clone().and_then(|span| definition.text().get(span));
-    let rule = part.and_then(|part| serde_json::from_str::<String>(&format!("\"{part}\"")).ok());
-    let start = rule.as_ref().and_then(|rule| text.find(rule.as_str()));
-    let name = rules.display().to_string();
-    match (rule, start) {
-        (Some(rule), Some(start)) => {
-            let (message, hint) = (mistake.message.clone(), mistake.hint.clone());
-            let span = start..start + rule.len();
-            placed(&name, &text, &dqdl::DqdlError { message, span, hint })
-        }
-        _ => Error::new(ErrorKind::Configuration, format!("`{name}`: {}", mistake.message)),
-    }
-}
-
-/// A mistake in DQDL with its line, and a caret below it.
-fn placed(name: &str, text: &str, error: &dqdl::DqdlError) -> Error {
-    let start = error.span.start.min(text.len());
-    let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
-    let line = text[line_start..].lines().next().unwrap_or_default();
-    let number = text[..start].matches('\n').count() + 1;
-    let column = text[line_start..start].chars().count();
-    let end = error.span.end.min(line_start + line.len()).max(start);
-    let width = text[start..end].chars().count().max(1);
-    let margin = " ".repeat(number.to_string().len());
-    let message = format!(
-        "{}\n {margin}--> {name}:{number}:{}\n {margin} |\n {number} | {line}\n {margin} | {}{}",
-        error.message,
-        column + 1,
-        " ".repeat(column),
-        "^".repeat(width)
-    );
-    let placed = Error::new(ErrorKind::Configuration, message);
-    match &error.hint {
-        Some(hint) => placed.hint(hint.clone()),
-        None => placed,
-    }
+    Ok(CheckStep { options, yaml: is_yaml.then_some(text) })
 }
 
 /// The item of `extract` for a file, or for a table as `DATABASE#TABLE`.
@@ -198,8 +165,13 @@ pub(crate) fn source(data: &str, infer: bool) -> Result<Value> {
         return Ok(json!({"table": literal(table), "database": literal(database)}));
     }
     let format = Format::of_name(Path::new(data)).ok_or_else(|| {
-        Error::new(ErrorKind::Configuration, format!("the name `{data}` says no format"))
-            .hint("its ending is that of csv, json, ndjson, parquet or arrow")
+        let is_rules = [".dqdl", ".yaml", ".yml"].iter().any(|end| data.ends_with(end));
+        Error::new(ErrorKind::Configuration, format!("the name `{data}` says no format")).hint(
+            match is_rules {
+                true => "the rules come first, then the data",
+                false => "its ending is that of csv, json, ndjson, parquet or arrow",
+            },
+        )
     })?;
     let mut item = json!({"file": literal(data)});
     if infer && !matches!(format, Format::Parquet | Format::Arrow) {

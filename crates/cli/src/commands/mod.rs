@@ -2,6 +2,7 @@
 
 pub(crate) mod bookmarks;
 pub(crate) mod check;
+pub(crate) mod contract;
 pub(crate) mod convert;
 pub(crate) mod init;
 pub(crate) mod profile;

@@ -2,16 +2,21 @@
 
 use std::process::ExitCode;
 
-use gristmill_pipeline::execute::{Entered, RunOptions, State};
-use gristmill_pipeline::profile::{profile, suggest_dqdl, suggest_yaml, table};
+use gristmill_core::Error;
+use gristmill_pipeline::execute::{Entered, Outcome, RunOptions, State};
+use gristmill_pipeline::profile::{
+    ForeignKey, Profile, foreign_key_table, foreign_keys, profile, suggest_contract, suggest_dqdl,
+    suggest_yaml, table,
+};
+use serde_json::json;
 
 use super::Done;
 use super::run::cancel_on_signal;
-use crate::arguments::{Form, Globals, Profile};
+use crate::arguments::{Form, Globals, Profile as Arguments};
 use crate::output;
 use crate::progress::Shown;
 
-pub(crate) fn run(arguments: &Profile, globals: &Globals) -> Done {
+pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Done {
     let shown = Shown::new(globals);
     let entered = Entered::default();
     let options = RunOptions {
@@ -23,19 +28,66 @@ pub(crate) fn run(arguments: &Profile, globals: &Globals) -> Done {
         plan: false,
         backfill: None,
     };
-    let profiled = profile(&arguments.data, !arguments.strings, &options);
+    let profiled = read(arguments, &options);
     shown.clear();
-    let (outcome, profile) = profiled?;
-    let Some(profile) = profile else { return Ok(super::show(&outcome, globals)) };
-    match arguments.suggest {
-        Some(Form::Dqdl) => output::print(suggest_dqdl(&profile)),
-        Some(Form::Yaml) => output::print(suggest_yaml(&profile)),
-        None if globals.json => output::print_json(&profile),
-        None => output::print(table(&arguments.data, &profile)),
+    let Read { profiles, foreign_keys, rejected, failed } = profiled?;
+    if let Some(outcome) = failed {
+        return Ok(super::show(&outcome, globals));
     }
-    if outcome.report.rejected > 0 {
-        let rejected = outcome.report.rejected;
+    let each = |text: &dyn Fn(&str, &Profile) -> String| {
+        let texts = profiles.iter().map(|(data, profile)| text(data, profile));
+        output::print(texts.collect::<Vec<_>>().join("\n"));
+    };
+    match arguments.suggest {
+        Some(Form::Dqdl) => each(&|_, profile| suggest_dqdl(profile)),
+        Some(Form::Contract) => each(&|_, profile| suggest_contract(profile)),
+        Some(Form::Yaml) => each(&|_, profile| suggest_yaml(profile)),
+        None if globals.json => match profiles.as_slice() {
+            [(_, profile)] => output::print_json(profile),
+            many => {
+                let inputs =
+                    many.iter().map(|(data, profile)| json!({"data": data, "profile": profile}));
+                let inputs: Vec<_> = inputs.collect();
+                output::print_json(&json!({"inputs": inputs, "foreign_keys": foreign_keys}));
+            }
+        },
+        None => {
+            each(&|data, profile| table(data, profile));
+            if profiles.len() > 1 {
+                output::print(foreign_key_table(&foreign_keys));
+            }
+        }
+    }
+    if rejected > 0 {
         output::say(globals, format!("note: {rejected} records could not be read\n"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Default)]
+struct Read {
+    profiles: Vec<(String, Profile)>,
+    foreign_keys: Vec<ForeignKey>,
+    rejected: u64,
+    /// What could not be read.
+    failed: Option<Outcome>,
+}
+
+/// Profiles every input; with several, finds what refers to what.
+fn read(arguments: &Arguments, options: &RunOptions<'_>) -> Result<Read, Error> {
+    let infer = !arguments.strings;
+    let mut read = Read::default();
+    for data in &arguments.data {
+        let (outcome, profile) = profile(data, infer, options)?;
+        let Some(profile) = profile else {
+            read.failed = Some(outcome);
+            return Ok(read);
+        };
+        read.rejected += outcome.report.rejected;
+        read.profiles.push((data.clone(), profile));
+    }
+    if read.profiles.len() > 1 && arguments.suggest.is_none() {
+        read.foreign_keys = foreign_keys(&read.profiles, infer, options)?;
+    }
+    Ok(read)
 }

@@ -84,6 +84,12 @@ impl Diagnostics {
         Self { path, text, secrets, items }
     }
 
+    /// One mistake in a file as a whole.
+    pub(crate) fn of_file(path: &std::path::Path, text: &str, message: String) -> Self {
+        let path = path.display().to_string();
+        Self::new(path, text.into(), Secrets::default(), vec![Diagnostic::of_file(message)])
+    }
+
     /// The mistakes.
     pub fn items(&self) -> &[Diagnostic] {
         &self.items

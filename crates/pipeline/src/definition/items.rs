@@ -9,6 +9,7 @@ use super::node::{Entry, Kind, Located, Node, Scalar, Value};
 use super::schema;
 use super::schema_check::{Checker, Place, describe};
 use super::{Item, Registry, Source};
+use crate::contract;
 
 /// What the schema of a source in the options of a step is called.
 pub(super) const SOURCE: &str = "Source";
@@ -17,6 +18,8 @@ pub(super) const SOURCE: &str = "Source";
 #[derive(Default)]
 pub(super) struct Parts {
     pub(super) extract: Vec<Item<ExtractorKind>>,
+    /// For each source, its contract, and where that stands.
+    pub(super) contracts: Vec<Option<(serde_json::Value, Pointer)>>,
     pub(super) steps: Vec<Item<StepKind>>,
     pub(super) load: Vec<Item<LoaderKind>>,
     /// For each destination, which records go there.
@@ -27,11 +30,29 @@ pub(super) struct Parts {
 pub(super) fn check(registry: &Registry, source: &Source, found: &mut Vec<Diagnostic>) -> Parts {
     let mut parts = Parts::default();
     let sources: Vec<_> = registry.extractors.iter().map(|kind| kind.name).collect();
+    let common = common_contract(source, found);
     for (item, at) in items(&source.root, "extract") {
         let Some(index) = kind_of(item, "extract", &sources, found) else { continue };
         let kind = &registry.extractors[index];
         let checked = Checked { source, node: item, place: Place::named(kind.name), at: &at };
-        let options = checked.check(kind.schema, |options| (kind.check)(options), found);
+        let has_common = common.is_some();
+        let more = |options: &serde_json::Value| {
+            let own = options.get(schema::CONTRACT);
+            let options = without(options, schema::CONTRACT);
+            let at = Pointer::root().key(schema::CONTRACT);
+            let mut mistakes = own.map(contract::check).unwrap_or_default();
+            mistakes = mistakes.into_iter().map(|mistake| mistake.under(&at)).collect();
+            if own.is_some() || has_common {
+                mistakes.extend(contract::said_twice(&options));
+            }
+            mistakes.extend((kind.check)(&options));
+            mistakes
+        };
+        let options = checked.check_with(schema::of_source(kind.schema), more, found);
+        let own = options.get(schema::CONTRACT).cloned();
+        let own = own.map(|own| (own, at.key(schema::CONTRACT)));
+        parts.contracts.push(own.or_else(|| common.clone()));
+        let options = without(&options, schema::CONTRACT);
         parts.extract.push(Item { kind, options, at });
     }
     for (item, at) in items(&source.root, "steps") {
@@ -56,7 +77,7 @@ pub(super) fn check(registry: &Registry, source: &Source, found: &mut Vec<Diagno
         let checked = Checked { source, node: item, place: Place::named(kind.name), at: &at };
         let condition = |options: &serde_json::Value| {
             let condition = options.get(schema::WHERE).and_then(|text| text.as_str());
-            condition.map(|text| (text.to_owned(), without_condition(options)))
+            condition.map(|text| (text.to_owned(), without(options, schema::WHERE)))
         };
         let more = |options: &serde_json::Value| match condition(options) {
             None => (kind.check)(options),
@@ -81,11 +102,27 @@ pub(super) fn check(registry: &Registry, source: &Source, found: &mut Vec<Diagno
     parts
 }
 
-/// The options that the kind of a destination knows.
-fn without_condition(options: &serde_json::Value) -> serde_json::Value {
+/// The contract at the top of the pipeline.
+fn common_contract(
+    source: &Source,
+    found: &mut Vec<Diagnostic>,
+) -> Option<(serde_json::Value, Pointer)> {
+    let entry = source.root.get(schema::CONTRACT)?;
+    let at = Pointer::root().key(schema::CONTRACT);
+    let contract = entry.value.to_json();
+    // What does not fit the schema was found with the other keys at the top.
+    if found.is_empty() && !entry.value.has_unknown() {
+        let mistakes = contract::check(&contract).into_iter();
+        found.extend(mistakes.map(|mistake| source.place(mistake.under(&at))));
+    }
+    Some((contract, at))
+}
+
+/// The options that the kind knows.
+fn without(options: &serde_json::Value, key: &str) -> serde_json::Value {
     let mut options = options.clone();
     if let Some(options) = options.as_object_mut() {
-        options.shift_remove(schema::WHERE);
+        options.shift_remove(key);
     }
     options
 }

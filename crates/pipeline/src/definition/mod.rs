@@ -7,6 +7,7 @@
 
 mod cross;
 mod diagnostic;
+mod elsewhere;
 mod items;
 mod node;
 mod raw;
@@ -28,8 +29,10 @@ use gristmill_parallel::Retry;
 
 pub(crate) use diagnostic::closest;
 pub use diagnostic::{Diagnostic, Diagnostics};
+pub(crate) use elsewhere::read_options;
 pub use raw::Limits;
 
+use crate::contract::{Contract, Said};
 use crate::params::{Params, Resolver, Secrets};
 use crate::testing::TestCase;
 use node::{Located, Node, Scalar, Value};
@@ -64,6 +67,8 @@ pub struct Definition {
     pub base: PathBuf,
     /// Sources, in order.
     pub extract: Vec<Item<ExtractorKind>>,
+    /// For each source, the contract that it is held to.
+    pub(crate) contracts: Vec<Option<SourceContract>>,
     /// Steps, in order.
     pub steps: Vec<Item<StepKind>>,
     /// Destinations, in order.
@@ -83,6 +88,17 @@ pub struct Definition {
     /// Tests of it.
     pub tests: Vec<TestCase>,
     source: Source,
+    /// Parts that stand in files of their own: where they belong, the file and its text.
+    elsewhere: Vec<(Pointer, PathBuf, String)>,
+}
+
+/// The contract of a source.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceContract {
+    /// What it says.
+    pub(crate) contract: Contract,
+    /// Where it stands in the pipeline.
+    pub(crate) at: Pointer,
 }
 
 /// A source, step or destination of a pipeline.
@@ -164,6 +180,7 @@ impl Registry {
         match serde_json::from_value::<raw::Raw>(source.root.to_json()) {
             Err(error) => Err(source.diagnostics(vec![Diagnostic::of_file(error.to_string())])),
             Ok(raw) => Ok(Definition {
+                contracts: parts.contracts.into_iter().map(source_contract).collect(),
                 name: raw.pipeline,
                 description: raw.description,
                 path: path.to_owned(),
@@ -179,6 +196,7 @@ impl Registry {
                 retry: raw.retry,
                 tests: raw.tests,
                 source,
+                elsewhere: Vec::new(),
             }),
         }
     }
@@ -196,8 +214,12 @@ impl Definition {
         let mut plans = Vec::with_capacity(self.steps.len());
         let mut found = Vec::new();
         for step in &self.steps {
-            match (step.kind.plan)(&step.options, expressions) {
+            let options = self.with_rules(step)?;
+            match (step.kind.plan)(&options, expressions) {
                 Ok(plan) => plans.push(plan),
+                Err(mistakes) if self.is_elsewhere(&step.at) => {
+                    return Err(self.diagnose(&step.at, mistakes));
+                }
                 Err(mistakes) => {
                     found
                         .extend(mistakes.into_iter().map(|m| self.source.place(m.under(&step.at))));
@@ -209,6 +231,10 @@ impl Definition {
 
     /// Mistakes found later (when the columns were seen) in the options at `at`, with their lines.
     pub fn diagnose(&self, at: &Pointer, mistakes: Vec<Mistake>) -> Diagnostics {
+        let mistakes = match self.diagnose_elsewhere(at, mistakes) {
+            Ok(found) => return found,
+            Err(mistakes) => mistakes,
+        };
         let found = mistakes.into_iter().map(|mistake| self.source.place(mistake.under(at)));
         self.source.diagnostics(found.collect())
     }
@@ -222,6 +248,13 @@ impl Definition {
     pub fn text(&self) -> &str {
         &self.source.text
     }
+}
+
+/// The contract of a source; it has no mistakes.
+fn source_contract(found: Option<(serde_json::Value, Pointer)>) -> Option<SourceContract> {
+    let (contract, at) = found?;
+    let Said(contract) = serde_json::from_value(contract).ok()?;
+    Some(SourceContract { contract, at })
 }
 
 /// A YAML or JSON document as JSON.
@@ -268,6 +301,11 @@ impl std::fmt::Debug for Source {
 }
 
 impl Source {
+    /// Mistakes whose paths start at the root.
+    fn diagnose(&self, mistakes: Vec<Mistake>) -> Diagnostics {
+        self.diagnostics(mistakes.into_iter().map(|mistake| self.place(mistake)).collect())
+    }
+
     fn diagnostics(&self, found: Vec<Diagnostic>) -> Diagnostics {
         let path = self.path.display().to_string();
         Diagnostics::new(path, self.text.clone(), self.secrets.clone(), found)

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::contract::Said;
 use crate::testing::TestCase;
 
 /// A pipeline: where records come from, what is done to them, where they go.
@@ -33,6 +34,10 @@ pub(crate) struct Raw {
     /// before any step.
     #[serde(default)]
     pub(crate) drift: Drift,
+    /// What the records of each source were agreed to be, and what becomes of those that are not; or the
+    /// path of a file that says so. A source's own `contract` goes before it.
+    #[serde(default)]
+    pub(crate) contract: Option<Said>,
     /// What is done to every record, in this order.
     #[serde(default)]
     pub(crate) steps: Vec<Map<String, Value>>,

@@ -27,6 +27,7 @@ impl Registry {
                 let _ = writeln!(out, "\n### `{}`\n\n{}\n", kind.name, kind.about);
                 let _ = writeln!(out, "```yaml\n{example}\n```\n");
                 let (schema, definitions) = match section {
+                    "extract" => schema::of_source(kind.schema),
                     "load" => schema::of_destination(kind.schema),
                     _ => schema::with_definitions(kind.schema),
                 };
@@ -193,6 +194,9 @@ impl<'a> Page<'a> {
         if let Some((name, target)) = self.reference(schema) {
             if name == SOURCE {
                 return format!("[source](#{})", SECTIONS[0].0);
+            }
+            if name == "ContractOrFile" && self.prefix != "top" {
+                return "text or [contract](#top-contract)".to_owned();
             }
             let (name, target) = (name.to_owned(), target.clone());
             if target.get("properties").is_some() || branches(&target).is_some_and(many_forms) {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json, json};
 use super::Registry;
 use super::items::SOURCE;
 use super::raw::Raw;
+use crate::contract::Said;
 use crate::params::Params;
 
 fn generator() -> SchemaGenerator {
@@ -34,6 +35,37 @@ pub(super) fn with_definitions(
     (schema, generator.take_definitions(true))
 }
 
+/// The key of a source that says what its records were agreed to be.
+pub(super) const CONTRACT: &str = "contract";
+
+/// The schema of a source, and the definitions that it refers to: its own options, and what any source takes.
+pub(super) fn of_source(schema: fn(&mut SchemaGenerator) -> Schema) -> (Json, Map<String, Json>) {
+    let mut generator = generator();
+    let mut schema = schema(&mut generator).to_value();
+    let contract = generator.subschema_for::<Said>().to_value();
+    let mut definitions = generator.take_definitions(true);
+    add_contract(&mut schema, &mut definitions, contract);
+    (schema, definitions)
+}
+
+fn add_contract(schema: &mut Json, definitions: &mut Map<String, Json>, mut contract: Json) {
+    if let Some(contract) = contract.as_object_mut() {
+        contract.insert("description".to_owned(), "What its records were agreed to be, and what becomes of those that are not; or the path of a file that says so. It goes before the `contract` of the pipeline, and stands in place of `columns`.".into());
+    }
+    add_key(schema, definitions, CONTRACT, contract);
+}
+
+fn add_key(schema: &mut Json, definitions: &mut Map<String, Json>, key: &str, value: Json) {
+    let name = schema.get("$ref").and_then(Json::as_str).and_then(|at| at.rsplit('/').next());
+    let options = match name.map(str::to_owned) {
+        Some(name) => definitions.get_mut(&name),
+        None => Some(schema),
+    };
+    if let Some(keys) = options.and_then(|it| it.get_mut("properties")?.as_object_mut()) {
+        keys.insert(key.to_owned(), value);
+    }
+}
+
 /// The key of a destination that says which records go there.
 pub(super) const WHERE: &str = "where";
 
@@ -48,20 +80,11 @@ pub(super) fn of_destination(
 }
 
 fn add_where(schema: &mut Json, definitions: &mut Map<String, Json>) {
-    let name = schema.get("$ref").and_then(Json::as_str).and_then(|at| at.rsplit('/').next());
-    let options = match name.map(str::to_owned) {
-        Some(name) => definitions.get_mut(&name),
-        None => Some(schema),
-    };
-    if let Some(keys) = options.and_then(|it| it.get_mut("properties")?.as_object_mut()) {
-        keys.insert(
-            WHERE.to_owned(),
-            json!({
-                "type": "string",
-                "description": "An SQL condition, for example `amount < 0`: the records for which it is true go to this destination, the others count as filtered here. Those for which it cannot be computed are rejected. Without it, all records go here.",
-            }),
-        );
-    }
+    let condition = json!({
+        "type": "string",
+        "description": "An SQL condition, for example `amount < 0`: the records for which it is true go to this destination, the others count as filtered here. Those for which it cannot be computed are rejected. Without it, all records go here.",
+    });
+    add_key(schema, definitions, WHERE, condition);
 }
 
 impl Registry {
@@ -96,8 +119,12 @@ impl Registry {
             })
         });
         let steps = steps.collect::<Vec<_>>();
+        let contract = generator.subschema_for::<Said>().to_value();
         let mut definitions = generator.take_definitions(true);
-        let mut load = load;
+        let (mut extract, mut load) = (extract, load);
+        extract.iter_mut().for_each(|schema| {
+            add_contract(schema, &mut definitions, contract.clone());
+        });
         load.iter_mut().for_each(|schema| add_where(schema, &mut definitions));
         if let Some(source) = definitions.get_mut(SOURCE) {
             *source = json!({"anyOf": extract});

@@ -28,7 +28,9 @@ use std::time::{Duration, Instant};
 use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
 use gristmill_core::registry::{Guess, Range, longest_record};
-use gristmill_core::{ByteSize, Chunk, Encoder, Error, Findings, LoadContext, Loader, Result};
+use gristmill_core::{
+    ByteSize, Chunk, Encoder, Error, ErrorKind, Findings, LoadContext, Loader, Reason, Result,
+};
 use gristmill_parallel::{Cancel, MapOptions, Memory, Pool, memory, ordered_map, retry};
 use serde_json::Value;
 
@@ -146,6 +148,24 @@ pub fn run(job: Job, context: &RunContext<'_>) -> (Report, Option<RunError>) {
     }
 }
 
+/// A contract that a record breaks, where its policy is to freeze.
+fn broken(reason: &Reason, tallies: &[RejectTally]) -> Error {
+    let same = |tally: &&RejectTally| {
+        tally.field.as_deref() == reason.field.as_deref() && tally.rule.as_str() == reason.rule
+    };
+    let place = tallies.iter().find(same).map(|tally| match tally.line {
+        Some(line) => format!(" ({}:{line})", tally.source),
+        None => format!(" (record {} of {})", tally.record, tally.source),
+    });
+    let field = reason.field.as_deref().unwrap_or("record");
+    let (message, place) = (&reason.message, place.unwrap_or_default());
+    let message = format!("the contract is broken: `{field}` {message}{place}");
+    let kind = if reason.rule == "type" { "type" } else { "null" };
+    Error::new(ErrorKind::Stopped, message).hint(format!(
+        "mend the source, or let such records be rejected: `policy: {{{kind}: quarantine_record}}`"
+    ))
+}
+
 /// Whether what failed may not have failed with the right columns.
 fn may_be_misled(guess: Option<&Guess>, context: &RunContext<'_>) -> bool {
     guess.is_some_and(Guess::is_open) && !context.cancel.is_cancelled()
@@ -212,6 +232,9 @@ fn execute(
         for ((loader, part), destination) in parts {
             destination.account.read += part.records;
             rejects.write_findings(&mut destination.append(loader.as_mut(), part)?)?;
+        }
+        if let Some(reason) = findings.stopped() {
+            return Err(broken(reason, &rejects.tallies()));
         }
         if let Some(observer) = context.observer {
             observer.progress(&progress.so_far(books.read(), rejects.count(), clock.elapsed()));

@@ -155,6 +155,44 @@ fn the_ledger_remembers_and_unusual_values_fail() {
 }
 
 #[test]
+fn changes_are_told_from_the_last_runs() {
+    let folder = folder();
+    let step = "  - check:
+      checks:
+        - {measure: row_count, change: 0.5, severity: warn}
+        - {measure: completeness, column: aum, change: 0.1, severity: warn}
+        - {measure: mean, column: grade, change: 0.05, last: 2, severity: warn}
+        - {measure: freshness, column: day, change: 0.5, severity: warn}
+        - {measure: min, column: grade, change: 1, severity: warn}";
+    let run = |data: &str| {
+        fs::write(folder.path().join("in.csv"), data).unwrap();
+        let report = run_in(folder.path(), step, &RunOptions::default()).report;
+        assert_eq!(report.status, Status::Published, "{:?}", report.error);
+        report.checks.into_iter().filter_map(|check| check.message).collect::<Vec<_>>()
+    };
+    assert_eq!(run(DATA), [""; 0]); // there is nothing to compare with
+    assert_eq!(run(DATA), [""; 0]);
+    // Means of grades: 3.8, 3.8, then (3 + 5) / 2. Of 2 records, aum is there in both.
+    let few = DATA.lines().take(3).collect::<Vec<_>>().join("\n");
+    assert_eq!(
+        run(&few),
+        [
+            "row count is 2, expected 3 to 9, as in the last run (a change of -66.7%)",
+            "completeness of `aum` is 1, expected 0.75 to 0.916667, as in the last run (a change of 20%)",
+            "mean of `grade` is 4, expected 3.61 to 3.99, as in the last 2 runs (a change of 5.3%)",
+            "minimum of `grade` is 3, expected 0 to 2, as in the last run (a change of 200%)",
+        ]
+    );
+    // Last two means: 4 and 3.8.
+    let found = run(DATA);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(
+        found[0].starts_with("row count is 6, expected 1 to 3, as in the last run"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn other_inputs_are_compared_with() {
     let folder = folder();
     fs::write(folder.path().join("currencies.csv"), "code,grade\nUSD,10\nEUR,9\n").unwrap();
@@ -207,7 +245,7 @@ fn mistakes_are_found_before_anything_is_read() {
     );
     assert_eq!(
         mistake("{checks: [{measure: row_count, min: 1, equals: 2}]}"),
-        "`min` and `max`, `between`, `equals` and `deviations` are one or the other"
+        "`min` and `max`, `between`, `equals`, `deviations` and `change` are one or the other"
     );
     assert_eq!(mistake("{dqdl: 'Rules = [ IsComplet \"id\" ]'}"), "unknown rule type `IsComplet`");
 }

@@ -133,7 +133,7 @@ fn wrong_key() {
        |
      4 |     colums: {x: int}
        |     ^^^^^^ did you mean `columns`?
-       = hint: the keys here are `file`, `format`, `columns`, `infer`, `delimiter`, `partition_by` and `nulls`
+       = hint: the keys here are `file`, `format`, `columns`, `infer`, `delimiter`, `partition_by`, `nulls` and `contract`
     ");
 }
 
@@ -145,7 +145,7 @@ fn wrong_key_at_the_top() {
        |
      4 | limit: {workers: 4}
        | ^^^^^ did you mean `limits`?
-       = hint: the keys here are `pipeline`, `description`, `extract`, `drift`, `steps`, `load`, `rejects`, `report`, `limits`, `retry` and `tests`
+       = hint: the keys here are `pipeline`, `description`, `extract`, `drift`, `contract`, `steps`, `load`, `rejects`, `report`, `limits`, `retry` and `tests`
     ");
 }
 
@@ -492,7 +492,7 @@ fn two_mistakes_at_once_in_the_order_of_the_file() {
        |
      3 | lod: []
        | ^^^ did you mean `load`?
-       = hint: the keys here are `pipeline`, `description`, `extract`, `drift`, `steps`, `load`, `rejects`, `report`, `limits`, `retry` and `tests`
+       = hint: the keys here are `pipeline`, `description`, `extract`, `drift`, `contract`, `steps`, `load`, `rejects`, `report`, `limits`, `retry` and `tests`
 
     error: 3 mistakes in `p.yaml`
     ");

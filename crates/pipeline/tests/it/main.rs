@@ -4,6 +4,7 @@
 
 mod built_in;
 mod checks;
+mod contract;
 mod definition;
 mod init;
 mod kinds;

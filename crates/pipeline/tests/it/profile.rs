@@ -4,9 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use gristmill_pipeline::Status;
+use gristmill_pipeline::contract::diff::diff;
 use gristmill_pipeline::execute::{RunOptions, State, registry, run_definition};
 use gristmill_pipeline::params::Params;
-use gristmill_pipeline::profile::{profile, suggest_dqdl, suggest_yaml, table};
+use gristmill_pipeline::profile::{
+    foreign_key_table, foreign_keys, profile, suggest_contract, suggest_dqdl, suggest_yaml, table,
+};
 use gristmill_pipeline::quality::{Judgement, judge};
 use insta::assert_snapshot;
 
@@ -74,4 +77,69 @@ fn the_data_satisfies_the_suggested_rules() {
     let parsed = parsed.unwrap_or_else(|found| panic!("{found}"));
     let report = run_definition(&parsed, &options(2)).unwrap().report;
     assert_eq!((report.status, report.rejected), (Status::Published, 0), "{:?}", report.error);
+}
+
+#[test]
+fn the_data_keeps_the_suggested_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("funds.csv");
+    funds(&path);
+    let data = path.to_str().unwrap();
+    let suggested = suggest_contract(&profile(data, true, &options(2)).unwrap().1.unwrap());
+    assert_snapshot!("suggested_contract", suggested);
+    let contract = folder.path().join("contract.yaml");
+    fs::write(&contract, &suggested).unwrap();
+    let (_, found) = diff(&contract, None, data, &options(2)).unwrap();
+    assert_eq!(found.unwrap(), []);
+}
+
+#[test]
+fn frequent_texts_are_told_exactly_among_very_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.csv");
+    // 30,000 texts that come once, and some that come often, between them and at their end.
+    let mut text = "user\n".to_owned();
+    for i in 0..30_000 {
+        text.push_str(&format!("user-{i}\n"));
+        for (every, name) in [(7, "root"), (31, "admin"), (1_000, "guest"), (10_000, "rare")] {
+            if i % every == 0 {
+                text.push_str(&format!("{name}\n"));
+            }
+        }
+    }
+    text.push_str(&"late\n".repeat(500));
+    fs::write(&path, &text).unwrap();
+    let data = path.to_str().unwrap();
+    let (_, one) = profile(data, false, &options(1)).unwrap();
+    let (_, four) = profile(data, false, &options(4)).unwrap();
+    assert_eq!(one, four);
+    let column = &one.unwrap().columns[0];
+    let found: Vec<(&str, u64)> =
+        column.top.iter().map(|one| (one.value.as_str(), one.count)).collect();
+    let count = |name: &str| text.lines().filter(|line| *line == name).count() as u64;
+    // More than one of 10,001 records: those that come at least 4 times.
+    let expected = ["root", "admin", "late", "guest"].map(|name| (name, count(name)));
+    assert_eq!(found, expected);
+    assert_eq!((column.distinct, count("rare")), (30_005, 3));
+}
+
+#[test]
+fn columns_that_refer_to_keys_of_others_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name).display().to_string()
+    };
+    let funds = file("funds.csv", "id,code,name\n1,F1,Ann\n2,F2,Bob\n3,F3,Cid\n");
+    let positions = file(
+        "positions.csv",
+        "id,fund_id,code,quantity,owner\n1,1,F1,1,Ann\n2,3,F1,2,Dan\n3,2,F2,3,Eve\n4,,F3,1,Ann\n",
+    );
+    let profiles = [positions, funds].map(|data| {
+        let profile = profile(&data, true, &options(1)).unwrap().1.unwrap();
+        (data, profile)
+    });
+    let found = foreign_keys(&profiles, true, &options(1)).unwrap();
+    let shown = foreign_key_table(&found).replace(&format!("{}/", folder.path().display()), "");
+    assert_snapshot!(shown);
 }

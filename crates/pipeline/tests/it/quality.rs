@@ -4,9 +4,12 @@
 use std::fs;
 use std::path::Path;
 
-use gristmill_pipeline::execute::{RunOptions, State};
+use gristmill_pipeline::definition::LoadError;
+use gristmill_pipeline::execute::{RunOptions, State, registry, run_definition};
+use gristmill_pipeline::params::Params;
 use gristmill_pipeline::quality::{Judgement, judge, table};
-use gristmill_pipeline::{Error, Report, Status};
+use gristmill_pipeline::{Report, Status};
+use insta::assert_snapshot;
 
 const CUSTOMERS: &str = "\
 Customer_ID,First_Name,Country,Age,Star_Rating,Order_Total,weightinkgs,gender,Postal_Code,Load_Date,note
@@ -29,7 +32,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-fn judged_in(folder: &Path, rules: &str, state: State) -> Result<Report, Error> {
+fn judged_in(folder: &Path, rules: &str, state: State) -> Result<Report, LoadError> {
     let path = folder.join("rules.dqdl");
     fs::write(&path, rules).unwrap();
     let file = |name: &str| folder.join(name).display().to_string();
@@ -49,7 +52,7 @@ fn judged_in(folder: &Path, rules: &str, state: State) -> Result<Report, Error> 
     Ok(outcome.report)
 }
 
-fn judged(rules: &str) -> Result<Report, Error> {
+fn judged(rules: &str) -> Result<Report, LoadError> {
     judged_in(folder().path(), rules, State::None)
 }
 
@@ -207,6 +210,11 @@ fn files_are_judged_by_size_time_and_content() {
         fs::write(path.join("drop").join(name), text).unwrap();
     }
     let drop = path.join("drop").display().to_string();
+    let archive = path.join("archive").display().to_string();
+    fs::create_dir(&archive).unwrap();
+    for (name, text) in [("a", "same"), ("b", "same"), ("c", "others"), ("d", "more")] {
+        fs::write(path.join("archive").join(name), text).unwrap();
+    }
     let rules = [
         ("FileSize > 5 B".to_owned(), true),
         ("FileSize < 10 MB".to_owned(), true),
@@ -218,6 +226,42 @@ fn files_are_judged_by_size_time_and_content() {
         (format!("FileFreshness \"{customers}\" < (now() - 10 days)"), false),
         (format!("FileUniqueness \"{drop}\" > 0.5"), false),
         (format!("FileUniqueness \"{drop}\" > 0.3"), true),
+        // Checksums by md5sum, sha1sum and sha256sum.
+        (
+            format!(
+                "FileMatch \"{drop}/a\" in [\"51037a4a37730f52c8732586d3aaa316\"] with hashAlgorithm = \"MD5\""
+            ),
+            true,
+        ),
+        (
+            format!(
+                "FileMatch \"{drop}/a\" in [\"51037A4A37730F52C8732586D3AAA316\"] with hashAlgorithm = \"SHA-1\""
+            ),
+            false,
+        ),
+        (
+            format!(
+                "FileMatch \"{drop}/a\" in [\"0\", \"ff3390557335ba88d37755e41514beb03bc499ec\"] with hashAlgorithm = \"SHA-1\""
+            ),
+            true,
+        ),
+        (
+            format!(
+                "FileMatch \"{drop}\" in [\"0967115f2813a3541eaef77de9d9d5773f1c0c04314b0bbfe4ff3b3b1c55b5d5\"] with threshold > 0.6"
+            ),
+            true,
+        ),
+        (format!("FileMatch \"{drop}/a\" \"{drop}/b\""), true),
+        (format!("FileMatch \"{drop}/a\" \"{drop}/c\""), false),
+        (format!("FileMatch \"{drop}\" \"{drop}\""), true),
+        (format!("FileMatch \"{drop}\" \"{archive}\""), false),
+        (format!("FileMatch \"{drop}\" \"{archive}\" with threshold >= 0.5"), true),
+        (format!("FileMatch \"{drop}\" \"{archive}\" with uriRegex = \"/[ab]$\""), true),
+        (format!("FileSize \"{drop}\" = 6 B with uriRegex = \"c$\""), true),
+        (format!("FileUniqueness \"{drop}\" = 1 with recentFiles = 1"), true),
+        (format!("FileFreshness \"{drop}\" between now() and (now() - 45 minutes)"), true),
+        (format!("FileFreshness \"{drop}\" between \"2020-01-01\" and \"2021-01-01\""), false),
+        (format!("FileFreshness \"{drop}\" >= \"12:00 AM\" with threshold >= 0"), true),
     ];
     let text: Vec<&str> = rules.iter().map(|(rule, _)| rule.as_str()).collect();
     let report = judged_in(path, &format!("Rules = [{}]", text.join(",")), State::None).unwrap();
@@ -259,19 +303,28 @@ fn dynamic_rules_ask_the_ledger() {
 fn mistakes_are_shown_in_their_lines() {
     let message = |rules: &str| {
         let text = judged(rules).unwrap_err().to_string();
-        text.replace(folder().path().parent().unwrap().to_str().unwrap(), "")
-            .lines()
-            .filter(|line| !line.contains("-->"))
-            .collect::<Vec<_>>()
-            .join("\n")
+        let place = |line: &str| match line.split_once("--> ") {
+            Some((margin, place)) => {
+                let file = place.find("rules.dqdl").map_or(place, |at| &place[at..]);
+                format!("{margin}--> {file}")
+            }
+            None => line.to_owned(),
+        };
+        text.lines().map(place).collect::<Vec<_>>().join("\n")
     };
-    assert_eq!(
-        message("Rules = [\n  IsComplete \"id\",\n  IsUniqe \"id\"\n]"),
-        "unknown rule type `IsUniqe`\n   |\n 3 |   IsUniqe \"id\"\n   |   ^^^^^^^"
-    );
-    assert_eq!(
-        message("Rules = [ Mean \"Ag\" > 3 ]"),
-        "there is no column `Ag`; did you mean `Age`?\n   |\n 1 | Rules = [ Mean \"Ag\" > 3 ]\n   |           ^^^^^^^^^^^^^"
+    assert_snapshot!(
+        [
+            "Rules = [\n  IsComplete \"id\",\n  IsUniqe \"id\"\n]",
+            "Rules = [\n  RowCount > 1,\n  Mean \"Ag\" > 3\n]",
+            "Rules = [\n  RowCount > 1,\n  ReferentialIntegrity \"Country\" \"regions.code\" = 1\n]",
+            "Rules = [ FileSize \"x\" > 1 with recentFile = 3 ]",
+            "Rules = [ FileMatch \"a\" ]",
+            "Rules = [ FileMatch \"a\" in [\"b\"] with hashAlgorithm = \"CRC\" ]",
+            "Rules = [ FileSize \"s3://bucket/a\" > 1 ]",
+            "Rules = [ IsComplete \"Age\" with recentFiles = 3 ]",
+        ]
+        .map(message)
+        .join("\n\n")
     );
     for (rules, said) in [
         ("", "there is no ruleset"),
@@ -293,14 +346,14 @@ fn mistakes_are_shown_in_their_lines() {
         ),
         ("Rules = [ ColumnValues \"Age\" matches \"[\" ]", "the pattern cannot be read"),
         ("Rules = [ CustomSql \"select 1\" > 0 ]", "this statement cannot be run"),
-        ("Rules = [ FileMatch \"a\" in [\"b\"] ]", "FileMatch is not supported"),
         ("Rule = [ RowCount > 1 ]", "unknown section `Rule`"),
         (
             "Rules = [ Mean \"First_Name\" > 1 ]",
             "column `First_Name` is string; this needs numbers",
         ),
     ] {
-        assert!(message(rules).starts_with(said), "{rules}: {}", message(rules));
+        let found = message(rules);
+        assert!(found.starts_with(&format!("error: {said}")), "{rules}: {found}");
     }
 }
 
@@ -346,4 +399,70 @@ fn records_are_written_with_the_rules_that_they_passed_and_failed() {
         ([vec![1, 2, 4], vec![3], vec![0]], "Failed"),
     ];
     assert_eq!(found, expected.map(|(lists, result)| (lists, result.to_owned())));
+}
+
+#[test]
+fn rules_in_files_of_their_own_keep_their_lines() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("rules")).unwrap();
+    let run = |rules: &str| {
+        fs::write(path("rules/of.dqdl"), rules).unwrap();
+        let text = "pipeline: p\nextract: [{file: customers.csv, infer: true}]\nsteps:\n  - check:\n      dqdl_file: rules/of.dqdl\n      references: {regions: {file: regions.csv}}\nload: [{file: out.csv}]\n";
+        let parsed =
+            registry().parse(text, Path::new("p.yaml"), folder.path(), &Params::default()).unwrap();
+        let options = RunOptions { state: State::None, ..RunOptions::default() };
+        let outcome = run_definition(&parsed, &options).unwrap();
+        match outcome.diagnostics {
+            Some(found) => found.to_string().replace(&folder.path().display().to_string(), ""),
+            None => format!("{:?} {}", outcome.report.status, outcome.report.checks.len()),
+        }
+    };
+    let good =
+        "Rules = [\n  RowCount = 4,\n  ReferentialIntegrity \"Country\" \"regions.code\" > 0.5\n]";
+    assert_eq!(run(good), "Published 2");
+    let wrong = [
+        "Rules = [\n  RowCount = 4,\n  IsComplet \"Age\"\n]",
+        "Rules = [\n  RowCount = 4,\n  IsComplete \"Agee\"\n]",
+        "Rules = [\n  RowCount = 4,\n  RowCountMatch \"region\" > 0\n]",
+    ];
+    let mut all: Vec<String> = wrong.into_iter().map(run).collect();
+    fs::remove_file(path("rules/of.dqdl")).unwrap();
+    let text = "pipeline: p\nextract: [{file: customers.csv}]\nsteps: [{check: {dqdl_file: rules/of.dqdl}}]\nload: [{file: out.csv}]\n";
+    let parsed =
+        registry().parse(text, Path::new("p.yaml"), folder.path(), &Params::default()).unwrap();
+    let missing = parsed.plans(registry().expressions.as_ref()).err().unwrap().to_string();
+    all.push(missing.replace(&folder.path().display().to_string(), ""));
+
+    // The same for checks in YAML.
+    for rules in [
+        "checks:\n  - {measure: row_count, min: 1}\n  - {measure: completeness, column: Agee}\n",
+        "checks:\n  - {measure: row_count, min: 1}\n  - {measure: row_count_match, reference: regions}\n",
+        "checks:\n  - {measure: row_cout, min: 1}\n",
+    ] {
+        fs::write(path("rules.yaml"), rules).unwrap();
+        let judgement = Judgement {
+            rules: path("rules.yaml"),
+            data: path("customers.csv").display().to_string(),
+            references: Vec::new(),
+            infer: true,
+            rows: None,
+        };
+        let found = judge(&judgement, &RunOptions { state: State::None, ..RunOptions::default() });
+        let found = found.unwrap_err().to_string();
+        all.push(found.replace(&folder.path().display().to_string(), ""));
+    }
+    assert_snapshot!(all.join("\n\n"));
+}
+
+#[test]
+fn rules_carry_their_labels() {
+    let report = judged(
+        "DefaultLabels = [\"team\" = \"risk\", \"tier\" = \"2\"]
+        Rules = [ RowCount > 0, IsComplete \"Customer_ID\" labels = [\"tier\" = \"1\"] ]",
+    )
+    .unwrap();
+    let labels: Vec<String> =
+        report.checks.iter().map(|check| format!("{:?}", check.labels)).collect();
+    assert_eq!(labels, [r#"{"team": "risk", "tier": "2"}"#, r#"{"team": "risk", "tier": "1"}"#]);
 }

@@ -39,6 +39,11 @@ impl Place {
         Self { name: "the pipeline".to_owned(), key: None }
     }
 
+    /// A document as a whole.
+    pub(crate) fn whole(name: &str) -> Self {
+        Self { name: name.to_owned(), key: None }
+    }
+
     pub(crate) fn key(entry: &Entry) -> Self {
         Self { name: format!("`{}`", entry.key), key: Some(entry.key_span.clone()) }
     }
