@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use gristmill_scratch::server::is_root;
 
 /// The folder for what is installed once for all clones, outside of them.
 fn cache() -> PathBuf {
@@ -86,10 +87,6 @@ pub(crate) fn apt_install(package: &str) -> Result<()> {
         bail!("apt-get could not install {package}");
     }
     Ok(())
-}
-
-pub(crate) fn is_root() -> bool {
-    Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n")
 }
 
 /// Runs a command whose output is of interest only when it fails.

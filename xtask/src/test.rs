@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use gristmill_format::Level;
 
-use crate::servers::{Durable, KINDS, Server};
+use crate::servers::{self, Durable, KINDS, Server};
 use crate::{cargo, provide};
 
 /// Tests that need something beside Rust. They are marked `#[ignore]`, so that `cargo test` counts
@@ -86,7 +86,7 @@ pub(crate) fn run(filters: &[&str]) -> Result<()> {
     let mut servers = Vec::new();
     if filters.is_empty() || !plain.is_empty() {
         for kind in &KINDS {
-            match Server::find(kind, Durable::No) {
+            match servers::find(kind, Durable::No) {
                 Ok(server) => servers.push(server),
                 Err(error) => skipped.push(format!("skipped: tests with {}: {error:#}", kind.name)),
             }

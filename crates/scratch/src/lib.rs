@@ -4,6 +4,8 @@
 //! database, and a test that wants one returns at once; `cargo xtask test` says in its last lines
 //! that such tests were skipped.
 
+pub mod server;
+
 use std::env;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -59,7 +61,7 @@ impl Postgres {
     /// # Panics
     /// When it fails.
     pub fn texts(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        self.client().texts(sql).unwrap_or_else(|error| panic!("`{sql}`: {error}"))
+        texts(&self.url, sql)
     }
 }
 
@@ -120,7 +122,7 @@ impl MySql {
     /// # Panics
     /// When it fails.
     pub fn texts(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        mysql_client(&self.url).texts(sql).unwrap_or_else(|error| panic!("`{sql}`: {error}"))
+        texts(&self.url, sql)
     }
 
     /// Ends all other connections to it.
@@ -150,6 +152,18 @@ impl Drop for MySql {
         {
             let _ = client.batch(&drop);
         }
+    }
+}
+
+/// The rows of a query as text, whatever the kind of the database.
+///
+/// # Panics
+/// When it fails.
+pub fn texts(url: &str, sql: &str) -> Vec<Vec<Option<String>>> {
+    let said = |error: &dyn std::fmt::Display| -> ! { panic!("`{sql}`: {error}") };
+    match url.starts_with("postgres:") {
+        true => client(url).texts(sql).unwrap_or_else(|error| said(&error)),
+        false => mysql_client(url).texts(sql).unwrap_or_else(|error| said(&error)),
     }
 }
 

@@ -13,7 +13,7 @@ use super::side::Bench;
 use super::workload::{Job, Workload};
 use crate::data;
 use crate::data::Random;
-use crate::servers::{Durable, KINDS, Server};
+use crate::servers::{self, Durable, KINDS, Server};
 
 pub(crate) const HEAD: [&str; 9] = [
     "workload",
@@ -39,7 +39,7 @@ struct Postgres<'a> {
 
 /// W5 and W7.
 pub(crate) fn measured(bench: &Bench, cache: &Path, options: &Options) -> Result<Vec<Vec<String>>> {
-    let server = Server::start(&KINDS[0], Durable::Yes)?;
+    let server = servers::start(&KINDS[0], Durable::Yes)?;
     let folder = bench.folder.join("postgres");
     fs::create_dir_all(&folder)?;
     let postgres = Postgres { bench, server, folder };
