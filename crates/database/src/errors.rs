@@ -138,6 +138,12 @@ fn connection(error: &DatabaseError, other: ErrorKind) -> (ErrorKind, Option<&'s
                 ErrorKind::Transient,
                 Some("no server listens there: look at host and port, and whether it is running"),
             ),
+            Io::InvalidData | Io::InvalidInput if is_another_host(&cause.to_string()) => (
+                ErrorKind::Permission,
+                Some(
+                    "the certificate is for another host: name the host as the certificate does; `sslmode=verify-ca` takes any name",
+                ),
+            ),
             Io::InvalidData | Io::InvalidInput => (
                 ErrorKind::Permission,
                 Some(
@@ -164,6 +170,11 @@ fn connection(error: &DatabaseError, other: ErrorKind) -> (ErrorKind, Option<&'s
         );
     }
     (other, None)
+}
+
+/// Whether a certificate was refused for its name, by the words that say so.
+pub(crate) fn is_another_host(words: &str) -> bool {
+    words.contains("not valid for name") || words.contains("NotValidForName")
 }
 
 #[cfg(test)]

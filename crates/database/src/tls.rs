@@ -1,5 +1,6 @@
 //! Encryption, and how far the server's certificate is trusted.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use gristmill_core::{Error, ErrorKind, Result};
@@ -53,16 +54,8 @@ fn roots(address: &Address) -> Result<RootCertStore> {
         roots.add_parsable_certificates(found.certs);
         return Ok(roots);
     };
-    let unreadable = |e: rustls::pki_types::pem::Error| {
-        Error::new(
-            ErrorKind::Configuration,
-            format!("`sslrootcert` cannot be read: `{}`", path.display()),
-        )
-        .caused_by(e)
-        .hint("name a file of certificates in PEM form")
-    };
-    for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
-        roots.add(certificate.map_err(unreadable)?).map_err(|e| {
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| unreadable(path, e))? {
+        roots.add(certificate.map_err(|e| unreadable(path, e))?).map_err(|e| {
             Error::new(
                 ErrorKind::Configuration,
                 format!("a certificate in `{}` cannot be used", path.display()),
@@ -71,6 +64,19 @@ fn roots(address: &Address) -> Result<RootCertStore> {
         })?;
     }
     Ok(roots)
+}
+
+/// That the file of trusted certificates cannot be read.
+pub(crate) fn unreadable(
+    path: &Path,
+    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    Error::new(
+        ErrorKind::Configuration,
+        format!("`sslrootcert` cannot be read: `{}`", path.display()),
+    )
+    .caused_by(cause)
+    .hint("name a file of certificates in PEM form")
 }
 
 /// Takes any certificate, or, with a verifier, one that is made for another host.

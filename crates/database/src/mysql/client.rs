@@ -20,6 +20,7 @@ use super::errors::{error_of, is_lost};
 use super::results::ResultColumn;
 use crate::address::{KEEPALIVE, TlsMode};
 use crate::client::LOGIN;
+use crate::tls::unreadable;
 
 /// What a session is told. Names stand in double quotes, and backslashes mean themselves; a value
 /// that a column cannot hold is an error; waiting for us is no reason to break off.
@@ -71,6 +72,10 @@ impl Client {
         let what = || format!("cannot connect to `{}`", address.name());
         // The first one stays: all that we use is its own.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let root = address.root.iter().filter(|_| whole.tls == TlsMode::VerifyFull);
+        for root in root {
+            std::fs::File::open(root).map_err(|e| unreadable(root, e))?;
+        }
         let options = options(address, &whole);
         let opened = match whole.tls {
             TlsMode::Disable => open(options, address),

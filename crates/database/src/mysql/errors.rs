@@ -3,6 +3,8 @@
 use gristmill_core::{Error, ErrorKind};
 use mysql::{DriverError, Error as DatabaseError};
 
+use crate::errors::is_another_host;
+
 /// The server's words, where it refuses what is in the records, and not the load as such: SQLSTATE
 /// classes 22 (data exception), 23 (integrity constraint) and 45 (a trigger's own), and what
 /// belongs there and has no class.
@@ -63,6 +65,9 @@ fn said(what: &str, error: DatabaseError, other: ErrorKind) -> Error {
         }
         DatabaseError::DriverError(error) => outer.caused_by(error.to_string()),
         DatabaseError::TlsError(error) => outer.caused_by(error.to_string()),
+        DatabaseError::CodecError(error) if is_about_certificate(&error) => {
+            outer.caused_by(error.to_string())
+        }
         // Whatever else it is may show values.
         _ => outer.caused_by("the server's answer is not understood"),
     };
@@ -76,9 +81,12 @@ fn kind(error: &DatabaseError, other: ErrorKind) -> (ErrorKind, Option<&'static 
     let error = match error {
         DatabaseError::MySqlError(error) => error,
         DatabaseError::DriverError(error) => return driver(error, other),
-        DatabaseError::TlsError(_) => return (ErrorKind::Permission, Some(UNTRUSTED)),
+        DatabaseError::TlsError(error) => return untrusted(&error.to_string()),
+        DatabaseError::CodecError(error) if is_about_certificate(error) => {
+            return untrusted(&error.to_string());
+        }
         DatabaseError::IoError(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-            return (ErrorKind::Permission, Some(UNTRUSTED));
+            return untrusted(&error.to_string());
         }
         DatabaseError::IoError(_) | DatabaseError::CodecError(_) => {
             return (ErrorKind::Transient, Some("the connection was lost; run again"));
@@ -132,7 +140,22 @@ fn kind(error: &DatabaseError, other: ErrorKind) -> (ErrorKind, Option<&'static 
     }
 }
 
-const UNTRUSTED: &str = "the server's certificate is not trusted: `sslrootcert=FILE` names the authority's; `sslmode=require` goes without";
+/// A handshake that fails comes as an answer that is none.
+fn is_about_certificate(error: &impl std::error::Error) -> bool {
+    error.to_string().contains("certificate")
+}
+
+fn untrusted(words: &str) -> (ErrorKind, Option<&'static str>) {
+    let hint = match is_another_host(words) {
+        true => {
+            "the certificate is for another host: name the host as the certificate does; `sslmode=require` takes any certificate"
+        }
+        false => {
+            "the server's certificate is not trusted: `sslrootcert=FILE` names the authority's; `sslmode=require` goes without"
+        }
+    };
+    (ErrorKind::Permission, Some(hint))
+}
 
 fn driver(error: &DriverError, other: ErrorKind) -> (ErrorKind, Option<&'static str>) {
     match error {

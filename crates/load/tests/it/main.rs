@@ -11,4 +11,5 @@ mod scd2;
 mod servers;
 mod sqlite;
 mod support;
+mod tls;
 mod warehouse;
