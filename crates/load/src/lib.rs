@@ -45,13 +45,17 @@ mod hidden;
 mod merge;
 pub mod mysql;
 mod part;
+mod partitions;
+mod patience;
 pub mod postgres;
 mod preview;
 mod reading;
 mod records;
 pub mod scd2;
+mod session;
 mod spool;
 pub mod sqlite;
+mod statements;
 pub mod table;
 mod versions;
 

@@ -8,10 +8,11 @@ use gristmill_core::{Error, ErrorKind, Findings, Loaded, Reason, Reject, Result,
 use serde::{Deserialize, Serialize};
 
 use crate::database::Database;
-use crate::dialect::Dialect;
-use crate::preview::{Change, Changes};
+use crate::partitions::Partitions;
+use crate::preview::Changes;
 use crate::spool::{Spool, origin};
-use crate::table::Mode;
+use crate::statements::{Found, Sides, Silent, Statements};
+use crate::table::{Mode, Options};
 use crate::versions::Versions;
 
 /// Records in one attempt, after a larger one was refused.
@@ -47,181 +48,44 @@ impl Outcome {
     }
 }
 
-/// A column of the target, in the forms in which SQL writes it.
-pub(crate) struct MergeColumn {
-    pub(crate) name: String,
-    /// Its name as people write it.
-    pub(crate) field: String,
-    /// Its value, of the staging table `s`.
-    pub(crate) value: String,
-    /// The collation, where it is part of the key.
-    pub(crate) key: Option<String>,
-    /// Whether two values have to be compared as text.
-    pub(crate) as_text: bool,
-}
-
-/// The statements that take out the rows of all partitions that a staged record is in. `work` is
-/// what prefixes tables that last for the load.
-pub(crate) fn empty_partitions(
-    dialect: Dialect,
-    table: &str,
-    staged: &str,
-    work: &str,
-    partition: &[&MergeColumn],
-) -> String {
-    let values: Vec<String> = partition
-        .iter()
-        .enumerate()
-        .map(|(i, column)| format!("{} AS p{i}", column.value))
-        .collect();
-    let same: Vec<String> = partition
-        .iter()
-        .enumerate()
-        .map(|(i, column)| dialect.same(&format!("t.{}", column.name), &format!("p.p{i}")))
-        .collect();
-    let parts = format!("{work}parts");
-    let query = format!("SELECT DISTINCT {} FROM {staged} AS s", values.join(", "));
-    [
-        dialect.drop_table(&parts),
-        dialect.create_table_as(&parts, &query),
-        dialect.delete(table, &format!("{parts} AS p"), &same.join(" AND ")),
-        dialect.drop_table(&parts),
-    ]
-    .concat()
-}
-
-/// The statements that load a range of records; the parameters are its first and last number.
-pub(crate) struct Statements {
-    /// Changes the rows that are there and differ.
-    pub(crate) update: Option<String>,
-    pub(crate) insert: String,
-    pub(crate) count: String,
-    /// What `update` changes.
-    pub(crate) changes: Changes,
-    /// Whether each record becomes a row.
-    pub(crate) all_new: bool,
-}
-
-/// What becomes of rows that have the key of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// There are none, or keys mean nothing.
-    Nothing,
-    Change,
-    Keep,
-}
-
-impl Found {
-    /// For a table that has rows already.
-    pub(crate) fn of(mode: Mode) -> Self {
-        match mode {
-            Mode::Upsert => Found::Change,
-            Mode::InsertOnly => Found::Keep,
-            Mode::Append | Mode::Replace | Mode::DeleteInsert | Mode::Scd2 => Found::Nothing,
-        }
-    }
-}
-
-impl Statements {
-    /// With `Found::Change`, rows with the key of a record are changed where they differ, with
-    /// `Found::Keep` they are left alone; `Found::Nothing` makes all records new rows.
-    pub(crate) fn new(
-        dialect: Dialect,
-        table: &str,
-        staged: &str,
-        losers: Option<&str>,
-        columns: &[MergeColumn],
-        found: Found,
-    ) -> Self {
-        let row = dialect.row();
-        let (first, last) = (dialect.parameter(1), dialect.parameter(2));
-        let mut range = format!("s.{row} BETWEEN {first} AND {last}");
-        if let Some(losers) = losers {
-            range += &format!(" AND {}", dialect.not_among(&format!("s.{row}"), "seq", losers));
-        }
-        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-        let values: Vec<&str> = columns.iter().map(|column| column.value.as_str()).collect();
-        let same_key: Vec<String> = columns
-            .iter()
-            .filter_map(|column| {
-                let collation = column.key.as_deref()?;
-                Some(dialect.same_key(&format!("t.{}", column.name), &column.value, collation))
-            })
-            .collect();
-        let same_key = same_key.join(" AND ");
-        let others: Vec<&MergeColumn> =
-            columns.iter().filter(|column| column.key.is_none()).collect();
-        let set: Vec<(String, String)> =
-            others.iter().map(|column| (column.name.clone(), column.value.clone())).collect();
-        let same = |column: &MergeColumn| {
-            let (row, record) = (format!("t.{}", column.name), column.value.clone());
-            match column.as_text {
-                true => dialect.same(&dialect.text(&row), &dialect.text(&record)),
-                false => dialect.same(&row, &record),
-            }
-        };
-        let differs: Vec<String> =
-            others.iter().map(|column| format!("NOT ({})", same(column))).collect();
-        let differs = differs.join(" OR ");
-        let wins = losers.map_or_else(
-            || "1 = 1".to_owned(),
-            |losers| dialect.not_among(&format!("s.{row}"), "seq", losers),
-        );
-        let mut changes = Changes::default();
-        let changes_rows = found == Found::Change && !others.is_empty();
-        if changes_rows {
-            changes.rows = format!(
-                "FROM {staged} AS s {} {table} AS t ON {same_key} WHERE {wins} AND ({differs})",
-                dialect.join()
-            );
-            let keys = columns.iter().filter(|column| column.key.is_some());
-            changes.keys =
-                keys.map(|column| (column.field.clone(), column.value.clone())).collect();
-            changes.columns = others
-                .iter()
-                .map(|column| Change {
-                    name: column.field.clone(),
-                    old: format!("t.{}", column.name),
-                    new: column.value.clone(),
-                    same: same(column),
-                })
-                .collect();
-        }
-        let is_new = if found != Found::Nothing {
-            format!(" AND NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same_key})")
-        } else {
-            String::new()
-        };
-        Self {
-            update: changes_rows.then(|| {
-                let condition = format!("{range} AND {same_key} AND ({differs})");
-                dialect.update(table, &set, &format!("{staged} AS s"), &condition)
-            }),
-            insert: format!(
-                "INSERT INTO {table} ({}){} SELECT {} FROM {staged} AS s \
-                 WHERE {range}{is_new} ORDER BY s.{row}",
-                names.join(", "),
-                dialect.overriding(),
-                values.join(", ")
-            ),
-            count: format!("SELECT count(*) FROM {staged} AS s WHERE {range}"),
-            changes,
-            all_new: found == Found::Nothing,
-        }
-    }
-}
-
 /// What loads a range.
 pub(crate) enum Plan {
     Rows(Statements),
+    Partitions(Statements, Partitions),
     Versions(Versions),
 }
 
 impl Plan {
+    /// Loads rows; where they replace partitions, these are empty after this.
+    pub(crate) fn rows<D: Database>(database: &D, sides: Sides, options: &Options) -> Result<Self> {
+        let mut found = Found::of(options.mode);
+        if found != Found::Nothing {
+            let some = format!("SELECT EXISTS (SELECT 1 FROM {})", sides.table);
+            let some = database.number(&some, &[]).map_err(|e| cannot::<D>(&options.table, e))?;
+            found = if some == 0 { Found::Nothing } else { found };
+        }
+        let statements = Statements::new(D::DIALECT, &sides, found);
+        Ok(match options.mode {
+            Mode::DeleteInsert => {
+                let partitions = Partitions::empty(database, sides, &options.table)?;
+                Plan::Partitions(statements, partitions)
+            }
+            _ => Plan::Rows(statements),
+        })
+    }
+
+    /// Whether each record becomes a row, and nothing else happens.
+    pub(crate) fn only_adds(&self) -> bool {
+        match self {
+            Plan::Rows(statements) | Plan::Partitions(statements, _) => statements.all_new,
+            Plan::Versions(_) => false,
+        }
+    }
+
     /// What it is about to change in rows that are there.
     pub(crate) fn changes(&self) -> &Changes {
         match self {
-            Plan::Rows(statements) => &statements.changes,
+            Plan::Rows(statements) | Plan::Partitions(statements, _) => &statements.changes,
             Plan::Versions(versions) => versions.changes(),
         }
     }
@@ -245,13 +109,32 @@ impl<D: Database> Merge<'_, D> {
     /// Merges the records from 1 to `last`.
     pub(crate) fn run(mut self, last: i64, findings: &mut Findings) -> Result<Outcome> {
         self.in_steps(1, last, self.step, findings)?;
+        while self.gives_back()? {
+            self.in_steps(1, last, self.step, findings)?;
+        }
         if let Plan::Versions(versions) = &mut self.plan {
-            let (retired, unchanged) =
-                versions.finish(self.database).map_err(|e| cannot::<D>(self.table, e))?;
-            self.outcome.retired = retired;
-            self.outcome.unchanged += unchanged;
+            let counts = versions.finish(self.database).map_err(|e| cannot::<D>(self.table, e))?;
+            if counts.dropped > 0 {
+                return Err(silent(format!(
+                    "table `{}` took no notice of the end of {} versions",
+                    self.table, counts.dropped
+                )));
+            }
+            self.outcome.retired = counts.retired;
+            self.outcome.unchanged += counts.unchanged;
         }
         Ok(self.outcome)
+    }
+
+    /// Gives partitions back what they had, if no record of theirs is loaded; answers whether the
+    /// others have to be loaded again, then.
+    fn gives_back(&mut self) -> Result<bool> {
+        let Plan::Partitions(statements, partitions) = &mut self.plan else { return Ok(false) };
+        let again = partitions.give_back(self.database, &self.outcome.refused, self.table)?;
+        let Some(again) = again else { return Ok(false) };
+        *statements = again;
+        self.outcome.inserted = 0;
+        Ok(true)
     }
 
     fn in_steps(
@@ -286,7 +169,7 @@ impl<D: Database> Merge<'_, D> {
             Plan::Versions(versions) => versions
                 .members(self.database, first)
                 .map_err(|e| D::refused("cannot read staged records", e))?,
-            Plan::Rows(_) => vec![(first, true)],
+            Plan::Rows(_) | Plan::Partitions(..) => vec![(first, true)],
         };
         for (seq, changes) in members {
             if changes {
@@ -313,8 +196,9 @@ impl<D: Database> Merge<'_, D> {
                 self.outcome.unchanged += counts.unchanged;
                 Ok(counts.dropped)
             }
-            Plan::Rows(statements) => {
+            Plan::Rows(statements) | Plan::Partitions(statements, _) => {
                 let records = self.database.number(&statements.count, &range)? as u64;
+                let [differing, new] = statements.expected(self.database, &range)?;
                 let updated = match &statements.update {
                     Some(update) => self.database.execute(update, &range)?,
                     None => 0,
@@ -328,7 +212,7 @@ impl<D: Database> Merge<'_, D> {
                     return Ok(rest);
                 }
                 self.outcome.unchanged += rest;
-                Ok(0)
+                Ok(differing.saturating_sub(updated) + new.saturating_sub(inserted))
             }
         }
     }
@@ -352,17 +236,45 @@ impl<D: Database> Merge<'_, D> {
     }
 }
 
-fn cannot<D: Database>(table: &str, error: D::Error) -> Error {
+/// Takes out all rows of a table, which has this name in SQL.
+pub(crate) fn empty<D: Database>(
+    database: &D,
+    name: &str,
+    silent: Silent,
+    table: &str,
+) -> Result<()> {
+    let failed = |e| cannot::<D>(table, e);
+    // TRUNCATE would show an empty table to readers that began before the commit, or commit itself.
+    database.batch(&format!("DELETE FROM {name}")).map_err(failed)?;
+    if silent.deletes {
+        let left = database.number(&format!("SELECT count(*) FROM {name}"), &[]);
+        kept_rows(table, left.map_err(failed)?)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn cannot<D: Database>(table: &str, error: D::Error) -> Error {
     D::refused(&format!("cannot load table `{table}`"), error)
 }
 
 /// That a record would be lost in silence.
 pub(crate) fn dropped_rows(table: &str, rows: u64) -> Error {
-    Error::new(
-        ErrorKind::Destination,
-        format!("table `{table}` took no notice of {rows} records"),
+    silent(format!("table `{table}` took no notice of {rows} records"))
+}
+
+/// Refuses a table that still has rows which were to go.
+pub(crate) fn kept_rows(table: &str, rows: i64) -> Result<()> {
+    match rows {
+        0 => Ok(()),
+        rows => Err(silent(format!("table `{table}` keeps {rows} rows that were to go"))),
+    }
+}
+
+fn silent(message: String) -> Error {
+    Error::new(ErrorKind::Destination, message).hint(
+        "a trigger, a rule or a policy drops rows silently: let it raise an exception, or load the \
+         table that it writes to",
     )
-    .hint("a trigger drops rows silently: let it raise an exception, or load the table that it writes to")
 }
 
 /// Takes back what was done since the savepoint.

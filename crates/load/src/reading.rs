@@ -29,6 +29,11 @@ pub(crate) fn wrong(mistake: Mistake) -> Error {
     }
 }
 
+/// That the records of a load and the table do not fit each other.
+pub(crate) fn misfit(message: String, hint: String) -> Error {
+    Error::new(ErrorKind::Schema, message).hint(hint)
+}
+
 /// Names for a message: `a`, `b`, `c`.
 pub(crate) fn listed<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
     let names: Vec<String> = names.into_iter().map(|name| format!("`{}`", name.as_ref())).collect();

@@ -131,7 +131,9 @@ pub struct Options {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
     /// For `delete_insert`: the columns that say which rows the records replace, as in
-    /// `[as_of_date]`. An empty input replaces none.
+    /// `[as_of_date]`. An empty input replaces none. Records that are rejected do not count: those
+    /// of their partition that are not replace its rows, and a partition of which none is loaded
+    /// keeps them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition_by: Vec<String>,
     /// Which of several records with the same key (for `scd2`, the same key and time) is loaded.

@@ -3,6 +3,7 @@
 use crate::database::Database;
 use crate::preview::Changes;
 use crate::scd2::{Missing, Names, verdict};
+use crate::statements::Silent;
 
 /// What a load of versions makes of a range of records.
 #[derive(Debug, Clone, Copy, Default)]
@@ -11,6 +12,8 @@ pub(crate) struct Counts {
     pub(crate) updated: u64,
     pub(crate) closed: u64,
     pub(crate) unchanged: u64,
+    /// Versions that ended because no record had their key.
+    pub(crate) retired: u64,
     /// Rows that the database was told to write, and did not.
     pub(crate) dropped: u64,
 }
@@ -32,6 +35,7 @@ pub(crate) struct Versions {
     /// Records that change nothing, and are not among the judged ones.
     unchanged: u64,
     changes: Changes,
+    silent: Silent,
 }
 
 impl Versions {
@@ -77,6 +81,7 @@ impl Versions {
             unknown,
             unchanged,
             changes: names.changes(),
+            silent: names.silent,
         })
     }
 
@@ -92,26 +97,34 @@ impl Versions {
         groups: [Option<i64>; 2],
     ) -> Result<Counts, D::Error> {
         let mut counts = Counts::default();
+        let mut ends = 0;
         for row in database.numbers(&self.count, &groups)? {
             let records = row[1] as u64;
             match row[0] {
                 verdict::UNCHANGED => counts.unchanged = records,
                 verdict::CORRECTION => counts.updated = records,
-                verdict::CHANGE => counts.closed = records,
+                verdict::CHANGE => (counts.closed, ends) = (records, row[2] as u64),
                 verdict::NEW => counts.inserted = records,
                 _ => {}
             }
         }
+        let mut changed = 0;
         if counts.closed > 0 {
-            database.execute(&self.end, &groups)?;
+            changed += database.execute(&self.end, &groups)?;
         }
         if counts.updated > 0 {
-            database.execute(&self.correct, &groups)?;
+            changed += database.execute(&self.correct, &groups)?;
+        }
+        if self.silent.updates {
+            counts.dropped = (ends + counts.updated).saturating_sub(changed);
+            if counts.dropped > 0 {
+                return Ok(counts);
+            }
         }
         let new = counts.inserted + counts.closed;
         if new > 0 {
             let parameters = [groups[0], groups[1], Some(self.highest)];
-            counts.dropped = new.saturating_sub(database.execute(&self.insert, &parameters)?);
+            counts.dropped += new.saturating_sub(database.execute(&self.insert, &parameters)?);
         }
         Ok(counts)
     }
@@ -131,10 +144,10 @@ impl Versions {
         Ok(rows.into_iter().map(|row| (row[0], row[1] != 0)).collect())
     }
 
-    /// Ends the versions of missing keys, and answers how many; then how many records were never
-    /// part of a range because they change nothing.
-    pub(crate) fn finish<D: Database>(&mut self, database: &D) -> Result<(u64, u64), D::Error> {
-        let mut retired = 0;
+    /// Ends the versions of missing keys. Records that change nothing were perhaps never part of a
+    /// range, and are counted here.
+    pub(crate) fn finish<D: Database>(&mut self, database: &D) -> Result<Counts, D::Error> {
+        let mut counts = Counts { unchanged: self.unchanged, ..Counts::default() };
         for (i, sql) in self.retire.iter().enumerate() {
             // The second statement has no parameters, the first two, and the third one of its own.
             let parameters: &[Option<i64>] = match i {
@@ -143,15 +156,17 @@ impl Versions {
                 _ => &[Some(self.highest)],
             };
             let changed = database.execute(sql, parameters)?;
-            if i == 0 {
-                retired = changed;
+            match i {
+                0 => counts.retired = changed,
+                1 if !self.silent.updates => {}
+                _ => counts.dropped += counts.retired.saturating_sub(changed),
             }
         }
         if self.retire.len() > 2 {
-            self.highest += retired as i64;
+            self.highest += counts.retired as i64;
         }
         database.batch(&drop_tables::<D>(&self.work))?;
-        Ok((retired, self.unchanged))
+        Ok(counts)
     }
 }
 

@@ -4,8 +4,7 @@ use gristmill_core::Result;
 use gristmill_database::mysql::{Client, DatabaseError};
 use gristmill_database::{literal, quoted};
 
-use super::misfit;
-use crate::reading::listed;
+use crate::reading::{listed, misfit};
 use crate::table::{Mode, Options};
 
 /// The columns of the unique index that a load goes by. `generated` tells the expression of a

@@ -21,19 +21,19 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
 use gristmill_core::{
-    Encoded, Encoder, Error, ErrorKind, Findings, LoadContext, Loaded, Loader, Preview, Result,
+    Encoded, Encoder, Error, Findings, LoadContext, Loaded, Loader, Preview, Result,
 };
-use gristmill_database::mysql::{Address, Client, DatabaseError, error_of};
+use gristmill_database::mysql::{Address, error_of};
 use gristmill_database::quoted;
 
 use crate::changes::known;
-use crate::database::Database;
-use crate::dialect::Dialect;
-use crate::merge::{Found, Merge, MergeColumn, Outcome, Plan, Statements, empty_partitions};
+use crate::merge::{Merge, Outcome, Plan, empty};
 use crate::part::{Layout, Staged, TableEncoder};
+use crate::session::Shared;
+use crate::statements::{MergeColumn, Sides, Silent};
 use crate::table::{Mode, Options};
 use connection::Tabbed;
-use session::Shared;
+use session::Session;
 use stage::Stage;
 use target::Target;
 
@@ -55,7 +55,7 @@ pub(crate) struct MySql {
     schema: SchemaRef,
     started: DateTime<Utc>,
     target: Target,
-    shared: Shared,
+    shared: Shared<Session>,
     /// Memory that rejects of the merge may take.
     room: u64,
     stage: Stage,
@@ -76,7 +76,7 @@ impl MySql {
         schema: &SchemaRef,
         context: &LoadContext<'_>,
     ) -> Result<(Self, Vec<usize>)> {
-        let shared = Shared::join(address, context)?;
+        let shared = session::join(address, context)?;
         let mut session = shared.lock();
         let (transaction, number) = session.claim(&options.table)?;
         let space = context.space();
@@ -116,13 +116,12 @@ impl MySql {
         let Self { target, options, stage, .. } = self;
         let loading = |e| error_of(&format!("cannot load table `{}`", options.table), e);
         if options.mode == Mode::Replace && target.existed {
-            // TRUNCATE would show an empty table, and commit.
-            client.batch(&format!("DELETE FROM {}", target.table)).map_err(loading)?;
+            empty(client, &target.table, Silent::default(), &options.table)?;
         }
         let plan = if options.mode == Mode::Scd2 {
             dimension::plan(client, target, options, stage, self.started)?
         } else {
-            Plan::Rows(statements(client, target, stage, options).map_err(loading)?)
+            Plan::rows(client, sides(target, stage, options), options)?
         };
         if self.plans {
             self.preview = Some(plan.changes().preview(client).map_err(loading)?);
@@ -145,41 +144,26 @@ impl MySql {
     }
 }
 
-/// The statements for rows.
-fn statements(
-    client: &Client,
-    target: &Target,
-    stage: &Stage,
-    options: &Options,
-) -> Result<Statements, DatabaseError> {
+/// The table and the staged records as merges want them.
+fn sides(target: &Target, stage: &Stage, options: &Options) -> Sides {
     let columns = target.columns.iter().enumerate().map(|(i, column)| MergeColumn {
         name: quoted(&column.name),
         field: column.name.clone(),
+        given: column.field.clone(),
         value: column.value(i),
         key: column.is_key.then(String::new),
         as_text: column.kind.compares_as_text(),
+        is_part: options.partition_by.contains(&column.field),
     });
-    let columns: Vec<MergeColumn> = columns.collect();
-    if options.mode == Mode::DeleteInsert {
-        let is_part = |i: &usize| options.partition_by.contains(&target.columns[*i].field);
-        let partition: Vec<&MergeColumn> =
-            (0..columns.len()).filter(is_part).map(|i| &columns[i]).collect();
-        let (table, work) = (&target.table, &stage.work);
-        client.batch(&empty_partitions(Dialect::MySql, table, &stage.table, work, &partition))?;
+    Sides {
+        table: target.table.clone(),
+        staged: stage.table.clone(),
+        work: stage.work.clone(),
+        losers: stage.losers().map(str::to_owned),
+        columns: columns.collect(),
+        // Triggers change values or raise errors.
+        silent: Silent::default(),
     }
-    let some = format!("SELECT EXISTS (SELECT 1 FROM {})", target.table);
-    let mut found = Found::of(options.mode);
-    if found != Found::Nothing && client.number(&some, &[])? == 0 {
-        found = Found::Nothing;
-    }
-    Ok(Statements::new(
-        Dialect::MySql,
-        &target.table,
-        &stage.table,
-        stage.losers(),
-        &columns,
-        found,
-    ))
 }
 
 impl Loader for MySql {
@@ -260,9 +244,4 @@ impl Drop for MySql {
             self.stage.drop(client);
         }
     }
-}
-
-/// That the records of a load and the table do not fit each other.
-fn misfit(message: String, hint: String) -> Error {
-    Error::new(ErrorKind::Schema, message).hint(hint)
 }

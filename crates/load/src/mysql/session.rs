@@ -9,7 +9,7 @@
 //! while a commit is on its way, a new one waits until the old one's locks are gone, and looks in
 //! `gristmill_loads` for what became of it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Mutex;
 
 use gristmill_core::{Error, ErrorKind, LoadContext, Result};
 use gristmill_database::literal;
@@ -17,7 +17,11 @@ use gristmill_database::mysql::{Address, Client, DatabaseError, error_of, is_los
 
 use super::fresh::{self, Fresh};
 use super::loads;
+use crate::patience::reconnect;
 use crate::reading::listed;
+use crate::session::{
+    Sessions, Shared, busy, lost, not_committed, rolled_back, twice, unanswered, unknown,
+};
 
 /// Seconds that the table's lock of a lost connection is waited for.
 const PATIENCE: u64 = 60;
@@ -25,7 +29,7 @@ const PATIENCE: u64 = 60;
 /// is left of a run that just died may need a moment to go.
 const MOMENT: u64 = 4;
 
-static SESSIONS: Mutex<Vec<Weak<Mutex<Session>>>> = Mutex::new(Vec::new());
+static SESSIONS: Sessions<Session> = Mutex::new(Vec::new());
 
 pub(crate) struct Session {
     address: Address,
@@ -43,27 +47,15 @@ pub(crate) struct Session {
     numbers: u64,
 }
 
-/// A loader's hold on a session.
-#[derive(Clone)]
-pub(crate) struct Shared {
-    session: Arc<Mutex<Session>>,
-}
-
-impl Shared {
-    /// The run's session with a database, opened if this is its first table.
-    pub(crate) fn join(address: &Address, context: &LoadContext<'_>) -> Result<Self> {
-        let mut sessions = SESSIONS.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.retain(|session| session.strong_count() > 0);
-        for session in sessions.iter().filter_map(Weak::upgrade) {
-            let known = session.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.run == context.run && known.address.is_same(address) {
-                drop(known);
-                return Ok(Self { session });
-            }
-        }
-        let session = Arc::new(Mutex::new(Session {
+/// The run's session with a database, opened if this is its first table.
+pub(crate) fn join(address: &Address, context: &LoadContext<'_>) -> Result<Shared<Session>> {
+    let is_wanted =
+        |session: &Session| session.run == context.run && session.address.is_same(address);
+    Shared::join(&SESSIONS, is_wanted, || {
+        let client = Client::connect(address)?;
+        Ok(Session {
             address: address.clone(),
-            client: Some(Client::connect(address)?),
+            client: Some(client),
             run: context.run.to_owned(),
             pipeline: context.pipeline.to_owned(),
             transaction: 1,
@@ -72,26 +64,13 @@ impl Shared {
             tables: Vec::new(),
             fresh: Vec::new(),
             numbers: 0,
-        }));
-        sessions.push(Arc::downgrade(&session));
-        Ok(Self { session })
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Session> {
-        // A panic in another loader leaves a transaction that is never committed.
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+        })
+    })
 }
 
 impl Session {
     pub(crate) fn client(&self) -> Result<&Client> {
-        self.client.as_ref().ok_or_else(|| {
-            Error::new(
-                ErrorKind::Transient,
-                format!("the connection to `{}` was lost", self.address.name()),
-            )
-            .hint("run again")
-        })
+        self.client.as_ref().ok_or_else(|| lost(self.address.name()))
     }
 
     pub(crate) fn run(&self) -> &str {
@@ -106,22 +85,12 @@ impl Session {
     /// table.
     pub(crate) fn claim(&mut self, table: &str) -> Result<(u64, u64)> {
         if self.tables.iter().any(|other| other == table) {
-            return Err(Error::new(
-                ErrorKind::Configuration,
-                format!("table `{table}` of `{}` is a destination twice", self.address.name()),
-            )
-            .hint("each destination needs a table of its own"));
+            return Err(twice(table, self.address.name()));
         }
         let locked = lock(self.client()?, table, MOMENT)
             .map_err(|e| error_of(&format!("cannot load table `{table}`"), e))?;
         if !locked {
-            return Err(Error::new(
-                ErrorKind::Transient,
-                format!("another run is loading table `{table}` of `{}`", self.address.name()),
-            )
-            .hint(
-                "run again when it is done; the lock of a run that died goes with its connection",
-            ));
+            return Err(busy(table, self.address.name()));
         }
         self.tables.push(table.to_owned());
         self.numbers += 1;
@@ -154,13 +123,7 @@ impl Session {
         if transaction == self.transaction {
             return Ok(());
         }
-        Err(Error::new(
-            ErrorKind::Destination,
-            format!(
-                "the load of `{}` was rolled back with another destination",
-                self.address.name()
-            ),
-        ))
+        Err(rolled_back(self.address.name()))
     }
 
     /// Takes back everything that is not committed, of all loaders.
@@ -243,16 +206,9 @@ impl Session {
 
     /// What became of a commit that was not answered.
     fn find_out(&mut self, transaction: u64) -> Result<()> {
-        let name = self.address.name();
-        let what = format!("the connection to `{name}` was lost while the load was committed");
-        let unknown = |error: Error| {
-            Error::new(ErrorKind::Transient, what.clone()).caused_by(error).hint(format!(
-                "whether it was is in the table `{}`: it has a row for run {} then",
-                loads::TABLE,
-                self.run
-            ))
-        };
-        let client = Client::connect(&self.address).map_err(unknown)?;
+        let name = self.address.name().to_owned();
+        let unknown = |error| unknown(&name, &self.run, loads::TABLE, error);
+        let client = reconnect(|| Client::connect(&self.address)).map_err(unknown)?;
         let asked = || -> Result<Option<bool>, DatabaseError> {
             for table in &self.tables {
                 // Free once the lost connection's transaction is over, either way.
@@ -267,7 +223,7 @@ impl Session {
             }
             Ok(Some(committed))
         };
-        let committed = asked().map_err(|e| unknown(error_of(&what, e)))?;
+        let committed = asked().map_err(|e| unknown(error_of(&unanswered(&name), e)))?;
         let committed = committed.ok_or_else(|| {
             unknown(Error::new(ErrorKind::Transient, "the server still holds its locks"))
         })?;
@@ -279,9 +235,7 @@ impl Session {
         self.fresh.clear();
         self.is_open = false;
         self.transaction += 1;
-        Err(Error::new(ErrorKind::Destination, what)
-            .caused_by("the server did not commit it")
-            .hint("nothing was published; run again"))
+        Err(not_committed(&name))
     }
 }
 

@@ -8,12 +8,12 @@ use gristmill_database::mysql::types::{ColumnType, Form, declared};
 use gristmill_database::mysql::{Client, DatabaseError, Flavour, error_of};
 use gristmill_database::{literal, quoted};
 
+use super::dimension;
 use super::fresh::{self, Fresh};
 use super::index::{current_index, key_columns, key_list, qualified};
 use super::session::Session;
-use super::{dimension, misfit};
 use crate::changes::{SchemaChanges, known};
-use crate::reading::listed;
+use crate::reading::{listed, misfit};
 use crate::table::{Create, Mode, Options};
 
 /// A column that records are loaded into.
@@ -309,15 +309,17 @@ fn find_column<'a>(existing: &'a [Existing], name: &str) -> Option<&'a Existing>
     existing.iter().find(|column| column.name.eq_ignore_ascii_case(name))
 }
 
-/// The kind of a table and its engine.
+/// The kind of a table, and its engine if that has no transactions.
 fn find(
     client: &Client,
     database: &str,
     name: &str,
 ) -> Result<Option<(String, String)>, DatabaseError> {
     let sql = format!(
-        "SELECT table_type, coalesce(engine, '') FROM information_schema.tables \
-         WHERE table_schema = {} AND table_name = {}",
+        "SELECT t.table_type, CASE WHEN e.transactions = 'NO' THEN t.engine ELSE '' END \
+         FROM information_schema.tables AS t \
+         LEFT JOIN information_schema.engines AS e ON e.engine = t.engine \
+         WHERE t.table_schema = {} AND t.table_name = {}",
         literal(database),
         literal(name)
     );
@@ -337,7 +339,7 @@ fn check_engine(table: &str, (kind, engine): &(String, String)) -> Result<()> {
         )
         .hint("load one of the tables that it shows"));
     }
-    if ["MyISAM", "Aria", "MEMORY", "CSV", "ARCHIVE"].contains(&engine.as_str()) {
+    if !engine.is_empty() {
         return Err(Error::new(
             ErrorKind::Destination,
             format!("table `{table}` is kept by {engine}, which has no transactions"),

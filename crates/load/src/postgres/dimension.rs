@@ -4,18 +4,14 @@
 use chrono::{DateTime, Utc};
 use gristmill_core::Result;
 use gristmill_database::types::{ColumnType, oid};
-use gristmill_database::{Client, DatabaseError, error_of, literal, quoted};
+use gristmill_database::{Client, literal, quoted};
 
-use super::misfit;
+use super::sides;
 use super::stage::Stage;
-use super::target::{Column, Target};
-use crate::database::Database;
-use crate::dialect::Dialect;
+use super::target::Target;
 use crate::merge::Plan;
-use crate::reading::listed;
-use crate::scd2::{Missing, Names, Scope};
+use crate::scd2::{self, Missing, Times, check_kept, wrong_type};
 use crate::table::Options;
-use crate::versions::{Versions, highest};
 
 /// Adds the columns that the load keeps to those of a table that is created. Surrogate keys are an
 /// identity that the load gives itself, and that rows added by hand get.
@@ -38,22 +34,9 @@ pub(crate) fn check_columns(
     options: &Options,
     find: impl Fn(&str) -> Option<ColumnType>,
 ) -> Result<String> {
-    let kept = options.kept();
-    let lacking: Vec<&String> = kept.iter().filter(|name| find(name).is_none()).collect();
-    if !lacking.is_empty() {
-        return Err(misfit(
-            format!("table `{table}` has no {}, which scd2 keeps", listed(lacking)),
-            "say what the table calls it with `surrogate_key` and `version_columns`, or add it"
-                .to_owned(),
-        ));
-    }
+    check_kept(table, options, |name| find(name).is_some())?;
     let of = |name: &str| find(name).map_or((0, String::new()), |kind| (kind.oid, kind.name));
-    let wrong = |name: &str, is: &str, wants: &str| {
-        misfit(
-            format!("column `{name}` of table `{table}` is {is}, and scd2 keeps {wants} there"),
-            "change its type, or name another column".to_owned(),
-        )
-    };
+    let wrong = |name: &str, is: &str, wants: &str| wrong_type(table, name, is, wants);
     let columns = &options.version_columns;
     let numbers = [oid::INT2, oid::INT4, oid::INT8];
     let (kind, name) = of(&options.surrogate());
@@ -86,28 +69,16 @@ pub(crate) fn plan(
     stage: &Stage,
     started: DateTime<Utc>,
 ) -> Result<Plan> {
-    let names = names(target, options, stage, started);
-    let refused = |e| error_of(&format!("cannot load table `{}`", target.name), e);
-    let any = format!("SELECT EXISTS (SELECT 1 FROM {})", names.table);
-    let is_empty = client.number(&any, &[]).map_err(refused)? == 0;
-    let unknown = add_unknown(client, &names, options).map_err(refused)?;
-    if is_empty && !names.timed {
-        let highest = highest(client, &names.table, &names.surrogate).map_err(refused)?;
-        return Ok(Plan::Rows(names.first_load(highest)));
-    }
-    let partition = match &options.scope {
-        Scope::Full => Vec::new(),
-        Scope::Partition(columns) => columns
-            .iter()
-            .filter_map(|column| {
-                let i = target.columns.iter().position(|c| c.field == *column)?;
-                Some((quoted(&target.columns[i].name), format!("c{i}")))
-            })
-            .collect(),
+    let kind = target.time_type.clone();
+    let started = literal(&started.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string());
+    let times = Times {
+        value: target.time_value().unwrap_or_else(|| format!("CAST({started} AS {kind})")),
+        timed: target.time.is_some(),
+        first: format!("CAST('0001-01-01 00:00:00Z' AS {kind})"),
+        kind,
     };
-    Versions::judge(client, &names, options.missing, &partition, unknown)
-        .map(Plan::Versions)
-        .map_err(refused)
+    let sides = sides(target, stage, options);
+    scd2::plan(client, sides, times, &target.attributes, stage.rows, options)
 }
 
 /// What is left to do once rows are there: the identity goes on behind the surrogate keys that the
@@ -122,90 +93,4 @@ pub(crate) fn finish_statement(table: &str, options: &Options) -> String {
         quoted(&surrogate),
         literal(&surrogate),
     )
-}
-
-fn names(target: &Target, options: &Options, stage: &Stage, started: DateTime<Utc>) -> Names {
-    let kept = &options.version_columns;
-    // Statements put the alias of the staging table before it; a cast goes behind.
-    let staged = |column: &Column, i: usize| column.value(i)["s.".len()..].to_owned();
-    let columns: Vec<(&Column, String)> =
-        target.columns.iter().enumerate().map(|(i, column)| (column, staged(column, i))).collect();
-    let pair = |(column, staged): &(&Column, String)| (quoted(&column.name), staged.clone());
-    let written = |column: &Column| !options.is_time(&column.field);
-    let tracks = |column: &Column| options.tracks(&column.field) && !column.is_key;
-    Names {
-        dialect: Dialect::Postgres,
-        table: target.table.clone(),
-        staged: stage.table.clone(),
-        work: stage.work.clone(),
-        surrogate: quoted(&options.surrogate()),
-        effective: quoted(&kept.effective_date),
-        end: quoted(&kept.end_date),
-        current: quoted(&kept.is_current),
-        deleted: (options.missing == Missing::Mark).then(|| quoted(&kept.is_deleted)),
-        columns: columns.iter().filter(|(column, _)| written(column)).map(pair).collect(),
-        attributes: target.attributes.iter().map(|name| quoted(name)).collect(),
-        keys: columns
-            .iter()
-            .filter(|(column, _)| column.is_key)
-            .map(|(column, staged)| (quoted(&column.name), staged.clone(), String::new()))
-            .collect(),
-        tracked: columns
-            .iter()
-            .filter(|(column, _)| tracks(column) && written(column))
-            .map(pair)
-            .collect(),
-        time: target.time_value().unwrap_or_else(|| {
-            let started = started.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
-            format!("CAST({} AS {})", literal(&started), target.time_type)
-        }),
-        time_type: target.time_type.clone(),
-        timed: target.time.is_some(),
-        records: stage.rows,
-        losers: stage.losers().map(str::to_owned),
-        asks_missing: options.missing != Missing::Keep,
-    }
-}
-
-/// Adds the row for unknown members unless it is there, and answers its surrogate key.
-fn add_unknown(
-    client: &Client,
-    names: &Names,
-    options: &Options,
-) -> Result<Option<i64>, DatabaseError> {
-    let surrogate = options.surrogate();
-    let Some(member) = &options.unknown_member else { return Ok(None) };
-    let Some(number) = member.get(&surrogate).and_then(serde_json::Value::as_i64) else {
-        return Ok(None);
-    };
-    let Names { table, surrogate, effective, current, time_type, .. } = names;
-    let mut columns: Vec<String> = member.keys().map(|name| quoted(name)).collect();
-    let mut values: Vec<String> = member.values().map(value).collect();
-    columns.extend([effective.clone(), current.clone()]);
-    values.extend([format!("CAST('0001-01-01 00:00:00Z' AS {time_type})"), "TRUE".to_owned()]);
-    if let Some(deleted) = &names.deleted {
-        columns.push(deleted.clone());
-        values.push("FALSE".to_owned());
-    }
-    client.execute(
-        &format!(
-            "INSERT INTO {table} ({}) OVERRIDING SYSTEM VALUE SELECT {} \
-             WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {surrogate} = {number})",
-            columns.join(", "),
-            values.join(", "),
-        ),
-        &[],
-    )?;
-    Ok(Some(number))
-}
-
-/// A value of the pipeline file as SQL writes it. A text takes the type of its column.
-fn value(value: &serde_json::Value) -> String {
-    match value {
-        serde_json::Value::Bool(true) => "TRUE".to_owned(),
-        serde_json::Value::Bool(false) => "FALSE".to_owned(),
-        serde_json::Value::Number(number) => number.to_string(),
-        serde_json::Value::String(text) => literal(text),
-        _ => "NULL".to_owned(),
-    }
 }

@@ -3,9 +3,8 @@
 use gristmill_core::Result;
 use gristmill_database::{Client, DatabaseError, quoted};
 
-use super::misfit;
 use super::stage::key_list;
-use crate::reading::listed;
+use crate::reading::{listed, misfit};
 use crate::table::{Mode, Options};
 
 /// The columns of the unique index that a load goes by.

@@ -17,6 +17,7 @@ mod loads;
 mod part;
 mod rows;
 mod session;
+mod silent;
 mod stage;
 mod target;
 
@@ -25,20 +26,19 @@ use std::sync::{Arc, OnceLock};
 use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
 use gristmill_core::{
-    Encoded, Encoder, Error, ErrorKind, Findings, LoadContext, Loaded, Loader, Preview, Result,
-    Space,
+    Encoded, Encoder, Error, Findings, LoadContext, Loaded, Loader, Preview, Result, Space,
 };
-use gristmill_database::{Address, Client, DatabaseError, error_of, quoted};
+use gristmill_database::{Address, error_of, quoted};
 
 use crate::changes::known;
-use crate::database::Database;
-use crate::dialect::Dialect;
-use crate::merge::{Found, Merge, MergeColumn, Outcome, Plan, Statements, empty_partitions};
+use crate::merge::{Merge, Outcome, Plan, empty};
 use crate::part::{Layout, Staged, TableEncoder};
+use crate::session::Shared;
+use crate::statements::{MergeColumn, Sides, Silent};
 use crate::table::{Mode, Options};
 use part::Binary;
 use rows::Copying;
-use session::Shared;
+use session::Session;
 use stage::Stage;
 use target::Target;
 
@@ -57,7 +57,7 @@ pub(crate) struct Postgres {
     schema: SchemaRef,
     started: DateTime<Utc>,
     target: Target,
-    shared: Shared,
+    shared: Shared<Session>,
     /// Number among the tables that the run loads in this database.
     number: u64,
     space: Space,
@@ -86,7 +86,7 @@ impl Postgres {
         schema: &SchemaRef,
         context: &LoadContext<'_>,
     ) -> Result<(Self, Vec<usize>)> {
-        let shared = Shared::join(address, context)?;
+        let shared = session::join(address, context)?;
         let mut session = shared.lock();
         let (transaction, number) = session.begin(&options.table)?;
         let opened = target::unknown(session.client()?, options, schema).and_then(|unknown| {
@@ -124,6 +124,8 @@ impl Postgres {
         *self.way.get_or_init(|| {
             matches!(self.options.mode, Mode::Append | Mode::Replace)
                 && self.target.takes_as_sent()
+                // COPY knows nothing of rules and policies.
+                && self.target.silent == Silent::default()
                 && self.target.changes.is_empty()
                 && self.shared.lock().is_alone()
         })
@@ -140,17 +142,16 @@ impl Postgres {
             return Ok(());
         }
         let session = self.shared.lock();
-        let mut sql = String::new();
+        let (client, target) = (session.client()?, &self.target);
         if session.is_alone() {
             // What is judged at the commit can be judged now, record by record.
-            sql += "SET CONSTRAINTS ALL IMMEDIATE;";
+            let begun = client.batch("SET CONSTRAINTS ALL IMMEDIATE");
+            begun.map_err(|e| error_of(&cannot(&self.options.table), e))?;
         }
-        if self.options.mode == Mode::Replace && self.target.existed {
-            // TRUNCATE would show an empty table to readers that began before the commit.
-            sql += &format!("DELETE FROM {};", self.target.table);
+        if self.options.mode == Mode::Replace && target.existed {
+            empty(client, &target.table, target.silent, &self.options.table)?;
         }
-        let begun = session.client()?.batch(&sql);
-        begun.map_err(|e| error_of(&cannot(&self.options.table), e))
+        Ok(())
     }
 
     /// Merges what is staged.
@@ -170,7 +171,7 @@ impl Postgres {
             let plan = if options.mode == Mode::Scd2 {
                 dimension::plan(client, target, options, stage, self.started)?
             } else {
-                Plan::Rows(statements(client, target, stage, options).map_err(loading)?)
+                Plan::rows(client, sides(target, stage, options), options)?
             };
             if self.plans {
                 self.preview = Some(plan.changes().preview(client).map_err(loading)?);
@@ -197,49 +198,25 @@ fn cannot(table: &str) -> String {
     format!("cannot load table `{table}`")
 }
 
-/// The columns as merges want them.
-fn columns(target: &Target) -> Vec<MergeColumn> {
-    let columns = target.columns.iter().enumerate();
-    columns
-        .map(|(i, column)| MergeColumn {
-            name: quoted(&column.name),
-            field: column.name.clone(),
-            value: column.value(i),
-            key: column.is_key.then(String::new),
-            as_text: !column.compares(),
-        })
-        .collect()
-}
-
-/// The statements for rows.
-fn statements(
-    client: &Client,
-    target: &Target,
-    stage: &Stage,
-    options: &Options,
-) -> Result<Statements, DatabaseError> {
-    let columns = columns(target);
-    if options.mode == Mode::DeleteInsert {
-        let is_part = |i: &usize| options.partition_by.contains(&target.columns[*i].field);
-        let partition: Vec<&MergeColumn> =
-            (0..columns.len()).filter(is_part).map(|i| &columns[i]).collect();
-        let (table, work) = (&target.table, &stage.work);
-        let dialect = Dialect::Postgres;
-        client.batch(&empty_partitions(dialect, table, &stage.table, work, &partition))?;
+/// The table and the staged records as merges want them.
+fn sides(target: &Target, stage: &Stage, options: &Options) -> Sides {
+    let columns = target.columns.iter().enumerate().map(|(i, column)| MergeColumn {
+        name: quoted(&column.name),
+        field: column.name.clone(),
+        given: column.field.clone(),
+        value: column.value(i),
+        key: column.is_key.then(String::new),
+        as_text: !column.compares(),
+        is_part: options.partition_by.contains(&column.field),
+    });
+    Sides {
+        table: target.table.clone(),
+        staged: stage.table.clone(),
+        work: stage.work.clone(),
+        losers: stage.losers().map(str::to_owned),
+        columns: columns.collect(),
+        silent: target.silent,
     }
-    let some = format!("SELECT EXISTS (SELECT 1 FROM {})", target.table);
-    let mut found = Found::of(options.mode);
-    if found != Found::Nothing && client.number(&some, &[])? == 0 {
-        found = Found::Nothing;
-    }
-    Ok(Statements::new(
-        Dialect::Postgres,
-        &target.table,
-        &stage.table,
-        stage.losers(),
-        &columns,
-        found,
-    ))
 }
 
 impl Loader for Postgres {
@@ -360,9 +337,4 @@ impl Drop for Postgres {
         self.stage = None;
         self.shared.lock().leave(self.transaction, &self.options.table);
     }
-}
-
-/// That the records of a load and the table do not fit each other.
-fn misfit(message: String, hint: String) -> Error {
-    Error::new(ErrorKind::Schema, message).hint(hint)
 }

@@ -5,11 +5,13 @@ use gristmill_core::{Error, ErrorKind, Result};
 use gristmill_database::types::{ColumnType, Form, declared, oid, precision_and_scale};
 use gristmill_database::{Client, DatabaseError, error_of, quoted};
 
+use super::dimension;
 use super::index::{current_index, index_name, key_columns, qualified};
+use super::silent::silent;
 use super::stage::key_list;
-use super::{dimension, misfit};
 use crate::changes::SchemaChanges;
-use crate::reading::listed;
+use crate::reading::{listed, misfit};
+use crate::statements::Silent;
 use crate::table::{Create, Mode, Options};
 
 /// A column that records are loaded into.
@@ -70,6 +72,7 @@ pub(crate) struct Target {
     pub(crate) attributes: Vec<String>,
     /// What `ALTER TABLE` does to a table that is there, before records are merged.
     pub(crate) changes: Vec<String>,
+    pub(crate) silent: Silent,
 }
 
 impl Target {
@@ -120,6 +123,7 @@ impl Target {
             time_type: String::new(),
             attributes: Vec::new(),
             changes,
+            silent: if existed { silent(client, oid).map_err(refused)? } else { Silent::default() },
         };
         target.match_columns(&existing, options, schema)?;
         let mut keys = options.keys.clone();
@@ -130,8 +134,8 @@ impl Target {
             for column in &mut target.columns {
                 column.is_key = keys.iter().any(|key| key.eq_ignore_ascii_case(&column.name));
             }
-            target.check_keys()?;
         }
+        target.check_keys(options)?;
         if options.mode == Mode::Scd2 {
             target.time_type = dimension::check_columns(&options.table, options, |name| {
                 find_column(&existing, name).map(|column| column.kind.clone())
@@ -226,9 +230,11 @@ impl Target {
         Ok(())
     }
 
-    /// Refuses keys that the server would have to cast.
-    fn check_keys(&self) -> Result<()> {
-        match self.columns.iter().find(|column| column.is_key && column.form == Form::Cast) {
+    /// Refuses columns that records are found by, where the server would have to cast their values.
+    fn check_keys(&self, options: &Options) -> Result<()> {
+        let finds =
+            |column: &&Column| column.is_key || options.partition_by.contains(&column.field);
+        match self.columns.iter().filter(finds).find(|column| column.form == Form::Cast) {
             Some(column) => Err(misfit(
                 format!(
                     "table `{}` keeps the key `{}` as {}, and the records have another type",

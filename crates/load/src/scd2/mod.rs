@@ -14,10 +14,11 @@
 //! Several records of a key are applied in the order of their times. Unless records come late, the
 //! result is the same whether they come in one load or in several.
 //!
-//! The options are here; `statements` makes what databases are asked, and the crate's `versions`
-//! asks it in order.
+//! The options are here; `plan` says what the statements are about, `statements` makes what databases
+//! are asked, and the crate's `versions` asks it in order.
 
 mod gone;
+mod plan;
 mod statements;
 
 use indexmap::IndexMap;
@@ -25,6 +26,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(crate) use plan::{Times, check_kept, plan, wrong_type};
 pub(crate) use statements::{Names, verdict};
 
 /// What becomes of the current version of a key that no record of the load has.

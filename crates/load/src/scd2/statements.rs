@@ -2,8 +2,8 @@
 //! [`Dialect`].
 
 use crate::dialect::Dialect;
-use crate::merge::Statements;
 use crate::preview::{Change, Changes};
+use crate::statements::{Silent, Statements};
 
 /// The names that statements are made of, each in the form in which SQL writes it.
 #[derive(Debug, Clone)]
@@ -41,6 +41,7 @@ pub(crate) struct Names {
     pub(crate) losers: Option<String>,
     /// Whether it is asked which keys are missing.
     pub(crate) asks_missing: bool,
+    pub(crate) silent: Silent,
 }
 
 /// What is done with a record.
@@ -318,10 +319,10 @@ impl Names {
         )
     }
 
-    /// How many records there are of each verdict.
+    /// How many records there are of each verdict, and how many of them are about a version.
     pub(crate) fn count(&self) -> String {
         format!(
-            "SELECT verdict, count(*) FROM {}work AS w WHERE {} GROUP BY verdict",
+            "SELECT verdict, count(*), count(sk) FROM {}work AS w WHERE {} GROUP BY verdict",
             self.work,
             self.in_range()
         )
@@ -391,19 +392,16 @@ impl Names {
             Some(_) => format!(", {}", dialect.truth(false)),
             None => String::new(),
         };
-        Statements {
-            update: None,
-            insert: format!(
+        Statements::all_new(
+            format!(
                 "INSERT INTO {} SELECT {highest} + s.{row}, {}, {time}, NULL, {}{deleted} \
                  FROM {staged} AS s WHERE {range} ORDER BY s.{row}",
                 self.target(&names),
                 values.join(", "),
                 dialect.truth(true),
             ),
-            count: format!("SELECT count(*) FROM {staged} AS s WHERE {range}"),
-            changes: Changes::default(),
-            all_new: true,
-        }
+            format!("SELECT count(*) FROM {staged} AS s WHERE {range}"),
+        )
     }
 
     /// The records of a group, and whether the database is to be changed for them.

@@ -4,141 +4,40 @@
 use arrow_schema::{DataType, Schema};
 use chrono::{DateTime, Utc};
 use gristmill_core::{Error, ErrorKind, Result};
-use rusqlite::types::{ToSqlOutput, Value};
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use rusqlite::{Connection, OptionalExtension};
 
+use super::merge::sides;
 use super::stage::Stage;
 use super::target::{Column, Target};
 use super::{quoted, refused};
-use crate::dialect::Dialect;
-use crate::reading::listed;
-use crate::scd2::{Missing, Names, Scope};
+use crate::merge::Plan;
+use crate::scd2::{self, Missing, Times};
 use crate::table::Options;
-use crate::versions::Versions;
 
-/// Judges the staged records of a dimension.
-pub(crate) fn judge(
+/// How the staged records of a dimension get in.
+pub(crate) fn plan(
     connection: &Connection,
     target: &Target,
     options: &Options,
     stage: &Stage,
     started: DateTime<Utc>,
-) -> Result<Versions> {
-    let names = names(target, options, stage, started);
-    let partition = match &options.scope {
-        Scope::Full => Vec::new(),
-        Scope::Partition(columns) => columns
-            .iter()
-            .filter_map(|column| {
-                let name_of = |c: &Column| c.name.eq_ignore_ascii_case(column);
-                let i = target.columns.iter().position(name_of)?;
-                Some((quoted(&target.columns[i].name), format!("c{i}")))
-            })
-            .collect(),
+) -> Result<Plan> {
+    let timed = target.time.is_some();
+    let started = format!("'{}'", started.format(STARTED));
+    let value = if timed { "s.at".to_owned() } else { started };
+    // Before all times, in the form that they have.
+    let some = match timed {
+        true => format!("(SELECT min(at) FROM {})", stage.table),
+        false => value.clone(),
     };
-    add_unknown(connection, &names, options)
-        .and_then(|unknown| {
-            Versions::judge(connection, &names, options.missing, &partition, unknown)
-        })
-        .map_err(|e| refused(&format!("cannot load table `{}`", target.name), e))
-}
-
-fn names(target: &Target, options: &Options, stage: &Stage, started: DateTime<Utc>) -> Names {
-    let kept = &options.version_columns;
-    let columns: Vec<(&Column, String)> =
-        target.columns.iter().zip(0..).map(|(column, i)| (column, format!("c{i}"))).collect();
-    let pair = |(column, staged): &(&Column, String)| (quoted(&column.name), staged.clone());
-    let tracks = |column: &Column| {
-        // Options name columns as the records do.
-        options.tracks(&column.field) && column.key.is_none()
-    };
-    Names {
-        dialect: Dialect::Sqlite,
-        table: format!("main.{}", quoted(&target.name)),
-        staged: stage.table.clone(),
-        work: format!("temp.gristmill_{}_", stage.number()),
-        surrogate: quoted(&options.surrogate()),
-        effective: quoted(&kept.effective_date),
-        end: quoted(&kept.end_date),
-        current: quoted(&kept.is_current),
-        deleted: (options.missing == Missing::Mark).then(|| quoted(&kept.is_deleted)),
-        columns: columns
-            .iter()
-            .filter(|(column, _)| !options.is_time(&column.field))
-            .map(pair)
-            .collect(),
-        attributes: target.attributes.iter().map(|name| quoted(name)).collect(),
-        keys: columns
-            .iter()
-            .filter_map(|(column, staged)| {
-                let collation = column.key.as_ref()?;
-                Some((quoted(&column.name), staged.clone(), quoted(collation)))
-            })
-            .collect(),
-        tracked: columns
-            .iter()
-            .filter(|(column, _)| tracks(column) && !options.is_time(&column.field))
-            .map(pair)
-            .collect(),
-        time: if target.time.is_some() {
-            "s.at".to_owned()
-        } else {
-            format!("'{}'", started.format(STARTED))
-        },
-        time_type: "TEXT".to_owned(),
-        timed: target.time.is_some(),
-        records: stage.last,
-        losers: stage.has_losers.then(|| format!("temp.{}", stage.losers())),
-        asks_missing: options.missing != Missing::Keep,
-    }
+    let first = format!("'0001-01-01' || ifnull(substr({some}, 11), '')");
+    let times = Times { value, kind: "TEXT".to_owned(), timed, first };
+    let sides = sides(target, stage, options);
+    scd2::plan(connection, sides, times, &target.attributes, stage.last, options)
 }
 
 /// The form of a run's start; that of timestamps with microseconds.
 const STARTED: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
-
-/// Adds the row for unknown members unless it is there, and answers its surrogate key.
-fn add_unknown(
-    connection: &Connection,
-    names: &Names,
-    options: &Options,
-) -> rusqlite::Result<Option<i64>> {
-    let surrogate = options.surrogate();
-    let Some(member) = &options.unknown_member else { return Ok(None) };
-    let Some(number) = member.get(&surrogate).and_then(serde_json::Value::as_i64) else {
-        return Ok(None);
-    };
-    let mut columns: Vec<String> = member.keys().map(|name| quoted(name)).collect();
-    let values: Vec<ToSqlOutput<'_>> = member.values().map(bound).collect();
-    let places: Vec<String> = (1..=values.len()).map(|i| format!("?{i}")).collect();
-    columns.extend([&names.effective, &names.current].map(String::clone));
-    columns.extend(names.deleted.clone());
-    let Names { table, surrogate, staged, time, .. } = names;
-    // Before all times, in the form that they have.
-    let time = if names.timed { format!("(SELECT min(at) FROM {staged})") } else { time.clone() };
-    let first = format!("'0001-01-01' || ifnull(substr({time}, 11), '')");
-    let deleted = if names.deleted.is_some() { ", 0" } else { "" };
-    let sql = format!(
-        "INSERT INTO {table} ({}) SELECT {}, {first}, 1{deleted} \
-         WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {surrogate} = {number})",
-        columns.join(", "),
-        places.join(", ")
-    );
-    let mut statement = connection.prepare(&sql)?;
-    statement.execute(params_from_iter(values))?;
-    Ok(Some(number))
-}
-
-fn bound(value: &serde_json::Value) -> ToSqlOutput<'_> {
-    ToSqlOutput::Owned(match value {
-        serde_json::Value::Bool(value) => Value::Integer(i64::from(*value)),
-        serde_json::Value::Number(number) => match number.as_i64() {
-            Some(number) => Value::Integer(number),
-            None => Value::Real(number.as_f64().unwrap_or_default()),
-        },
-        serde_json::Value::String(text) => Value::Text(text.clone()),
-        _ => Value::Null,
-    })
-}
 
 /// The statement that creates a dimension, and those that add its indexes once rows are there.
 pub(crate) fn create_statements(target: &Target, options: &Options) -> (String, Option<String>) {
@@ -187,20 +86,6 @@ pub(crate) fn current_index(table: &str, options: &Options) -> String {
 fn keys(options: &Options) -> String {
     let keys: Vec<String> = options.keys.iter().map(|key| quoted(key)).collect();
     keys.join(", ")
-}
-
-/// Refuses a table without the columns that the load keeps.
-pub(crate) fn check_columns(table: &str, there: &[&str], options: &Options) -> Result<()> {
-    let lacks = |name: &String| !there.iter().any(|column| column.eq_ignore_ascii_case(name));
-    let lacking: Vec<String> = options.kept().into_iter().filter(lacks).collect();
-    if lacking.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::Schema,
-        format!("table `{table}` has no {}, which scd2 keeps", listed(&lacking)),
-    )
-    .hint("say what the table calls it with `surrogate_key` and `version_columns`, or add it"))
 }
 
 /// Refuses keys that the table would keep in another form than the records have.

@@ -8,7 +8,8 @@ use super::target::Target;
 use super::{quoted, refused};
 use crate::database::Database;
 use crate::dialect::Dialect;
-use crate::merge::{self, Found, MergeColumn, Statements, undo};
+use crate::merge::undo;
+use crate::statements::{MergeColumn, Sides};
 use crate::table::Options;
 
 impl Database for Connection {
@@ -61,60 +62,25 @@ impl Database for Connection {
     }
 }
 
-/// The columns as merges want them.
-fn columns(target: &Target) -> Vec<MergeColumn> {
-    let columns = target.columns.iter().zip(0..);
-    columns
-        .map(|(column, i)| MergeColumn {
-            name: quoted(&column.name),
-            field: column.name.clone(),
-            value: format!("s.c{i}"),
-            key: column.key.as_deref().map(quoted),
-            as_text: false,
-        })
-        .collect()
-}
-
-/// The statements for rows, and whether they look for rows that are there.
-pub(crate) fn statements(
-    connection: &Connection,
-    target: &Target,
-    stage: &Stage,
-    options: &Options,
-) -> rusqlite::Result<(Statements, bool)> {
-    let table = format!("main.{}", quoted(&target.name));
-    let some = format!("SELECT EXISTS (SELECT 1 FROM {table})");
-    let mut found = Found::of(options.mode);
-    if found != Found::Nothing && connection.number(&some, &[])? == 0 {
-        found = Found::Nothing;
+/// The table and the staged records as merges want them.
+pub(crate) fn sides(target: &Target, stage: &Stage, options: &Options) -> Sides {
+    let columns = target.columns.iter().zip(0..).map(|(column, i)| MergeColumn {
+        name: quoted(&column.name),
+        field: column.name.clone(),
+        given: column.field.clone(),
+        value: format!("s.c{i}"),
+        key: column.key.as_deref().map(quoted),
+        as_text: false,
+        is_part: options.partition_by.contains(&column.field),
+    });
+    Sides {
+        table: format!("main.{}", quoted(&target.name)),
+        staged: stage.table.clone(),
+        work: format!("temp.gristmill_{}_", stage.number()),
+        losers: stage.has_losers.then(|| format!("temp.{}", stage.losers())),
+        columns: columns.collect(),
+        silent: target.silent,
     }
-    let losers = stage.has_losers.then(|| format!("temp.{}", stage.losers()));
-    let statements = Statements::new(
-        Dialect::Sqlite,
-        &table,
-        &stage.table,
-        losers.as_deref(),
-        &columns(target),
-        found,
-    );
-    Ok((statements, found != Found::Nothing))
-}
-
-/// Takes out the rows of the partitions that staged records are in.
-pub(crate) fn empty_partitions(
-    connection: &Connection,
-    target: &Target,
-    stage: &Stage,
-    options: &Options,
-) -> rusqlite::Result<()> {
-    let columns = columns(target);
-    let is_part = |i: &usize| options.partition_by.contains(&target.columns[*i].field);
-    let partition: Vec<&MergeColumn> =
-        (0..columns.len()).filter(is_part).map(|i| &columns[i]).collect();
-    let table = format!("main.{}", quoted(&target.name));
-    let work = format!("temp.gristmill_{}_", stage.number());
-    let sql = merge::empty_partitions(Dialect::Sqlite, &table, &stage.table, &work, &partition);
-    connection.execute_batch(&sql)
 }
 
 /// Copies all staged rows as they are, where SQLite does that; answers whether it did.
@@ -160,6 +126,7 @@ mod tests {
     use gristmill_core::{FieldType, Space};
 
     use super::*;
+    use crate::statements::{Found, Statements};
     use crate::table::{Mode, Options};
 
     #[test]
@@ -188,7 +155,8 @@ mod tests {
             .unwrap();
             stage.seal(&connection).unwrap();
             connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
-            let (merge, _) = statements(&connection, &target, &stage, &options).unwrap();
+            let sides = sides(&target, &stage, &options);
+            let merge = Statements::new(Dialect::Sqlite, &sides, Found::Change);
             for sql in [merge.update.as_ref().unwrap(), &merge.insert] {
                 let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
                 let lines: Vec<String> = plan

@@ -35,12 +35,13 @@ pub use loads::committed;
 
 use loads::Context;
 use part::{Layout, Staged, TableEncoder};
-use session::Shared;
+use session::Session;
 use stage::Stage;
 use target::Target;
 
 use crate::changes::known;
-use crate::merge::{Merge, Outcome, Plan, RANGE, reject_refused};
+use crate::merge::{Merge, Outcome, Plan, RANGE, empty, reject_refused};
+use crate::session::Shared;
 use crate::table::{Create, Mode, Options};
 
 /// The table that records loads.
@@ -65,7 +66,7 @@ pub(crate) struct Sqlite {
     schema: SchemaRef,
     context: Context,
     target: Target,
-    shared: Shared,
+    shared: Shared<Session>,
     stage: Stage,
     /// Memory that rejects of the merge may take.
     room: u64,
@@ -86,7 +87,7 @@ impl Sqlite {
     ) -> Result<(Self, Vec<usize>)> {
         let name = path.display().to_string();
         let may_create = options.create == Create::IfMissing;
-        let shared = Shared::join(&name, &context.base.join(path), may_create, context)?;
+        let shared = session::join(&name, &context.base.join(path), may_create, context)?;
         let mut session = shared.lock();
         let unknown = target::unknown(session.connection()?, options, schema)?;
         let schema = &known(schema, &unknown);
@@ -148,12 +149,8 @@ impl Sqlite {
             connection.execute_batch(statement).map_err(writing)?;
         }
         if self.options.mode == Mode::Replace {
-            let sql = format!("DELETE FROM main.{}", quoted(&self.target.name));
-            connection.execute_batch(&sql).map_err(writing)?;
-        }
-        if self.options.mode == Mode::DeleteInsert {
-            merge::empty_partitions(connection, &self.target, &self.stage, &self.options)
-                .map_err(writing)?;
+            let table = format!("main.{}", quoted(&self.target.name));
+            empty(connection, &table, self.target.silent, &name)?;
         }
         let outcome = self.load(connection, findings)?;
         // An index over all rows is made faster than one that grows with them.
@@ -181,14 +178,14 @@ impl Sqlite {
         let writing = |e| refused(&format!("cannot write table `{}`", options.table), e);
         let plan = if options.mode == Mode::Scd2 {
             let started = self.context.started;
-            Plan::Versions(dimension::judge(connection, target, options, stage, started)?)
+            dimension::plan(connection, target, options, stage, started)?
         } else {
-            let (statements, matches) =
-                merge::statements(connection, target, stage, options).map_err(writing)?;
-            if !matches && merge::copy(connection, target, stage)? {
+            let sides = merge::sides(target, stage, options);
+            let plan = Plan::rows(connection, sides, options)?;
+            if plan.only_adds() && merge::copy(connection, target, stage)? {
                 return Ok(Outcome { inserted: stage.last, ..Outcome::default() });
             }
-            Plan::Rows(statements)
+            plan
         };
         if self.plans {
             let preview = plan.changes().preview(connection).map_err(writing)?;

@@ -7,7 +7,7 @@
 //! published.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use gristmill_core::{Error, ErrorKind, LoadContext, Result};
@@ -15,17 +15,12 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::refused;
 use crate::hidden::{Beside, Hidden};
+use crate::session::{Sessions, Shared, rolled_back, twice};
 
 /// How long another writer is waited for.
 const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 10_000 });
 
-static SESSIONS: Mutex<Vec<(Key, Weak<Mutex<Session>>)>> = Mutex::new(Vec::new());
-
-#[derive(PartialEq)]
-struct Key {
-    path: PathBuf,
-    run: String,
-}
+static SESSIONS: Sessions<Session> = Mutex::new(Vec::new());
 
 pub(crate) struct Session {
     connection: Option<Connection>,
@@ -33,6 +28,7 @@ pub(crate) struct Session {
     new: Option<Hidden>,
     path: PathBuf,
     name: String,
+    run: String,
     /// Number of the transaction that is open or comes next, from 1.
     transaction: u64,
     committed: Vec<u64>,
@@ -41,38 +37,16 @@ pub(crate) struct Session {
     stages: u64,
 }
 
-/// A loader's hold on a session.
-#[derive(Clone)]
-pub(crate) struct Shared {
-    session: Arc<Mutex<Session>>,
-}
-
-impl Shared {
-    /// The run's session with a database, opened if this is its first table.
-    pub(crate) fn join(
-        name: &str,
-        path: &Path,
-        may_create: bool,
-        context: &LoadContext<'_>,
-    ) -> Result<Self> {
-        let path = canonical(path);
-        let key = Key { path, run: context.run.to_owned() };
-        let mut sessions = SESSIONS.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.retain(|(_, session)| session.strong_count() > 0);
-        let known = sessions.iter().find(|(other, _)| *other == key);
-        if let Some(session) = known.and_then(|(_, session)| session.upgrade()) {
-            return Ok(Self { session });
-        }
-        let opened = Session::open(name, &key.path, may_create, context)?;
-        let session = Arc::new(Mutex::new(opened));
-        sessions.push((key, Arc::downgrade(&session)));
-        Ok(Self { session })
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Session> {
-        // A panic in another loader leaves a transaction that is never committed.
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// The run's session with a database, opened if this is its first table.
+pub(crate) fn join(
+    name: &str,
+    path: &Path,
+    may_create: bool,
+    context: &LoadContext<'_>,
+) -> Result<Shared<Session>> {
+    let path = canonical(path);
+    let is_wanted = |session: &Session| session.path == path && session.run == context.run;
+    Shared::join(&SESSIONS, is_wanted, || Session::open(name, &path, may_create, context))
 }
 
 impl Session {
@@ -98,6 +72,7 @@ impl Session {
             new,
             path: path.to_path_buf(),
             name: name.to_owned(),
+            run: context.run.to_owned(),
             transaction: 1,
             committed: Vec::new(),
             tables: Vec::new(),
@@ -139,11 +114,7 @@ impl Session {
     pub(crate) fn claim(&mut self, table: &str) -> Result<u64> {
         let table = table.to_ascii_lowercase();
         if self.tables.contains(&table) {
-            return Err(Error::new(
-                ErrorKind::Configuration,
-                format!("table `{table}` of `{}` is a destination twice", self.name),
-            )
-            .hint("each destination needs a table of its own"));
+            return Err(twice(&table, &self.name));
         }
         self.tables.push(table);
         self.stages += 1;
@@ -200,10 +171,7 @@ impl Session {
             return Ok(());
         }
         if transaction != self.transaction {
-            return Err(Error::new(
-                ErrorKind::Destination,
-                format!("the load of `{}` was rolled back with another destination", self.name),
-            ));
+            return Err(rolled_back(&self.name));
         }
         let connection = self.connection()?;
         // After a busy database the transaction is still there and can be committed again.
@@ -269,7 +237,7 @@ mod tests {
             memory: ByteSize(64 << 20),
             workers: 1,
         };
-        let shared = Shared::join("test.db", &path, false, &context).unwrap();
+        let shared = join("test.db", &path, false, &context).unwrap();
         let error = shared.lock().begin().unwrap_err();
         assert!(error.is_transient());
         other.execute_batch("COMMIT").unwrap();

@@ -8,6 +8,8 @@ use super::cells::{declared_type, is_kept};
 use super::{Encoding, dimension, quoted, refused};
 use crate::changes::SchemaChanges;
 use crate::reading::listed;
+use crate::scd2::check_kept;
+use crate::statements::Silent;
 use crate::table::{Create, Mode, Options};
 
 /// The columns that are loaded, in the order of the records' columns.
@@ -27,6 +29,7 @@ pub(crate) struct Target {
     pub(crate) attributes: Vec<String>,
     /// Statements that add columns to a table that is there.
     pub(crate) changes: Vec<String>,
+    pub(crate) silent: Silent,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,8 +151,9 @@ impl Target {
                 mark_keys(&mut columns, options, &name, &indexes)?;
             }
             Mode::Scd2 => {
-                let there: Vec<&str> = existing.iter().map(|c| c.name.as_str()).collect();
-                dimension::check_columns(&name, &there, options)?;
+                check_kept(&name, options, |kept| {
+                    existing.iter().any(|column| column.name.eq_ignore_ascii_case(kept))
+                })?;
                 let indexes = current_indexes(connection, &name, options).map_err(reading)?;
                 mark_keys(&mut columns, options, &name, &indexes)?;
                 dimension::check_keys(&columns, &name)?;
@@ -166,7 +170,8 @@ impl Target {
             .map(|column| column.name.clone())
             .collect();
         let time = time(options, schema);
-        Ok(Self { exists: true, name, columns, order, encoding, time, attributes, changes })
+        let silent = silent(connection, &name).map_err(reading)?;
+        Ok(Self { exists: true, name, columns, order, encoding, time, attributes, changes, silent })
     }
 
     /// The table that will be created.
@@ -180,6 +185,7 @@ impl Target {
             time: time(options, schema),
             attributes: Vec::new(),
             changes: Vec::new(),
+            silent: Silent::default(),
         };
         for field in schema.fields() {
             let declared = declared_type(field);
@@ -322,6 +328,18 @@ fn add_column(table: &str, field: &Field, strict: bool) -> (String, String) {
     let column = quoted(field.name());
     let statement = format!("ALTER TABLE {} ADD COLUMN {column} {declared};", quoted(table));
     (declared, statement)
+}
+
+/// What a table may leave undone without a word: a trigger may say `RAISE(IGNORE)`, and a constraint
+/// `ON CONFLICT IGNORE`.
+fn silent(connection: &Connection, table: &str) -> rusqlite::Result<Silent> {
+    let may_be: bool = connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE tbl_name = ?1 \
+         AND (type = 'trigger' OR type = 'table' AND sql LIKE '%CONFLICT%IGNORE%'))",
+        [table],
+        |row| row.get(0),
+    )?;
+    Ok(Silent { inserts: may_be, updates: may_be, deletes: may_be })
 }
 
 fn encoding(connection: &Connection) -> rusqlite::Result<Encoding> {

@@ -52,28 +52,114 @@ fn the_partitions_of_the_input_are_replaced(warehouse: &Warehouse) {
     assert_eq!(rows(), ["b 2 x", "a 5 y", "- 6 y", "a 7 y"]);
 }
 
+/// A trigger that drops what is done to row 2, `when` it is done.
+fn drops(warehouse: &Warehouse, when: &str) {
+    let row = if when == "DELETE" { "OLD" } else { "NEW" };
+    let raise = format!(
+        "CREATE TRIGGER drops BEFORE {when} ON t WHEN {row}.id = 2 BEGIN SELECT RAISE(IGNORE); END"
+    );
+    let returns = format!(
+        "CREATE OR REPLACE FUNCTION drops() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+         CREATE TRIGGER drops BEFORE {when} ON t FOR EACH ROW WHEN ({row}.id = 2) EXECUTE FUNCTION drops()",
+    );
+    warehouse.run(warehouse.either([&raise, &returns, ""])); // MariaDB's cannot
+}
+
 fn what_a_trigger_drops_in_silence_is_no_load(warehouse: &Warehouse) {
     let folder = warehouse.folder();
-    let mut items = [
-        json!({"table": "t", "mode": "append"}),
-        json!({"table": "t", "mode": "delete_insert", "partition_by": ["day"]}),
-        json!({"table": "t", "mode": "scd2", "keys": ["id"]}),
-    ];
-    for (i, item) in items.iter_mut().enumerate() {
+    let keyed = |mode: &str| json!({"table": "t", "mode": mode, "keys": ["id"]});
+    let parts = json!({"table": "t", "mode": "delete_insert", "partition_by": ["day"]});
+    let replace = json!({"table": "t", "mode": "replace"});
+    let mut gone = keyed("scd2");
+    gone["missing"] = "close".into();
+    let old = [(None, 1, "old")];
+    let new = [(Some("a"), 2, "new"), (Some("a"), 3, "new")];
+    let known = [(Some("a"), 2, "old"), (Some("a"), 3, "old")];
+    let records = "no notice of 1 records";
+    for (mut item, before, when, what) in [
+        (json!({"table": "t", "mode": "append"}), &old[..], "INSERT", records),
+        (replace.clone(), &old, "INSERT", records),
+        (replace, &known, "DELETE", "keeps 1 rows that were to go"),
+        (parts.clone(), &old, "INSERT", records),
+        (parts, &known, "DELETE", "keeps 1 rows that were to go"),
+        (keyed("upsert"), &old, "INSERT", records),
+        (keyed("upsert"), &known, "UPDATE", records),
+        (keyed("insert_only"), &old, "INSERT", records),
+        (keyed("scd2"), &old, "INSERT", records),
+        (keyed("scd2"), &known, "UPDATE", records),
+        (gone, &known, "UPDATE", "no notice of the end of 1 versions"),
+    ] {
         warehouse.run("DROP TABLE IF EXISTS t; DROP TABLE IF EXISTS gristmill_loads");
         item["database"] = warehouse.url().into();
-        load(item, &[input(&[(None, 1, "old")])], &context(folder, "1")).unwrap();
-        warehouse.run(warehouse.either([
-            "CREATE TRIGGER no BEFORE INSERT ON t WHEN NEW.id = 2 BEGIN SELECT RAISE(IGNORE); END",
-            "CREATE OR REPLACE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
-             CREATE TRIGGER no BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.id = 2) EXECUTE FUNCTION no()",
-            "", // where triggers cannot drop rows
-        ]));
-        let rows = [input(&[(Some("a"), 2, "new"), (Some("a"), 3, "new")])];
-        let error = load(item, &rows, &context(folder, "2")).err().unwrap();
-        assert!(error.to_string().contains("no notice of 1 records"), "{i}: {error}");
-        assert_eq!(warehouse.lines("SELECT id FROM t"), ["1"], "{i}");
+        load(&item, &[input(before)], &context(folder, "1")).unwrap();
+        drops(warehouse, when);
+        let state = || warehouse.lines("SELECT id, note FROM t ORDER BY id, note");
+        let seen = state();
+        let rows = if item.get("missing").is_some() { &new[1..] } else { &new };
+        let mut later = context(folder, "2");
+        later.started += chrono::Duration::days(1);
+        let error = load(&item, &[input(rows)], &later).err();
+        let error = error.unwrap_or_else(|| panic!("{item}, {when}: it is loaded"));
+        assert!(error.to_string().contains(what), "{item}, {when}: {error}");
+        assert_eq!(state(), seen, "{item}");
     }
+}
+
+fn a_trigger_may_change_values_and_let_known_rows_pass(warehouse: &Warehouse) {
+    let loud = "CREATE TRIGGER loud BEFORE INSERT ON t FOR EACH ROW SET NEW.note = upper(NEW.note)";
+    let louder = loud.replace("INSERT", "UPDATE").replace("loud", "louder");
+    let [after, again] = ["INSERT", "UPDATE OF note"].map(|when| {
+        format!(
+            "CREATE TRIGGER on_{} AFTER {when} ON t BEGIN \
+             UPDATE t SET note = upper(note) WHERE id = NEW.id AND note <> upper(note); END;",
+            &when[..6]
+        )
+    });
+    let function = "CREATE FUNCTION loud() RETURNS trigger LANGUAGE plpgsql AS \
+        $$ BEGIN NEW.note := upper(NEW.note); RETURN NEW; END $$;
+        CREATE TRIGGER loud BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION loud();
+        CREATE TRIGGER same BEFORE UPDATE ON t FOR EACH ROW \
+        EXECUTE FUNCTION suppress_redundant_updates_trigger()";
+    warehouse.run("CREATE TABLE t (id int PRIMARY KEY, day varchar(9), note varchar(9))");
+    warehouse.run(warehouse.either([&(after + &again), function, &format!("{loud}; {louder}")]));
+    let folder = warehouse.folder();
+    let item = |mode: &str| json!({"table": "t", "database": warehouse.url(), "mode": mode, "keys": ["id"]});
+    let first = [input(&[(None, 1, "a"), (None, 2, "b")])];
+    load(&item("upsert"), &first, &context(folder, "1")).unwrap();
+    let second = [input(&[(None, 1, "A"), (None, 2, "b"), (None, 3, "c")])];
+    let (loaded, _) = load(&item("upsert"), &second, &context(folder, "2")).unwrap();
+    assert_eq!((loaded.inserted, loaded.updated + loaded.unchanged), (1, 2));
+    let third = [input(&[(None, 1, "x"), (None, 4, "d")])];
+    let (loaded, _) = load(&item("insert_only"), &third, &context(folder, "3")).unwrap();
+    assert_eq!((loaded.inserted, loaded.unchanged), (1, 1));
+    assert_eq!(warehouse.lines("SELECT id, note FROM t ORDER BY id"), ["1 A", "2 B", "3 C", "4 D"]);
+}
+
+fn a_partition_keeps_its_rows_unless_a_record_takes_their_place(warehouse: &Warehouse) {
+    warehouse.run(
+        "CREATE TABLE t (day varchar(9), id int CHECK (id < 100), note varchar(9), UNIQUE (note));
+         INSERT INTO t VALUES ('a', 1, 'a'), ('a', 2, 'aa'), ('b', 3, 'b'), ('c', 4, 'c'), (NULL, 5, 'n')",
+    );
+    let item = json!({
+        "table": "t", "database": warehouse.url(), "mode": "delete_insert", "partition_by": ["day"],
+    });
+    // All of `a` and of the nameless one are refused; then `b` has a note that is in `a`.
+    let records = [
+        (Some("a"), 101, "x"),
+        (Some("b"), 11, "aa"),
+        (Some("c"), 12, "y"),
+        (Some("c"), 102, "z"),
+        (None, 103, "v"),
+        (Some("a"), 104, "w"),
+    ];
+    let input = [input(&records)];
+    let (loaded, findings) = load(&item, &input, &context(warehouse.folder(), "1")).unwrap();
+    assert_eq!(loaded.inserted, 1);
+    let mut refused: Vec<u64> = rejects(&findings).iter().map(|reject| reject.0).collect();
+    refused.sort_unstable();
+    assert_eq!(refused, [1, 2, 4, 5, 6]);
+    let rows = warehouse.lines("SELECT day, id, note FROM t ORDER BY id");
+    assert_eq!(rows, ["a 1 a", "a 2 aa", "b 3 b", "- 5 n", "c 12 y"]);
 }
 
 macro_rules! on {
@@ -98,10 +184,19 @@ on!(sqlite: [
     only_new_keys_are_inserted,
     the_partitions_of_the_input_are_replaced,
     what_a_trigger_drops_in_silence_is_no_load,
+    a_trigger_may_change_values_and_let_known_rows_pass,
+    a_partition_keeps_its_rows_unless_a_record_takes_their_place,
 ]);
 on!(postgres: [
     only_new_keys_are_inserted,
     the_partitions_of_the_input_are_replaced,
     what_a_trigger_drops_in_silence_is_no_load,
+    a_trigger_may_change_values_and_let_known_rows_pass,
+    a_partition_keeps_its_rows_unless_a_record_takes_their_place,
 ]);
-on!(mysql: [only_new_keys_are_inserted, the_partitions_of_the_input_are_replaced]);
+on!(mysql: [
+    only_new_keys_are_inserted,
+    the_partitions_of_the_input_are_replaced,
+    a_trigger_may_change_values_and_let_known_rows_pass,
+    a_partition_keeps_its_rows_unless_a_record_takes_their_place,
+]);

@@ -8,7 +8,7 @@ use arrow_array::{
     Float64Array, Int16Array, Time64MicrosecondArray, TimestampMicrosecondArray,
     TimestampNanosecondArray, UInt64Array,
 };
-use gristmill_core::{Batch, ErrorKind, Findings};
+use gristmill_core::{Batch, Findings};
 use serde_json::{Value, json};
 
 use crate::support::{append, batch, context, ints, load, open, rejects, texts};
@@ -205,68 +205,6 @@ fn refused_records_are_rejected_with_the_databases_words() {
 }
 
 #[test]
-fn errors_say_the_statement_that_helps() {
-    let Some(warehouse) = Warehouse::postgres() else { return };
-    warehouse.run("CREATE TABLE \"my \"\"t\" (id int)");
-    let input = people(1, &[Some(1)], &[Some("a")]);
-    let context = context(warehouse.folder(), "1");
-    let help = |item: &Value| {
-        let error = open(item, &input.schema(), &context).err().unwrap();
-        let (_, statement) = error.hint_text().unwrap().split_once("run: ").unwrap();
-        warehouse.run(statement);
-    };
-    let item = upsert_to(&warehouse, "my \"t", &["id", "name"]);
-    help(&item);
-    help(&item);
-    let (loaded, _) = load(&item, std::slice::from_ref(&input), &context).unwrap();
-    assert_eq!(loaded.inserted, 1);
-    let mut item = append_to(&warehouse, "other");
-    item["create"] = "never".into();
-    help(&item);
-    load(&item, std::slice::from_ref(&input), &context).unwrap();
-}
-
-#[test]
-fn what_cannot_be_loaded_is_said_when_opening() {
-    let Some(warehouse) = Warehouse::postgres() else { return };
-    warehouse.run(
-        "CREATE TABLE needs (id int, name text, must text NOT NULL, has text NOT NULL DEFAULT 'x');
-         CREATE TABLE makes (id int, name text GENERATED ALWAYS AS ('!') STORED);
-         CREATE TABLE counts (id bytea, name text);
-         CREATE VIEW looks AS SELECT id, name FROM needs;",
-    );
-    let binary: ArrayRef = Arc::new(BinaryViewArray::from(vec![&b"x"[..]]));
-    for (table, id, what) in [
-        ("needs", ints([1]), "requires `must`"),
-        ("makes", ints([1]), "generated"),
-        ("looks", ints([1]), "view"),
-        ("needs", binary, "is integer, and cannot hold binary"),
-    ] {
-        let input = batch(1, vec![("id", id), ("name", texts(["a"]))]);
-        let item = append_to(&warehouse, table);
-        let error = open(&item, &input.schema(), &context(warehouse.folder(), "1")).err().unwrap();
-        assert!(error.to_string().contains(what), "{error}");
-        assert!(error.hint_text().is_some(), "{error}");
-    }
-    let url = warehouse.url();
-    let (_, port) = url.rsplit_once(':').unwrap();
-    let (port, _) = port.split_once('/').unwrap();
-    for (url, kind) in [
-        (url.replace("gristmill@", "nobody:s3cret@"), ErrorKind::Permission),
-        (format!("{url}_missing"), ErrorKind::NotFound),
-        (url.replace(port, "1"), ErrorKind::Transient),
-        (format!("{url}?sslmode=verify-full"), ErrorKind::Permission),
-    ] {
-        let item = json!({"table": "t", "database": url});
-        let schema = people(1, &[], &[]).schema();
-        let error = open(&item, &schema, &context(warehouse.folder(), "1")).err().unwrap();
-        assert_eq!(error.kind(), kind, "{error:?}");
-        assert!(error.hint_text().is_some(), "{error}");
-        assert!(!format!("{error:?} {:?}", error.causes()).contains("s3cret"));
-    }
-}
-
-#[test]
 fn a_load_that_is_given_up_between_chunks_leaves_nothing() {
     let Some(warehouse) = Warehouse::postgres() else { return };
     let input = people(1, &[Some(1)], &[Some("a")]);
@@ -287,4 +225,66 @@ fn a_load_that_is_given_up_between_chunks_leaves_nothing() {
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
         assert_eq!(warehouse.lines(locks), ["0"]);
     }
+}
+
+#[test]
+fn rules_policies_and_triggers_of_partitions_drop_nothing_in_silence() {
+    const RETURNS_NULL: &str = "CREATE FUNCTION drops() RETURNS trigger LANGUAGE plpgsql AS \
+        $$ BEGIN RETURN NULL; END $$;";
+    for (table, upsert) in [
+        ("CREATE RULE no AS ON INSERT TO t WHERE NEW.id = 2 DO INSTEAD NOTHING", false),
+        ("CREATE RULE no AS ON UPDATE TO t DO INSTEAD NOTHING", true),
+        (
+            "ALTER TABLE t ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+             CREATE POLICY all_seen ON t USING (TRUE);
+             CREATE POLICY one_changed ON t AS RESTRICTIVE FOR UPDATE USING (id <> 1)",
+            true,
+        ),
+        (
+            "CREATE TABLE part PARTITION OF t FOR VALUES FROM (2) TO (9);
+             CREATE TRIGGER no BEFORE INSERT ON part FOR EACH ROW EXECUTE FUNCTION drops()",
+            false,
+        ),
+        (
+            "CREATE TABLE child () INHERITS (t); INSERT INTO child TABLE t; DELETE FROM ONLY t;
+             CREATE TRIGGER no BEFORE UPDATE ON child FOR EACH ROW EXECUTE FUNCTION drops()",
+            true,
+        ),
+    ] {
+        let Some(warehouse) = Warehouse::postgres() else { return };
+        let partitioned = table.contains("PARTITION OF");
+        let by = if partitioned { "PARTITION BY RANGE (id)" } else { "" };
+        warehouse.run(RETURNS_NULL);
+        warehouse.run(&format!("CREATE TABLE t (id int PRIMARY KEY, name text) {by}"));
+        if partitioned {
+            warehouse.run("CREATE TABLE first PARTITION OF t FOR VALUES FROM (0) TO (2)");
+        }
+        warehouse.run(&format!("INSERT INTO t VALUES (1, 'old'); {table}"));
+        // Policies are not for superusers.
+        let role = format!("reader_{}", std::process::id());
+        warehouse.run(&format!(
+            "CREATE ROLE {role} LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; \
+             GRANT CREATE, USAGE ON SCHEMA public TO {role}"
+        ));
+        let mut item = upsert_to(&warehouse, "t", &["id"]);
+        item["database"] = warehouse.url().replace("gristmill@", &format!("{role}@")).into();
+        let input = people(1, &[Some(if upsert { 1 } else { 2 })], &[Some("new")]);
+        let loaded = load(&item, &[input], &context(warehouse.folder(), "1"));
+        warehouse.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+        let error = loaded.err().unwrap();
+        assert!(error.to_string().contains("took no notice of 1 records"), "{table}: {error}");
+        assert_eq!(warehouse.lines("SELECT name FROM t"), ["old"], "{table}");
+    }
+}
+
+#[test]
+fn partitions_of_another_type_are_refused_when_opening() {
+    let Some(warehouse) = Warehouse::postgres() else { return };
+    warehouse.run("CREATE TABLE t (id int, name date)");
+    let mut item = append_to(&warehouse, "t");
+    (item["mode"], item["partition_by"]) = ("delete_insert".into(), json!(["id"]));
+    let input = batch(1, vec![("id", texts(["1"])), ("name", texts(["2025-01-01"]))]);
+    let error = open(&item, &input.schema(), &context(warehouse.folder(), "1")).err().unwrap();
+    assert!(error.to_string().contains("keeps the key `id` as integer"), "{error}");
+    assert!(error.hint_text().unwrap().starts_with("`cast` it"));
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use arrow_array::BooleanArray;
-use gristmill_core::{Batch, Findings, Loaded};
+use arrow_array::{ArrayRef, BinaryViewArray, BooleanArray};
+use gristmill_core::{Batch, ErrorKind, Findings, Loaded};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -135,6 +135,64 @@ fn tables_of_one_database_are_published_together(warehouse: &Warehouse) {
     let both =
         "SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b), count(*) FROM gristmill_loads";
     assert_eq!(warehouse.lines(both), ["1 1 2"]);
+}
+
+fn errors_say_the_statement_that_helps(warehouse: &Warehouse) {
+    let collation = warehouse.either(["", "", "COLLATE utf8mb4_general_ci"]);
+    warehouse.run(&format!("CREATE TABLE \"my \"\"t\" (id int) {collation}"));
+    let input = batch(1, vec![("id", ints([1])), ("n", ints([1]))]);
+    let context = context(warehouse.folder(), "1");
+    let help = |item: &Value| {
+        let error = open(item, &input.schema(), &context).err().unwrap();
+        let (_, statement) = error.hint_text().unwrap().split_once("run: ").unwrap();
+        warehouse.run(statement);
+    };
+    let item = upsert_to(warehouse, "my \"t", &["id", "n"]);
+    help(&item);
+    help(&item);
+    let (loaded, _) = load(&item, std::slice::from_ref(&input), &context).unwrap();
+    assert_eq!(loaded.inserted, 1);
+    let mut item = append_to(warehouse, "other");
+    item["create"] = "never".into();
+    help(&item);
+    load(&item, std::slice::from_ref(&input), &context).unwrap();
+}
+
+fn what_cannot_be_loaded_is_said_when_opening(warehouse: &Warehouse) {
+    warehouse.run(
+        "CREATE TABLE needs (id int, name text, must text NOT NULL, has int NOT NULL DEFAULT 1);
+         CREATE TABLE makes (id int, name varchar(9) GENERATED ALWAYS AS ('!') STORED);
+         CREATE VIEW looks AS SELECT id, name FROM needs;",
+    );
+    let binary: ArrayRef = Arc::new(BinaryViewArray::from(vec![&b"x"[..]]));
+    for (table, id, what) in [
+        ("needs", ints([1]), "requires `must`"),
+        ("makes", ints([1]), "generated"),
+        ("looks", ints([1]), "view"),
+        ("needs", binary, "is int"),
+    ] {
+        let input = batch(1, vec![("id", id), ("name", texts(["a"]))]);
+        let item = append_to(warehouse, table);
+        let error = open(&item, &input.schema(), &context(warehouse.folder(), "1")).err().unwrap();
+        assert!(error.to_string().contains(what), "{error}");
+        assert!(error.hint_text().is_some(), "{error}");
+    }
+    let url = warehouse.url();
+    let (_, port) = url.rsplit_once(':').unwrap();
+    let (port, _) = port.split_once('/').unwrap();
+    for (url, kind) in [
+        (url.replace("gristmill@", "nobody:s3cret@"), ErrorKind::Permission),
+        (format!("{url}_missing"), ErrorKind::NotFound),
+        (url.replace(port, "1"), ErrorKind::Transient),
+        (format!("{url}?sslmode=verify-full"), ErrorKind::Permission),
+    ] {
+        let item = json!({"table": "t", "database": url});
+        let schema = people(1, &[], &[]).schema();
+        let error = open(&item, &schema, &context(warehouse.folder(), "1")).err().unwrap();
+        assert_eq!(error.kind(), kind, "{error:?}");
+        assert!(error.hint_text().is_some(), "{error}");
+        assert!(!format!("{error:?} {:?}", error.causes()).contains("s3cret"));
+    }
 }
 
 /// What a connection to the server is put through.
@@ -292,6 +350,8 @@ macro_rules! on {
             upsert_counts_what_it_does,
             one_run_at_a_time_loads_a_table,
             tables_of_one_database_are_published_together,
+            errors_say_the_statement_that_helps,
+            what_cannot_be_loaded_is_said_when_opening,
             wherever_the_connection_is_cut_all_or_nothing_is_loaded,
             a_commit_that_is_not_answered_is_found_out,
         ]);)*

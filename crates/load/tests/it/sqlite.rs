@@ -578,3 +578,20 @@ proptest! {
         prop_assert_eq!(rejected, expected);
     }
 }
+
+#[test]
+fn a_constraint_that_ignores_rows_ends_the_load() {
+    let folder = tempdir().unwrap();
+    execute(
+        folder.path(),
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT NOT NULL on conflict  ignore);
+         INSERT INTO t VALUES (1, 'a')",
+    );
+    for ids in [[1, 3], [2, 3]] {
+        let input = people(1, &ids.map(Some), &[None, Some("c")]);
+        let item = upsert_to("t", &["id"]);
+        let error = load(&item, &[input], &context(folder.path(), "1")).err().unwrap();
+        assert!(error.to_string().contains("no notice of 1 records"), "{error}");
+        assert_eq!(query(folder.path(), "SELECT name FROM t"), [[text("a")]]);
+    }
+}
