@@ -133,6 +133,13 @@ fn the_destination_says_whether_a_dead_run_published() {
     assert_eq!(run(&sandbox, good).code, Some(0));
     as_if_it_died(&sandbox);
     shop(&sandbox, 4..6);
+    // A plan finds out as well, and leaves it to the run to say so.
+    for _ in 0..2 {
+        let plan =
+            sandbox.run(&["plan", "pipeline.yaml", "--param", "DATABASE=sqlite://warehouse.db"]);
+        assert_eq!(plan.code, Some(0), "{}", plan.stderr);
+        assert!(plan.stdout.contains("2 inserted"), "{}", plan.stdout);
+    }
     assert_eq!(run(&sandbox, good).code, Some(0));
     assert_eq!(sandbox.json("report.json")["read"], 2);
     let runs = sandbox.run(&["runs"]).stdout;
@@ -147,4 +154,31 @@ fn the_destination_says_whether_a_dead_run_published() {
     let rows: i64 =
         warehouse.query_row("SELECT count(*) FROM orders", [], |row| row.get(0)).unwrap();
     assert_eq!(rows, 5);
+}
+
+#[test]
+fn what_one_destination_has_and_another_lacks_is_read_again_and_said() {
+    let sandbox = Sandbox::new();
+    let two = "  - {table: orders, database: '${DATABASE}', mode: upsert, keys: [id]}
+  - {table: orders, database: 'sqlite://other.db', mode: upsert, keys: [id]}";
+    let one = "  - {table: orders, database: '${DATABASE}'}";
+    sandbox.write("pipeline.yaml", PIPELINE.replace(one, two));
+    shop(&sandbox, 1..4);
+    let first = "sqlite://warehouse.db";
+    assert_eq!(run(&sandbox, first).code, Some(0));
+    let dead = as_if_it_died(&sandbox);
+    let other = Connection::open(sandbox.path().join("other.db")).unwrap();
+    other.execute_batch("DELETE FROM orders; DELETE FROM gristmill_loads").unwrap();
+    let ran = run(&sandbox, first);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let report = sandbox.json("report.json");
+    assert_eq!(report["read"], 3);
+    let note = report["notes"][0].as_str().unwrap();
+    assert!(note.starts_with(&format!("run {dead} ended when destination 1 had")), "{note}");
+    for database in ["warehouse.db", "other.db"] {
+        let database = Connection::open(sandbox.path().join(database)).unwrap();
+        let rows: i64 =
+            database.query_row("SELECT count(*) FROM orders", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 3);
+    }
 }

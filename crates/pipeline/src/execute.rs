@@ -160,16 +160,14 @@ pub(crate) fn run_then(
         true => Ledger::open_existing(&definition.base.join(STATE_FOLDER))?,
         false => None,
     };
-    let range = match (&options.backfill, &ledger) {
+    let mut notes = Vec::new();
+    let range = match (&options.backfill, ledger.as_ref().or(known.as_ref())) {
         (Some(Backfill { from, to }), _) => Range::Between { from: from.clone(), to: to.clone() },
-        (None, Some(ledger)) => {
-            decide(definition, ledger)?;
-            Range::New(Arc::new(ledger.positions(&definition.name)?))
+        (None, Some(past)) => {
+            let positions = decided(definition, past, options.plan, &mut notes)?;
+            Range::New(Arc::new(positions))
         }
-        (None, None) => match &known {
-            Some(known) => Range::New(Arc::new(known.positions(&definition.name)?)),
-            None => Range::default(),
-        },
+        (None, None) => Range::default(),
     };
     let past = ledger.as_ref().or(known.as_ref());
     let history = |measure: &str, last: usize| {
@@ -177,6 +175,7 @@ pub(crate) fn run_then(
     };
     let of = ledger.as_ref();
     let mut outcome = attempt(definition, options, range, &id, started, of, &history);
+    outcome.report.notes.extend(notes);
     let after = after(&mut outcome.report);
     if let Some(path) = definition.report.as_ref().filter(|_| !options.plan) {
         let path = definition.base.join(path);
@@ -204,20 +203,42 @@ fn is_incremental(source: &Value) -> bool {
     source.get("cursor").is_some() || read.is_some_and(|which| which != "all")
 }
 
-/// Finds out what became of runs that ended while they published: their destinations know.
-fn decide(definition: &Definition, ledger: &Ledger) -> Result<()> {
+/// Finds out what became of runs that ended while they published, since their destinations know, and
+/// answers where sources go on. A plan leaves the ledger as it is.
+fn decided(
+    definition: &Definition,
+    ledger: &Ledger,
+    plan: bool,
+    notes: &mut Vec<String>,
+) -> Result<BTreeMap<String, Value>> {
+    let mut planned = BTreeMap::new();
     for run in ledger.undecided(&definition.name)? {
-        let mut answers = Vec::new();
-        for item in &definition.load {
-            answers.extend((item.kind.published)(&item.options, &definition.base, &run)?);
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        for (i, item) in definition.load.iter().enumerate() {
+            match (item.kind.published)(&item.options, &definition.base, &run)? {
+                Some(true) => with.push(i + 1),
+                Some(false) => without.push(i + 1),
+                None => {}
+            }
         }
-        // Where one destination has the records and another lacks them, they are read again: none
-        // is lost.
-        let published = answers.contains(&true) && !answers.contains(&false);
+        let published = !with.is_empty() && without.is_empty();
+        if let ([first, ..], [other, ..]) = (with.as_slice(), without.as_slice()) {
+            // None is lost.
+            notes.push(format!(
+                "run {run} ended when destination {first} had its records and destination {other} had \
+                 not: they are read again, and a destination that appends has them twice"
+            ));
+        }
         tracing::info!(%run, published, "decided");
-        ledger.decide(&run, published)?;
+        if !plan {
+            ledger.decide(&run, published)?;
+        } else if published {
+            planned.extend(ledger.pending(&run)?);
+        }
     }
-    Ok(())
+    let mut positions = ledger.positions(&definition.name)?;
+    positions.extend(planned);
+    Ok(positions)
 }
 
 /// What the ledger keeps of a run.

@@ -58,6 +58,12 @@ pub(super) fn forget_pending(connection: &Connection, run: &str) -> rusqlite::Re
     connection.execute("DELETE FROM pending WHERE run = ?1", [run]).map(drop)
 }
 
+fn pending(connection: &Connection, run: &str) -> rusqlite::Result<BTreeMap<String, Value>> {
+    let mut pending = connection.prepare("SELECT name, value FROM pending WHERE run = ?1")?;
+    let rows = pending.query_map([run], |row| Ok((row.get(0)?, value(row.get(1)?))))?;
+    rows.collect()
+}
+
 fn latest(connection: &Connection, pipeline: Option<&str>) -> rusqlite::Result<Vec<Bookmark>> {
     let mut statement = connection.prepare(LATEST)?;
     let rows = statement.query_map(named_params! {":pipeline": pipeline}, |row| {
@@ -147,6 +153,14 @@ impl Ledger {
         Ok(ended.map(|run| run.id).collect())
     }
 
+    /// The bookmarks that a run leaves if it published.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn pending(&self, run: &str) -> Result<BTreeMap<String, Value>> {
+        pending(&self.connection, run).map_err(|error| self.failure("read", error))
+    }
+
     /// Says of a run whether it published: its bookmarks hold, or are forgotten.
     ///
     /// # Errors
@@ -155,10 +169,7 @@ impl Ledger {
         let write = || -> rusqlite::Result<()> {
             let change = self.connection.unchecked_transaction()?;
             let mut outcome = Outcome::new(Status::Published, 0);
-            let mut pending = change.prepare("SELECT name, value FROM pending WHERE run = ?1")?;
-            let rows = pending.query_map([run], |row| Ok((row.get(0)?, value(row.get(1)?))))?;
-            outcome.bookmarks = rows.collect::<rusqlite::Result<_>>()?;
-            drop(pending);
+            outcome.bookmarks = pending(&change, run)?;
             if published {
                 keep(&change, run, &outcome)?;
                 change.execute("UPDATE runs SET status = 'published' WHERE id = ?1", [run])?;
