@@ -46,8 +46,10 @@ pub mod testing;
 
 pub use definition::Definition;
 pub use gristmill_core::{Error, ErrorKind, Result};
-pub use gristmill_extract::File;
-pub use gristmill_load::{File as Output, Table};
+pub use gristmill_extract::{File, Query, Rows, Table as SourceTable};
+pub use gristmill_load::scd2::{Missing, Scope};
+pub use gristmill_load::table::{Create, Duplicates, Mode};
+pub use gristmill_load::{File as Output, SchemaChanges, Table};
 pub use gristmill_transform::{Cast, Clean, Dedupe, Derive, Filter, Lookup, MapFields};
 pub use gristmill_validate::{Rule, Validate};
 pub use library::{IntoDestination, IntoSource, Pipeline};

@@ -43,6 +43,24 @@ impl IntoSource for gristmill_extract::File {
     }
 }
 
+impl IntoSource for gristmill_extract::Table {
+    fn open(&self, context: &ExtractContext) -> Result<Box<dyn Extractor>> {
+        self.extractor(context)
+    }
+}
+
+impl IntoSource for gristmill_extract::Query {
+    fn open(&self, context: &ExtractContext) -> Result<Box<dyn Extractor>> {
+        self.extractor(context)
+    }
+}
+
+impl IntoSource for gristmill_extract::Rows {
+    fn open(&self, context: &ExtractContext) -> Result<Box<dyn Extractor>> {
+        self.extractor(context)
+    }
+}
+
 impl IntoDestination for gristmill_load::File {
     fn open(&self, schema: &SchemaRef, context: &LoadContext<'_>) -> Result<Box<dyn Loader>> {
         gristmill_load::File::open(self, schema, context)
@@ -56,6 +74,38 @@ impl IntoDestination for gristmill_load::Table {
 }
 
 /// A pipeline put together in Rust: the same sources, steps and destinations as in a pipeline file.
+///
+/// ```
+/// use gristmill_pipeline::{Mode, Pipeline, Query, Rows, SourceTable, Table};
+/// use serde_json::json;
+///
+/// let folder = tempfile::tempdir()?;
+/// let shop = folder.path().join("shop.db");
+/// let orders = |day: &str, amounts: [i64; 2]| {
+///     Rows::new(amounts.map(|amount| json!({"day": day, "amount": amount})))
+/// };
+/// let to_shop = |table: &str| Table::sqlite(folder.path().join("shop.db"), table);
+/// for day in ["2025-01-01", "2025-01-02"] {
+///     Pipeline::new("orders").extract(orders(day, [1, 2])).load(to_shop("orders")).run()?;
+/// }
+///
+/// // A day that is loaded again takes the place of what was there.
+/// let days = to_shop("orders").mode(Mode::DeleteInsert).partition_by(["day"]);
+/// Pipeline::new("orders").extract(orders("2025-01-02", [5, 6])).load(days).run()?;
+///
+/// // From one table into another, by its key.
+/// let sums = Query::sqlite(&shop, "SELECT day, sum(amount) AS total FROM orders GROUP BY day");
+/// let by_day = to_shop("days").mode(Mode::Upsert).keys(["day"]);
+/// let report = Pipeline::new("days").extract(sums).load(by_day).run()?;
+/// assert_eq!(report.account.inserted, 2);
+///
+/// // A row for each version of a day.
+/// let history = to_shop("dim_day").mode(Mode::Scd2).keys(["day"]);
+/// let report =
+///     Pipeline::new("dim_day").extract(SourceTable::sqlite(&shop, "days")).load(history).run()?;
+/// assert_eq!((report.read, report.account.inserted), (2, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Pipeline {
     name: String,
     base: PathBuf,

@@ -7,6 +7,7 @@
 
 mod cells;
 mod cursor;
+mod library;
 mod mysql;
 mod options;
 mod postgres;
@@ -38,7 +39,7 @@ pub const TABLE: ExtractorKind = ExtractorKind {
 /// The registry's entry for queries.
 pub const QUERY: ExtractorKind = ExtractorKind {
     name: "query",
-    about: "Reads what a query of a database answers: PostgreSQL or SQLite.",
+    about: "Reads what a query of a database answers: PostgreSQL, MariaDB, MySQL or SQLite.",
     example: "query: SELECT code, sum(aum) AS aum FROM funds GROUP BY code ORDER BY code\n\
               database: sqlite://warehouse.db\n\
               columns:\n  aum: decimal(18, 2)\n",

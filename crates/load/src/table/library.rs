@@ -6,14 +6,36 @@ use serde_json::Value;
 
 use super::{Create, Duplicates, Mode, Options};
 use crate::changes::SchemaChanges;
-use crate::scd2::Missing;
+use crate::scd2::{Missing, Scope, VersionColumns};
 
 /// A table to load into, for the library: `Table::sqlite("warehouse.db", "dim_fund")`.
 ///
 /// ```
-/// # use gristmill_load::{Table, table::Mode};
-/// let table = Table::sqlite("warehouse.db", "dim_fund").mode(Mode::Upsert).keys(["fund_code"]);
-/// assert_eq!(table.item()["database"], "sqlite://warehouse.db");
+/// use gristmill_load::Table;
+/// use gristmill_load::scd2::{Missing, Scope};
+/// use gristmill_load::table::{Create, Duplicates, Mode};
+///
+/// let table = || Table::sqlite("warehouse.db", "dim_fund");
+/// // Changes the rows that differ, adds those that are new.
+/// let upsert = table().mode(Mode::Upsert).keys(["fund_code"]).duplicates(Duplicates::First);
+/// // Adds those that are new.
+/// let once = table().mode(Mode::InsertOnly).keys(["fund_code"]).create(Create::Never);
+/// // Replaces the days that the input has.
+/// let days = table().mode(Mode::DeleteInsert).partition_by(["as_of_date"]);
+/// // Keeps a row for each version.
+/// let versions = table()
+///     .mode(Mode::Scd2)
+///     .keys(["fund_code"])
+///     .track(["fund_name", "fee"])
+///     .effective("as_of_date")
+///     .missing(Missing::Close)
+///     .scope(Scope::Partition(vec!["region".to_owned()]))
+///     .surrogate_key("fund_key")
+///     .unknown_member([("fund_key", -1)]);
+/// for table in [upsert, once, days, versions] {
+///     assert_eq!(table.item()["database"], "sqlite://warehouse.db");
+///     assert!((gristmill_load::table::KIND.check)(&table.item()).is_empty());
+/// }
 /// ```
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -69,6 +91,13 @@ impl Table {
         self
     }
 
+    /// The column with a number for each version, with [`Mode::Scd2`].
+    #[must_use]
+    pub fn surrogate_key(mut self, column: impl Into<String>) -> Self {
+        self.options.surrogate_key = Some(column.into());
+        self
+    }
+
     /// The columns whose change makes a new version, with [`Mode::Scd2`].
     #[must_use]
     pub fn track<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
@@ -87,6 +116,32 @@ impl Table {
     #[must_use]
     pub fn missing(mut self, missing: Missing) -> Self {
         self.options.missing = missing;
+        self
+    }
+
+    /// Which keys the input is complete for, with [`Mode::Scd2`].
+    #[must_use]
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.options.scope = scope;
+        self
+    }
+
+    /// What the columns are called that the load keeps, with [`Mode::Scd2`].
+    #[must_use]
+    pub fn version_columns(mut self, columns: VersionColumns) -> Self {
+        self.options.version_columns = columns;
+        self
+    }
+
+    /// A row that facts refer to when they know no key, with [`Mode::Scd2`]: a value for each
+    /// column, among them the surrogate key.
+    #[must_use]
+    pub fn unknown_member<C: Into<String>, V: Into<Value>>(
+        mut self,
+        columns: impl IntoIterator<Item = (C, V)>,
+    ) -> Self {
+        let columns = columns.into_iter().map(|(name, value)| (name.into(), value.into()));
+        self.options.unknown_member = Some(columns.collect());
         self
     }
 
