@@ -182,7 +182,7 @@ fn place(variable: &str) -> Option<(String, String, String)> {
 
 fn client(url: &str) -> Client {
     let address = Address::parse(url).unwrap_or_else(|mistake| panic!("{mistake}"));
-    Client::connect(&address).unwrap_or_else(|error| panic!("{error}"))
+    Client::connect(&address).unwrap_or_else(|error| panic!("{error:?}"))
 }
 
 /// A name that no other test takes, of this process or another.
