@@ -10,6 +10,7 @@ mod dirt;
 mod documents;
 mod exactly_once;
 mod examples;
+mod failures;
 mod memory;
 mod mistakes;
 mod mysql;

@@ -125,7 +125,7 @@ while read -r order; do
     case $order in
         start) start ;;
         kill) kill -s KILL_WITH $server; wait $server; echo killed ;;
-        limit*) prlimit --pid=$server --fsize="${order#limit }"; echo limited ;;
+        limit*) (as_user prlimit --pid=$server --fsize="${order#limit }") && echo limited ;;
     esac
 done
 kill -TERM $server; kill -QUIT $server
