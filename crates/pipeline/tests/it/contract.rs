@@ -375,6 +375,57 @@ fn a_difference_is_told_in_a_line_for_each() {
     assert!(shown.contains("in 1 record, `abc` is not a double"), "{shown}");
 }
 
+#[test]
+fn the_first_break_in_the_source_is_told_for_any_number_of_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let mut text = "id,name\n".to_owned();
+    let room = "a name that takes room ".repeat(14);
+    for i in 0..60_000 {
+        match i {
+            40_000 => text.push_str("x40000,late\n"),
+            55_000 => text.push_str("x55000,later\n"),
+            _ => text.push_str(&format!("{i},{room}{i}\n")),
+        }
+    }
+    fs::write(path.join("in.csv"), text).unwrap();
+    let pipeline = "pipeline: p\nextract: [{file: in.csv, contract: {columns: {id: int, name: string}, policy: {type: freeze}}}]\nload: [{file: out.csv}]\n";
+    let message = |workers| outcome(path, pipeline, workers).report.error.unwrap().message;
+    let expected = "the contract is broken: `id` `x40000` is not an int (in.csv:40002)";
+    assert_eq!(message(1), expected);
+    assert_eq!(message(5), expected);
+}
+
+#[test]
+fn a_column_that_comes_late_in_json_is_new_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    // More than the first MiB, from which columns are guessed.
+    let mut text = String::new();
+    for i in 0..40_000 {
+        text.push_str(&format!(
+            "{{\"id\": {i}, \"name\": \"a name that takes room, number {i}\"}}\n"
+        ));
+    }
+    text.push_str("{\"id\": 1, \"desk\": \"north\"}\n");
+    fs::write(path.join("in.ndjson"), text).unwrap();
+    let held = |way: &str| {
+        let contract =
+            format!("{{columns: {{id: int, name: string}}, policy: {{new_column: {way}}}}}");
+        run(path, "file: in.ndjson", &contract, "")
+    };
+    let report = held("freeze");
+    assert_eq!(report.status, Status::Stopped);
+    assert_eq!(
+        report.error.unwrap().message,
+        "the contract is broken: `in.ndjson` has the new column `desk`"
+    );
+    let report = held("quarantine_record");
+    assert_eq!((report.status, report.read), (Status::Published, 40_001), "{:?}", report.error);
+    assert_eq!(rejects(path), reasons(&[(40_001, "desk", "new_column")]));
+    assert_eq!((held("null_value").rejected, held("evolve").rejected), (0, 0));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 

@@ -322,6 +322,8 @@ fn mistakes_are_shown_in_their_lines() {
             "Rules = [ FileMatch \"a\" in [\"b\"] with hashAlgorithm = \"CRC\" ]",
             "Rules = [ FileSize \"s3://bucket/a\" > 1 ]",
             "Rules = [ IsComplete \"Age\" with recentFiles = 3 ]",
+            "Rules = [ IsComplete \"nothing_like_it\" ]",
+            "Rules = [ CustomSql \"select count(*) from primary p join regions r on p.Country = r.code\" > 0 ]",
         ]
         .map(message)
         .join("\n\n")

@@ -20,6 +20,9 @@ enum As {
     Other,
 }
 
+/// How many columns a message names.
+const SHOWN: usize = 12;
+
 /// The index of a column.
 ///
 /// # Errors
@@ -29,7 +32,12 @@ pub(crate) fn column(schema: &Schema, name: &str) -> Result<usize, String> {
         let names = schema.fields().iter().map(|field| field.name().as_str());
         match nearest(name, names) {
             Some(near) => format!("there is no column `{name}`; did you mean `{near}`?"),
-            None => format!("there is no column `{name}`"),
+            None => {
+                let names = schema.fields().iter().map(|field| field.name().as_str());
+                let shown: Vec<&str> = names.take(SHOWN).collect();
+                let more = if schema.fields().len() > SHOWN { ", …" } else { "" };
+                format!("there is no column `{name}`; the columns are {}{more}", shown.join(", "))
+            }
         }
     })
 }

@@ -9,8 +9,16 @@ use crate::check::{Rule, Test};
 /// A statement of one aggregate or of the rows that pass.
 pub(super) fn rule(call: &Call) -> Result<Rule, DqdlError> {
     let statement = call.parameter(0, "a statement")?;
+    let joins = statement.to_ascii_lowercase().contains(" join ");
     let refuse = |what: &str| {
-        DqdlError::new(what.to_owned(), call.span.clone()).hint(
+        let error = DqdlError::new(what.to_owned(), call.span.clone());
+        if joins {
+            return error.hint(
+                "a statement reads `primary` alone: ReferentialIntegrity compares keys with a reference, and a \
+                 `lookup` or `sql` step before the check joins",
+            );
+        }
+        error.hint(
             "a statement is `select count(*) from primary where …`, with count, sum, avg, min, max or stddev of a \
              column, or `select column from primary where …` for the records that pass",
         )
