@@ -2,16 +2,13 @@
 //! (<https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format").
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, Time64MicrosecondType,
-    Time64NanosecondType, TimestampMicrosecondType, TimestampNanosecondType,
-};
+use arrow_array::types::{Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type};
 use arrow_array::{
     Array, ArrayRef, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array, Float32Array,
     Float64Array, Int64Array, StringViewArray,
 };
 use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::{DataType, Field, TimeUnit};
+use arrow_schema::{DataType, Field};
 use bytes::Bytes;
 use gristmill_core::Result;
 use gristmill_core::json::write_json;
@@ -19,7 +16,8 @@ use gristmill_core::text::write_value;
 use uuid::Uuid;
 
 use crate::rows::{RowWriter, Rows, Unfit};
-use crate::types::{Form, is_finer_than_micros, is_text, values_type};
+use crate::types::{Form, is_text, values_type};
+use crate::values::{self, TOO_FINE, TOO_LARGE, Times, is_finer_than, write_dictionary};
 
 /// What comes before the rows.
 pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -133,10 +131,9 @@ enum Cells<'a> {
         binary: bool,
     },
     Date(Date32Array),
-    /// Microseconds, or nanoseconds, from where PostgreSQL counts.
+    /// From where PostgreSQL counts, in microseconds.
     Micros {
-        values: Int64Array,
-        nanos: bool,
+        times: Times,
         from: i64,
     },
     Bytes(BinaryViewArray),
@@ -146,12 +143,8 @@ enum Cells<'a> {
 
 impl<'a> Cells<'a> {
     fn new(array: &'a ArrayRef, field: &'a Field, form: Form) -> Result<Self> {
-        let to = |data_type: &DataType| -> Result<ArrayRef> {
-            let options = CastOptions { safe: false, ..CastOptions::default() };
-            Ok(cast_with_options(array, data_type, &options)?)
-        };
+        let to = |data_type: &DataType| values::to(array, data_type);
         let values_type = values_type(array.data_type());
-        let nanos = is_finer_than_micros(values_type);
         Ok(match form {
             Form::Bool => Cells::Bool(to(&DataType::Boolean)?.as_boolean().clone()),
             // A number that 64 bits with a sign do not hold is unfit, not an error.
@@ -180,42 +173,16 @@ impl<'a> Cells<'a> {
             Form::Float8 => {
                 Cells::Float8(to(&DataType::Float64)?.as_primitive::<Float64Type>().clone())
             }
-            Form::Numeric(scale) => {
-                let digits = match values_type {
-                    DataType::Decimal128(..) => to(values_type)?,
-                    _ => to(&DataType::Decimal128(20, 0))?,
-                };
-                Cells::Numeric(digits.as_primitive::<Decimal128Type>().clone(), 0, scale)
-            }
+            Form::Numeric(scale) => Cells::Numeric(values::decimals(array)?, 0, scale),
             Form::Text if is_text(values_type) => {
                 Cells::Text(to(&DataType::Utf8View)?.as_string_view().clone())
             }
             Form::Uuid => Cells::Uuid(to(&DataType::Utf8View)?.as_string_view().clone()),
             Form::Json { binary } => Cells::Json { array, field, binary },
             Form::Date => Cells::Date(to(&DataType::Date32)?.as_primitive::<Date32Type>().clone()),
-            Form::Time => {
-                let unit = if nanos { TimeUnit::Nanosecond } else { TimeUnit::Microsecond };
-                let times = to(&DataType::Time64(unit))?;
-                let values = if nanos {
-                    times.as_primitive::<Time64NanosecondType>().reinterpret_cast()
-                } else {
-                    times.as_primitive::<Time64MicrosecondType>().reinterpret_cast()
-                };
-                Cells::Micros { values, nanos, from: 0 }
-            }
+            Form::Time => Cells::Micros { times: Times::of_day(array)?, from: 0 },
             Form::Timestamp => {
-                let unit = if nanos { TimeUnit::Nanosecond } else { TimeUnit::Microsecond };
-                let zone = match values_type {
-                    DataType::Timestamp(_, zone) => zone.clone(),
-                    _ => None,
-                };
-                let times = to(&DataType::Timestamp(unit, zone))?;
-                let values = if nanos {
-                    times.as_primitive::<TimestampNanosecondType>().reinterpret_cast()
-                } else {
-                    times.as_primitive::<TimestampMicrosecondType>().reinterpret_cast()
-                };
-                Cells::Micros { values, nanos, from: EPOCH_MICROS }
+                Cells::Micros { times: Times::of_points(array)?, from: EPOCH_MICROS }
             }
             Form::Bytes => Cells::Bytes(to(&DataType::BinaryView)?.as_binary_view().clone()),
             Form::Text | Form::Cast => Cells::Written(array),
@@ -231,7 +198,7 @@ impl<'a> Cells<'a> {
             Cells::Numeric(array, ..) => array.is_null(row),
             Cells::Text(array) | Cells::Uuid(array) => array.is_null(row),
             Cells::Date(array) => array.is_null(row),
-            Cells::Micros { values, .. } => values.is_null(row),
+            Cells::Micros { times, .. } => times.is_null(row),
             Cells::Bytes(array) => array.is_null(row),
             Cells::Json { array, .. } | Cells::Written(array) => array.is_null(row),
         }
@@ -268,15 +235,8 @@ impl<'a> Cells<'a> {
                 let days = array.value(row).checked_sub(EPOCH_DAYS).ok_or(TOO_EARLY)?;
                 bytes(out, &days.to_be_bytes());
             }
-            Cells::Micros { values, nanos, from } => {
-                let mut value = values.value(row);
-                if *nanos {
-                    if value % 1000 != 0 {
-                        return Err("the column keeps microseconds, and this has nanoseconds");
-                    }
-                    value /= 1000;
-                }
-                let value = value.checked_sub(*from).ok_or(TOO_EARLY)?;
+            Cells::Micros { times, from } => {
+                let value = times.micros(row)?.checked_sub(*from).ok_or(TOO_EARLY)?;
                 bytes(out, &value.to_be_bytes());
             }
             Cells::Bytes(array) => bytes(out, array.value(row)),
@@ -286,7 +246,6 @@ impl<'a> Cells<'a> {
     }
 }
 
-const TOO_LARGE: &str = "the number is too large for the column";
 const TOO_EARLY: &str = "the time is before all times that the column holds";
 
 fn bytes(out: &mut Vec<u8>, value: &[u8]) {
@@ -311,17 +270,6 @@ fn int(out: &mut Vec<u8>, value: i64, width: u8) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A value of a column, which may be a dictionary, as text.
-pub(crate) fn write_dictionary(out: &mut Vec<u8>, array: &ArrayRef, row: usize) {
-    match array.as_any_dictionary_opt() {
-        Some(dictionary) => {
-            let key = dictionary.normalized_keys()[row];
-            write_value(out, dictionary.values().as_ref(), key);
-        }
-        None => write_value(out, array.as_ref(), row),
-    }
-}
-
 /// A decimal: the number of groups of four digits, the weight of the first, a sign, the number of
 /// digits behind the point, the groups.
 fn numeric(
@@ -331,12 +279,8 @@ fn numeric(
     limit: Option<i16>,
 ) -> Result<(), &'static str> {
     let mut rest = value.unsigned_abs();
-    if let Some(excess) = limit.map(|limit| i32::from(scale) - i32::from(limit))
-        && excess > 0
-        && rest != 0
-        && 10_u128.checked_pow(excess as u32).is_none_or(|unit| !rest.is_multiple_of(unit))
-    {
-        return Err("the column has fewer digits behind the point");
+    if limit.is_some_and(|limit| is_finer_than(value, scale, limit)) {
+        return Err(TOO_FINE);
     }
     // Groups start at the point, so the last one is filled up with zeros.
     let after = i32::from(scale.max(0));

@@ -17,6 +17,7 @@ pub mod results;
 pub mod rows;
 mod tls;
 pub mod types;
+mod values;
 
 pub use address::Address;
 pub use client::{Client, CopyIn, CopyOut, Described};

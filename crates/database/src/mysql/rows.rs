@@ -2,24 +2,20 @@
 //! between tabs, with backslashes before what would be mistaken for the end of one.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Date32Type, Decimal128Type, Float64Type, Int64Type, Time64MicrosecondType,
-    Time64NanosecondType, TimestampMicrosecondType, TimestampNanosecondType, UInt64Type,
-};
+use arrow_array::types::{Date32Type, Float64Type, Int64Type, UInt64Type};
 use arrow_array::{
     Array, ArrayRef, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array, Float64Array,
     Int64Array, StringViewArray, UInt64Array,
 };
-use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::{DataType, Field, TimeUnit};
+use arrow_schema::{DataType, Field};
 use gristmill_core::json::write_json;
 use gristmill_core::text::{ColumnBuilder, ColumnPlan, print, write_value};
 use gristmill_core::{FieldType, Result};
 
 use super::types::{Characters, Form};
-use crate::copy::write_dictionary;
 use crate::rows::{RowWriter, Rows, Unfit};
-use crate::types::{is_finer_than_micros, is_text, values_type};
+use crate::types::{is_text, values_type};
+use crate::values::{TOO_FINE, TOO_LARGE, Times, decimals, is_finer_than, to, write_dictionary};
 
 /// Digits of a row's number.
 const NUMBER: usize = 15;
@@ -164,9 +160,9 @@ enum Values<'a> {
     Bytes(BinaryViewArray, Option<u32>),
     Json(&'a Field),
     Date(Date32Array),
-    /// Microseconds, or nanoseconds, and the digits of a second that the column keeps.
-    Time(Int64Array, bool, u8),
-    Timestamp(Int64Array, bool, u8),
+    /// With the digits of a second that the column keeps.
+    Time(Times, u8),
+    Timestamp(Times, u8),
     Written,
     /// Texts that were read as another type; what is null in its place is unfit.
     Parsed(Box<Values<'a>>, ArrayRef, &'static str),
@@ -211,24 +207,10 @@ impl<'a> Cells<'a> {
     }
 }
 
-fn to(array: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
-    let options = CastOptions { safe: false, ..CastOptions::default() };
-    Ok(cast_with_options(array, data_type, &options)?)
-}
-
 impl<'a> Values<'a> {
     /// The values do not borrow from the array: it may be one that was made of texts.
     fn new(array: &ArrayRef, field: &'a Field, form: Form) -> Result<Self> {
         let kind = values_type(array.data_type());
-        let nanos = is_finer_than_micros(kind);
-        let unit = if nanos { TimeUnit::Nanosecond } else { TimeUnit::Microsecond };
-        let decimals = |array: &ArrayRef| -> Result<Decimal128Array> {
-            let digits = match kind {
-                DataType::Decimal128(..) => to(array, kind)?,
-                _ => to(array, &DataType::Decimal128(20, 0))?,
-            };
-            Ok(digits.as_primitive::<Decimal128Type>().clone())
-        };
         Ok(match form {
             Form::Bool => Values::Bool(to(array, &DataType::Boolean)?.as_boolean().clone()),
             Form::Int(least, greatest) if kind.is_floating() => {
@@ -264,26 +246,8 @@ impl<'a> Values<'a> {
                 let days = to(array, &DataType::Date32)?;
                 Values::Date(days.as_primitive::<Date32Type>().clone())
             }
-            Form::Time(digits) => {
-                let times = to(array, &DataType::Time64(unit))?;
-                let values = match nanos {
-                    true => times.as_primitive::<Time64NanosecondType>().reinterpret_cast(),
-                    false => times.as_primitive::<Time64MicrosecondType>().reinterpret_cast(),
-                };
-                Values::Time(values, nanos, digits)
-            }
-            Form::Timestamp(digits) => {
-                let zone = match kind {
-                    DataType::Timestamp(_, zone) => zone.clone(),
-                    _ => None,
-                };
-                let times = to(array, &DataType::Timestamp(unit, zone))?;
-                let values = match nanos {
-                    true => times.as_primitive::<TimestampNanosecondType>().reinterpret_cast(),
-                    false => times.as_primitive::<TimestampMicrosecondType>().reinterpret_cast(),
-                };
-                Values::Timestamp(values, nanos, digits)
-            }
+            Form::Time(digits) => Values::Time(Times::of_day(array)?, digits),
+            Form::Timestamp(digits) => Values::Timestamp(Times::of_points(array)?, digits),
             Form::Text(..) | Form::Written | Form::Parsed(..) => Values::Written,
         })
     }
@@ -324,11 +288,8 @@ impl<'a> Values<'a> {
                 whole(out, value, *least, *greatest)?;
             }
             Values::Decimal(array, limit) => {
-                let excess = i32::from(array.scale()) - i32::from(*limit);
-                let unit = 10_i128.checked_pow(excess.max(0) as u32);
-                let value = array.value(row);
-                if value != 0 && unit.is_none_or(|unit| value % unit != 0) {
-                    return Err("the column has fewer digits behind the point");
+                if is_finer_than(array.value(row), array.scale(), (*limit).into()) {
+                    return Err(TOO_FINE);
                 }
                 write_value(out, array, row);
             }
@@ -368,12 +329,12 @@ impl<'a> Values<'a> {
                 }
                 printed(out, |window| print::date(window, days.into()));
             }
-            Values::Time(array, nanos, digits) => {
-                let micros = micros(array.value(row), *nanos, *digits)?;
+            Values::Time(times, digits) => {
+                let micros = micros(times.micros(row)?, *digits)?;
                 printed(out, |window| print::time(window, micros));
             }
-            Values::Timestamp(array, nanos, digits) => {
-                let micros = micros(array.value(row), *nanos, *digits)?;
+            Values::Timestamp(times, digits) => {
+                let micros = micros(times.micros(row)?, *digits)?;
                 if !DAYS.contains(&i32::try_from(micros.div_euclid(DAY)).unwrap_or(i32::MAX)) {
                     return Err(TOO_FAR);
                 }
@@ -391,7 +352,6 @@ impl<'a> Values<'a> {
     }
 }
 
-const TOO_LARGE: &str = "the number is too large for the column";
 const NOT_WHOLE: &str = "the column holds whole numbers";
 const TOO_FAR: &str = "the time is before or after all that the column holds";
 
@@ -413,16 +373,12 @@ fn printed(out: &mut Vec<u8>, print: impl FnOnce(&mut [u8; 48]) -> usize) {
 }
 
 /// Microseconds that have no more digits behind the point than the column keeps.
-fn micros(value: i64, nanos: bool, digits: u8) -> Result<i64, &'static str> {
-    if nanos && value % 1000 != 0 {
-        return Err("the column keeps microseconds, and this has nanoseconds");
-    }
-    let micros = if nanos { value / 1000 } else { value };
+fn micros(micros: i64, digits: u8) -> Result<i64, &'static str> {
     let unit = 10_i64.pow(6 - u32::from(digits.min(6)));
-    if micros % unit != 0 {
-        return Err("the column keeps fewer digits of a second");
+    match micros % unit {
+        0 => Ok(micros),
+        _ => Err("the column keeps fewer digits of a second"),
     }
-    Ok(micros)
 }
 
 fn escaped(out: &mut Vec<u8>, text: &[u8]) {
