@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -24,7 +25,7 @@ pub(crate) const LOGIN: Duration = Duration::from_secs(30);
 
 /// A connection to a PostgreSQL database. Times are UTC in it, and it is never idle for too long.
 pub struct Client {
-    client: tokio_postgres::Client,
+    client: Arc<tokio_postgres::Client>,
     /// A thread that moves bytes while the caller does something else.
     runtime: Runtime,
 }
@@ -56,7 +57,7 @@ impl Client {
             }
         };
         runtime.spawn(connection);
-        let client = Self { client, runtime };
+        let client = Self { client: Arc::new(client), runtime };
         // Since PostgreSQL 14 a server can notice in the middle of a statement that nobody waits for
         // its end.
         client
@@ -156,47 +157,28 @@ impl Client {
         })
     }
 
-    /// Runs a COPY in binary form to here. Rows come in pieces of about `size` bytes, which end
-    /// where a row ends; while one is waited for, no more than one other is held.
-    ///
-    /// # Errors
-    /// What the database says at the beginning.
-    pub fn copy_out(&self, sql: &str, size: usize) -> Result<CopyOut, DatabaseError> {
-        let rows = self.block(self.client.copy_out(sql))?;
+    /// Runs COPY statements in binary form to here, one after the other. Rows come in pieces of
+    /// about `size` bytes, which end where a row ends; while one is waited for, no more than one
+    /// other is held. Each statement has a last piece, which may be empty.
+    pub fn copy_out<S>(&self, statements: S, size: usize) -> CopyOut
+    where
+        S: IntoIterator<Item = String, IntoIter: Send + 'static>,
+    {
         let (sender, receiver) = mpsc::channel(1);
+        let (client, statements) = (Arc::clone(&self.client), statements.into_iter());
         self.runtime.spawn(async move {
-            let mut rows = pin!(rows);
-            let mut piece = BytesMut::new();
-            let mut begun = false;
-            // A message is a row; what is before all rows comes with the first one or alone.
-            while let Some(message) = rows.next().await {
-                match message {
-                    Ok(mut message) => {
-                        if !std::mem::replace(&mut begun, true) && message.len() >= HEADER.len() {
-                            message.advance(HEADER.len());
-                        }
-                        if message.as_ref() != crate::copy::TRAILER {
-                            piece.extend_from_slice(&message);
-                        }
-                    }
+            for statement in statements {
+                match copied(&client, &statement, size, &sender).await {
+                    Ok(true) => {}
+                    Ok(false) => return,
                     Err(error) => {
                         let _ = sender.send(Err(error)).await; // or nobody wants to know
                         return;
                     }
                 }
-                if piece.len() >= size {
-                    let full = piece.split().freeze();
-                    if sender.send(Ok(full)).await.is_err() {
-                        return;
-                    }
-                    piece.reserve(size + size / 8);
-                }
-            }
-            if !piece.is_empty() {
-                let _ = sender.send(Ok(piece.freeze())).await;
             }
         });
-        Ok(CopyOut { receiver })
+        CopyOut { receiver }
     }
 
     /// Whether the connection is gone.
@@ -237,14 +219,54 @@ pub struct Described {
     pub parameters: usize,
 }
 
-/// The rows of a COPY from the server, piece by piece. Its client must live as long.
+/// Hands the rows of one COPY over; answers whether somebody wants more.
+async fn copied(
+    client: &tokio_postgres::Client,
+    statement: &str,
+    size: usize,
+    sender: &mpsc::Sender<Result<Piece, DatabaseError>>,
+) -> Result<bool, DatabaseError> {
+    let mut messages = pin!(client.copy_out(statement).await?);
+    let mut rows = BytesMut::new();
+    let mut begun = false;
+    // A message is a row; what is before all rows comes with the first one or alone.
+    while let Some(message) = messages.next().await {
+        let mut message = message?;
+        if !std::mem::replace(&mut begun, true) && message.len() >= HEADER.len() {
+            message.advance(HEADER.len());
+        }
+        if message.as_ref() != crate::copy::TRAILER {
+            rows.extend_from_slice(&message);
+        }
+        if rows.len() >= size {
+            let piece = Piece { rows: rows.split().freeze(), is_last: false };
+            if sender.send(Ok(piece)).await.is_err() {
+                return Ok(false);
+            }
+            rows.reserve(size + size / 8);
+        }
+    }
+    let last = Piece { rows: rows.freeze(), is_last: true };
+    Ok(sender.send(Ok(last)).await.is_ok())
+}
+
+/// Some rows of a COPY from the server.
+#[derive(Debug)]
+pub struct Piece {
+    /// The rows, without what stands before and behind all of them.
+    pub rows: Bytes,
+    /// Whether its statement has no more of them.
+    pub is_last: bool,
+}
+
+/// The rows of COPY statements, piece by piece. Their client must live as long.
 #[derive(Debug)]
 pub struct CopyOut {
-    receiver: mpsc::Receiver<Result<Bytes, DatabaseError>>,
+    receiver: mpsc::Receiver<Result<Piece, DatabaseError>>,
 }
 
 impl Iterator for CopyOut {
-    type Item = Result<Bytes, DatabaseError>;
+    type Item = Result<Piece, DatabaseError>;
 
     /// The next piece; waits for it.
     fn next(&mut self) -> Option<Self::Item> {

@@ -20,7 +20,7 @@ pub mod types;
 mod values;
 
 pub use address::Address;
-pub use client::{Client, CopyIn, CopyOut, Described};
+pub use client::{Client, CopyIn, CopyOut, Described, Piece};
 pub use errors::{Refusal, error_of, is_lost, read_error_of, refusal};
 pub use tokio_postgres::error::SqlState;
 pub use tokio_postgres::{Error as DatabaseError, Row, SimpleQueryMessage};

@@ -16,14 +16,17 @@ pub struct Cursor {
     /// A column whose values grow from record to record: the time of the last change, or a number
     /// from a sequence. A run reads the records whose value is above the greatest one that was read
     /// before, up to the greatest one that there is when it starts. Records without a value, or with
-    /// an infinite one, are not read.
+    /// an infinite one, are not read. Times without a zone should be UTC: local ones come twice in
+    /// autumn.
     pub column: String,
     /// The least value that is read while nothing was read before. All records when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Value>,
     /// For a column of times (UTC): how long a record may take from its time until it is committed.
     /// Records younger than this are left to a later run, so that none is missed that another
-    /// transaction still holds back.
+    /// transaction still holds back; of dates, all records of days that are not over for as long.
+    /// Without it, a record is missed that is committed later than one with the same or a greater
+    /// value that was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<Duration>,
     /// What the ledger calls it, where that must not change: by default the table, the database and
@@ -32,15 +35,52 @@ pub struct Cursor {
     pub name: Option<String>,
 }
 
+/// The column of a cursor, in its database.
+pub(super) trait Column {
+    /// Whether it has dates, which are as coarse as a day.
+    fn is_date(&self) -> bool;
+
+    /// A value as SQL writes it.
+    fn written(&self, value: &Value) -> Result<String>;
+
+    /// The condition for what is old enough to be read, by a lag in microseconds. `column` is the
+    /// column as SQL writes it, here and below.
+    fn is_settled(&self, column: &str, lag: u128) -> String;
+
+    /// A condition without which a value would be the end of all reading.
+    fn is_finite(&self, column: &str) -> Option<String>;
+
+    /// The greatest value of the column in the rows of a FROM clause and what follows it; `None`
+    /// where there is no value.
+    fn greatest(&self, column: &str, from: &str) -> Result<Option<Value>>;
+}
+
+/// A source within the bounds of a run.
+pub(super) struct Narrowed {
+    /// A statement that gives its records.
+    pub(super) select: String,
+    /// Where the next run goes on.
+    pub(super) bookmark: Option<(String, Value)>,
+    /// What a reader of the report should know.
+    pub(super) notes: Vec<String>,
+}
+
 /// Which records a run reads.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Bounds {
     /// An operator and a value.
-    pub(super) lower: Option<(&'static str, Value)>,
+    lower: Option<(&'static str, Value)>,
     /// What is given as the end; else it is found in the data.
-    pub(super) end: Option<Value>,
+    end: Option<Value>,
     /// Whether how far it is read is kept, and as what.
-    pub(super) bookmark: Option<String>,
+    bookmark: Option<String>,
+}
+
+impl Bounds {
+    /// Where the last run ended.
+    pub(super) fn last(&self) -> Option<&Value> {
+        self.lower.as_ref().filter(|(operator, _)| *operator == ">").map(|(_, last)| last)
+    }
 }
 
 impl Cursor {
@@ -69,7 +109,7 @@ impl Cursor {
             }
             Range::New(bookmarks) => {
                 let name = self.name.clone().unwrap_or_else(|| {
-                    let what = if relation.is_query { "query" } else { &relation.name };
+                    let what = if relation.table.is_some() { &relation.name } else { "query" };
                     format!("{what} of {database} by {}", self.column)
                 });
                 let last = bookmarks.get(&name).map(|last| (">", last.clone()));
@@ -77,6 +117,78 @@ impl Cursor {
                 Bounds { lower, end: None, bookmark: Some(name) }
             }
         }
+    }
+
+    /// The records of a relation within the bounds. `name` is the column as SQL writes it, behind
+    /// `q.`, which is what the relation is called.
+    pub(super) fn narrow(
+        &self,
+        relation: &Relation,
+        bounds: &Bounds,
+        name: &str,
+        column: &dyn Column,
+        lag: Option<u128>,
+    ) -> Result<Narrowed> {
+        let from = format!("FROM ({}\n) AS q", relation.select);
+        let within = |conditions: &[String]| match conditions {
+            [] => from.clone(),
+            some => format!("{from} WHERE {}", some.join(" AND ")),
+        };
+        let narrowed = |conditions: &[String], bookmark, notes| Narrowed {
+            select: match conditions {
+                [] => relation.select.clone(),
+                some => format!("SELECT * {}", within(some)),
+            },
+            bookmark,
+            notes,
+        };
+        let mut conditions = Vec::new();
+        if let Some((operator, value)) = &bounds.lower {
+            conditions.push(format!("{name} {operator} {}", column.written(value)?));
+        }
+        let Some(bookmark) = bounds.bookmark.clone() else {
+            if let Some(end) = &bounds.end {
+                conditions.push(format!("{name} < {}", column.written(end)?));
+            }
+            return Ok(narrowed(&conditions, None, Vec::new()));
+        };
+        let mut notes = Vec::new();
+        if column.is_date() && lag.is_none() {
+            notes.push(format!(
+                "`{}` of `{}` is a date: records that get the day that was read last after that are \
+                 missed; a `lag` leaves days alone until they are over",
+                self.column, relation.name
+            ));
+        }
+        let finite = column.is_finite(name);
+        let mut limited = conditions.clone();
+        limited.extend(finite.clone());
+        limited.extend(lag.map(|lag| column.is_settled(name, lag)));
+        if let Some(greatest) = column.greatest(name, &within(&limited))? {
+            conditions.push(format!("{name} <= {}", column.written(&greatest)?));
+            return Ok(narrowed(&conditions, Some((bookmark, greatest)), notes));
+        }
+        if let Some(last) = bounds.last() {
+            // Rows go, and a database may be one of yesterday: whether that is so, a person knows.
+            let before: Vec<_> = finite.into_iter().collect();
+            let behind = format!(
+                "FROM (SELECT max({name}) AS m {}) AS q WHERE q.m < {}",
+                within(&before),
+                column.written(last)?
+            );
+            if let Some(there) = column.greatest("q.m", &behind)? {
+                notes.push(format!(
+                    "`{}` of `{}` ends at {}, before {}, where the last run ended: if records were \
+                     put back, `gristmill bookmarks rewind` reads them again",
+                    self.column,
+                    relation.name,
+                    shown(&there),
+                    shown(last)
+                ));
+            }
+        }
+        let bookmark = bounds.last().map(|last| (bookmark, last.clone()));
+        Ok(narrowed(&["false".to_owned()], bookmark, notes))
     }
 
     /// The number of the column.
@@ -99,6 +211,11 @@ impl Cursor {
         }
         Ok(Some(lag.get().as_micros()))
     }
+}
+
+/// A value without the quotes of a text.
+fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Tables and queries as the library says them.
 
+use std::num::NonZeroUsize;
+
 use gristmill_core::{ExtractContext, Extractor, FieldType, Result};
 use indexmap::IndexMap;
 
@@ -7,7 +9,7 @@ use super::{Cursor, Query, Table, open};
 
 /// What tables and queries are told alike.
 macro_rules! source {
-    ($source:ident, $field:ident, $what:literal, $example:literal) => {
+    ($source:ident, $field:ident, $what:literal, $example:literal $(, $more:ident)?) => {
         impl $source {
             #[doc = concat!($what, " of a SQLite database.")]
             ///
@@ -37,6 +39,7 @@ macro_rules! source {
                     database: database.into(),
                     columns: IndexMap::new(),
                     cursor: None,
+                    $($more: None,)?
                 }
             }
 
@@ -65,10 +68,26 @@ macro_rules! source {
     };
 }
 
-source!(Table, table, "A table or a view", r#"let source = Table::sqlite("shop.db", "orders");"#);
+source!(
+    Table,
+    table,
+    "A table or a view",
+    r#"let source = Table::sqlite("shop.db", "orders");"#,
+    connections
+);
 source!(
     Query,
     query,
     "What a query answers",
     r#"let source = Query::sqlite("shop.db", "SELECT id FROM orders ORDER BY id");"#
 );
+
+impl Table {
+    /// Reads a table of PostgreSQL over so many connections at the same time. The records and their
+    /// order are the same for any number.
+    #[must_use]
+    pub fn connections(mut self, connections: NonZeroUsize) -> Self {
+        self.connections = Some(connections);
+        self
+    }
+}

@@ -12,9 +12,9 @@ use gristmill_database::mysql::{Address, Client, Value, read_error_of};
 use serde_json::Value as Json;
 
 use super::cells::{Cell, Rows};
-use super::cursor::{Bounds, Cursor};
+use super::cursor::Column;
 use super::rows::Columns;
-use super::source::{Relation, Wanted, declared};
+use super::source::{Wanted, declared};
 use super::stepped::{Pieces, Source, Step, Stepped};
 
 /// Connects, and asks which columns there are.
@@ -27,7 +27,7 @@ pub(super) fn open(
     let what = format!("cannot read `{}` of `{}`", relation.name, address.name());
     let failed = |error| read_error_of(&what, error);
     let client = Client::connect(address)?;
-    if relation.is_query {
+    if relation.table.is_none() {
         // Quotes and backslashes mean what they mean to whoever wrote it.
         client.batch("SET SESSION sql_mode = @@global.sql_mode").map_err(failed)?;
     }
@@ -45,26 +45,29 @@ pub(super) fn open(
     }
     let names: Vec<String> = found.iter().map(|column| column.name.clone()).collect();
     let declared = declared(relation, &names, &wanted.columns)?;
-    let (select, bookmark) = match &wanted.cursor {
-        None => (relation.select.clone(), None),
-        Some(cursor) => {
-            let column = &found[cursor.position(relation, &names)?];
-            let bounds = cursor.bounds(relation, address.name(), &context.range);
-            advance(&client, relation, cursor, bounds, column.field_type, &what)?
-        }
-    };
+    let (mut select, mut bookmark, mut notes) = (relation.select.clone(), None, Vec::new());
+    if let Some(cursor) = &wanted.cursor {
+        let of = found[cursor.position(relation, &names)?].field_type;
+        let column = CursorColumn { client: &client, name: &cursor.column, of, what: &what };
+        column.check()?;
+        let lag = cursor.lag_micros(column.is_time())?;
+        let bounds = cursor.bounds(relation, address.name(), &context.range);
+        // Understood whatever the session makes of quotes.
+        let name = format!("q.`{}`", cursor.column.replace('`', "``"));
+        let narrowed = cursor.narrow(relation, &bounds, &name, &column, lag)?;
+        (select, bookmark, notes) = (narrowed.select, narrowed.bookmark, narrowed.notes);
+    }
     let long = found
         .iter()
         .zip(&declared)
         .filter(|(column, declared)| column.has_more_digits && declared.is_none());
-    let notes = long.map(|(column, _)| {
+    notes.extend(long.map(|(column, _)| {
         format!(
             "`{}` of `{}` has more digits than a decimal, and is read as text; give it a type \
              under `columns`",
             column.name, relation.name
         )
-    });
-    let notes = notes.collect();
+    }));
     // A declared type takes the place of the column's own.
     let types: Vec<FieldType> = found
         .iter()
@@ -139,46 +142,54 @@ fn time_text(value: &Value, field_type: FieldType) -> String {
     text
 }
 
-/// A statement for the records within the bounds, and the bookmark that is left when they are read.
-fn advance(
-    client: &Client,
-    relation: &Relation,
-    cursor: &Cursor,
-    bounds: Bounds,
-    field_type: FieldType,
-    what: &str,
-) -> Result<(String, Option<(String, Json)>)> {
-    let is_time =
-        matches!(field_type, FieldType::Date | FieldType::Timestamp | FieldType::TimestampTz);
-    let is_number =
-        matches!(field_type, FieldType::Int | FieldType::Double | FieldType::Decimal { .. });
-    if !is_time && !is_number && !matches!(field_type, FieldType::String | FieldType::Time) {
-        let message = format!("`{}` is a {field_type}, which is no cursor", cursor.column);
-        return Err(Error::new(ErrorKind::Configuration, message)
-            .hint("take a column of numbers or of times as the cursor"));
+/// The column of a cursor.
+struct CursorColumn<'a> {
+    client: &'a Client,
+    name: &'a str,
+    of: FieldType,
+    what: &'a str,
+}
+
+impl CursorColumn<'_> {
+    fn is_time(&self) -> bool {
+        matches!(self.of, FieldType::Date | FieldType::Timestamp | FieldType::TimestampTz)
     }
-    let lag = cursor.lag_micros(is_time)?;
-    // Understood whatever the session makes of quotes.
-    let name = format!("q.`{}`", cursor.column.replace('`', "``"));
-    let from = format!("FROM ({}\n) AS q", relation.select);
-    let narrowed = |conditions: &[String]| match conditions {
-        [] => relation.select.clone(),
-        some => format!("SELECT * {from} WHERE {}", some.join(" AND ")),
-    };
-    let written = |value: &Json| -> Result<String> {
+
+    fn is_number(&self) -> bool {
+        matches!(self.of, FieldType::Int | FieldType::Double | FieldType::Decimal { .. })
+    }
+
+    /// That its values have an order.
+    fn check(&self) -> Result<()> {
+        let is_text = matches!(self.of, FieldType::String | FieldType::Time);
+        if self.is_time() || self.is_number() || is_text {
+            return Ok(());
+        }
+        let message = format!("`{}` is a {}, which is no cursor", self.name, self.of);
+        Err(Error::new(ErrorKind::Configuration, message)
+            .hint("take a column of numbers or of times as the cursor"))
+    }
+}
+
+impl Column for CursorColumn<'_> {
+    fn is_date(&self) -> bool {
+        self.of == FieldType::Date
+    }
+
+    fn written(&self, value: &Json) -> Result<String> {
         let text = match value {
             Json::String(text) => text.clone(),
             other => other.to_string(),
         };
         let wrong = || {
-            let message = format!("`{text}` is no value of the cursor `{}`", cursor.column);
+            let message = format!("`{text}` is no value of the cursor `{}`", self.name);
             Error::new(ErrorKind::Configuration, message)
         };
-        if is_number {
+        if self.is_number() {
             let finite = text.parse::<f64>().is_ok_and(f64::is_finite);
             return finite.then(|| text.clone()).ok_or_else(wrong);
         }
-        if is_time {
+        if self.is_time() {
             let micros = parse::timestamp(text.as_bytes())
                 .or_else(|| Some(i64::from(parse::date(text.as_bytes())?) * 86_400_000_000));
             let mut window = [0; 48];
@@ -193,41 +204,28 @@ fn advance(
             }
             false => literal(&text),
         })
-    };
-    let mut conditions = Vec::new();
-    if let Some((operator, value)) = &bounds.lower {
-        conditions.push(format!("{name} {operator} {}", written(value)?));
     }
-    let Some(bookmark) = bounds.bookmark else {
-        if let Some(end) = &bounds.end {
-            conditions.push(format!("{name} < {}", written(end)?));
+
+    fn is_settled(&self, column: &str, lag: u128) -> String {
+        let age = format!("utc_timestamp(6) - INTERVAL {lag} MICROSECOND");
+        match self.is_date() {
+            true => format!("{column} < CAST({age} AS DATE)"),
+            false => format!("{column} <= {age}"),
         }
-        return Ok((narrowed(&conditions), None));
-    };
-    let last = bounds.lower.filter(|(operator, _)| *operator == ">").map(|(_, last)| last);
-    let mut limited = conditions.clone();
-    if let Some(lag) = lag {
-        limited.push(format!("{name} <= utc_timestamp(6) - INTERVAL {lag} MICROSECOND"));
     }
-    let within = match limited.as_slice() {
-        [] => String::new(),
-        some => format!(" WHERE {}", some.join(" AND ")),
-    };
-    // The text of a FLOAT has fewer digits than it.
-    let exact = if field_type == FieldType::Double { " + 0e0" } else { "" };
-    let greatest = client
-        .texts(&format!("SELECT max({name}){exact} {from}{within}"))
-        .map_err(|error| read_error_of(what, error))?;
-    let greatest = greatest.into_iter().flatten().flatten().next();
-    Ok(match greatest {
-        Some(text) => {
-            let greatest = match text.parse::<i64>() {
-                Ok(number) if field_type == FieldType::Int => Json::from(number),
-                _ => Json::String(text),
-            };
-            conditions.push(format!("{name} <= {}", written(&greatest)?));
-            (narrowed(&conditions), Some((bookmark, greatest)))
-        }
-        None => (narrowed(&["false".to_owned()]), last.map(|last| (bookmark, last))),
-    })
+
+    fn is_finite(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn greatest(&self, column: &str, from: &str) -> Result<Option<Json>> {
+        // The text of a FLOAT has fewer digits than it.
+        let exact = if self.of == FieldType::Double { " + 0e0" } else { "" };
+        let texts = self.client.texts(&format!("SELECT max({column}){exact} {from}"));
+        let texts = texts.map_err(|error| read_error_of(self.what, error))?;
+        Ok(texts.into_iter().flatten().flatten().next().map(|text| match text.parse::<i64>() {
+            Ok(number) if self.of == FieldType::Int => Json::from(number),
+            _ => Json::String(text),
+        }))
+    }
 }

@@ -2,6 +2,7 @@
 //! text.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use gristmill_core::{FieldType, Mistake, Pointer};
 use indexmap::IndexMap;
@@ -36,6 +37,12 @@ pub struct Table {
     /// Reads only the records that are new since the last run that published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
+    /// For a table of PostgreSQL: how many connections read it at the same time, each some of its
+    /// pages, all of them at one moment. Records come in the same order whatever the number is. As
+    /// many as there are workers, but four at most, when left out; one reads what is small, views,
+    /// partitioned tables, and what a cursor leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<NonZeroUsize>,
 }
 
 /// What a query answers.
@@ -71,13 +78,27 @@ impl Table {
             relation: Relation::table(&self.table)?,
             columns: self.columns,
             cursor: self.cursor,
+            connections: self.connections,
         })
     }
 
     pub(super) fn check(&self) -> Vec<Mistake> {
         let relation = Relation::table(&self.table).err();
         let cursor = self.cursor.iter().flat_map(Cursor::check);
-        relation.into_iter().chain(Database::parse(&self.database).err()).chain(cursor).collect()
+        let mut mistakes: Vec<_> = relation.into_iter().chain(cursor).collect();
+        match Database::parse(&self.database) {
+            Err(mistake) => mistakes.push(mistake),
+            Ok(Database::Postgres(_)) => {}
+            Ok(_) if self.connections.is_some_and(|many| many.get() > 1) => mistakes.push(
+                Mistake::new(
+                    Pointer::root().key("connections"),
+                    "only PostgreSQL lets several connections read one moment of a table",
+                )
+                .hint("leave `connections` out"),
+            ),
+            Ok(_) => {}
+        }
+        mistakes
     }
 }
 
@@ -88,6 +109,7 @@ impl Query {
             relation: Relation::query(&self.query)?,
             columns: self.columns,
             cursor: self.cursor,
+            connections: None,
         })
     }
 

@@ -1,4 +1,4 @@
-//! PostgreSQL: `COPY … TO STDOUT` in binary form.
+//! PostgreSQL: `COPY … TO STDOUT` in binary form, of a table by several connections.
 
 use std::sync::Arc;
 
@@ -9,22 +9,23 @@ use gristmill_core::{
 };
 use gristmill_database::read::Reader;
 use gristmill_database::results::{Reading, ResultColumn};
-use gristmill_database::{Address, Client, CopyOut, DatabaseError, literal, quoted, read_error_of};
+use gristmill_database::{Address, Client, literal, quoted, read_error_of};
 use serde_json::Value;
 
-use super::cursor::{Bounds, Cursor};
+use super::cursor::Column;
 use super::rows::{Columns, Unfit};
 use super::source::{Relation, Wanted, declared};
+use parts::Parts;
 
-/// Bytes of a chunk.
-const CHUNK: usize = 4 << 20;
+mod parts;
 
-/// Reads what a query answers, in one transaction.
+/// So many connections read a table at most, where a pipeline does not say how many.
+const CONNECTIONS: usize = 4;
+
+/// Reads what a query answers, at one moment.
 pub(super) struct PostgresExtractor {
     source: Arc<Source>,
-    client: Option<Client>,
-    copy: String,
-    rows: Option<CopyOut>,
+    rows: Option<Parts>,
     bytes: u64,
     started: bool,
     notes: Vec<String>,
@@ -50,7 +51,10 @@ impl PostgresExtractor {
         let what = format!("cannot read `{}` of `{}`", relation.name, address.name());
         let failed = |error| read_error_of(&what, error);
         let client = Client::connect(address)?;
-        client.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").map_err(failed)?;
+        client.batch(parts::BEGIN).map_err(failed)?;
+        if relation.table.is_some() {
+            client.batch(parts::IN_ORDER).map_err(failed)?;
+        }
         let found = client.describe(&relation.select).map_err(failed)?;
         if found.parameters > 0 {
             return Err(Error::new(ErrorKind::Configuration, what)
@@ -59,21 +63,24 @@ impl PostgresExtractor {
         }
         let names: Vec<String> = found.columns.iter().map(|column| column.name.clone()).collect();
         let declared = declared(relation, &names, &wanted.columns)?;
-        let (relation, bookmark) = match &wanted.cursor {
-            None => (relation.clone(), None),
-            Some(cursor) => {
-                let column = &found.columns[cursor.position(relation, &names)?];
-                let bounds = cursor.bounds(relation, address.name(), &context.range);
-                advance(&client, relation, cursor, bounds, column, &what)?
-            }
-        };
+        let mut relation = relation.clone();
+        let (mut notes, mut bookmark) = (Vec::new(), None);
+        if let Some(cursor) = &wanted.cursor {
+            let of = &found.columns[cursor.position(&relation, &names)?];
+            let lag = cursor.lag_micros(is_time(of))?;
+            let bounds = cursor.bounds(&relation, address.name(), &context.range);
+            let column = CursorColumn { client: &client, of, what: &what };
+            let name = format!("q.{}", quoted(&cursor.column));
+            let narrowed = cursor.narrow(&relation, &bounds, &name, &column, lag)?;
+            relation.select = narrowed.select;
+            (notes, bookmark) = (narrowed.notes, narrowed.bookmark);
+        }
         let relation = &relation;
-        let mut notes = Vec::new();
         let results = found.columns.into_iter().zip(&declared).map(|(column, declared)| {
             if declared.is_some() {
                 return column.as_text();
             }
-            if column.cast && column.type_name == "numeric" {
+            if column.cast && matches!(&*column.type_name, "numeric" | "money") {
                 notes.push(format!(
                     "`{}` of `{}` has no declared digits and is read as text; give it a type \
                      under `columns`",
@@ -84,90 +91,75 @@ impl PostgresExtractor {
         });
         let results: Arc<[ResultColumn]> = results.collect();
         let fields = results.iter().map(ResultColumn::field).collect();
-        let copy = format!("COPY ({}\n) TO STDOUT (FORMAT BINARY)", select(relation, &results));
+        let parts = match (&relation.table, &wanted.cursor) {
+            (Some(table), None) => parts::count(&client, table).map_err(failed)?,
+            _ => 1,
+        };
+        let statements = {
+            let (relation, results) = (relation.clone(), Arc::clone(&results));
+            Arc::new(move |part| copy(&relation, &results, part, parts))
+        };
+        let at_once = wanted.connections.map_or(context.workers.min(CONNECTIONS), usize::from);
+        let table = relation.table.as_deref().unwrap_or_default();
+        let rows = Parts::new(client, address.clone(), table, parts, statements, at_once);
         let columns = Columns::new(&relation.name, fields, declared);
         let longest = longest_record(context.memory);
         let source = Arc::new(Source { what, results, columns, longest });
-        Ok(Self {
-            source,
-            client: Some(client),
-            copy,
-            rows: None,
-            bytes: 0,
-            started: false,
-            notes,
-            bookmark,
-        })
-    }
-
-    fn failed(&self, error: DatabaseError) -> Error {
-        read_error_of(&self.source.what, error)
+        Ok(Self { source, rows: Some(rows), bytes: 0, started: false, notes, bookmark })
     }
 
     fn next_piece(&mut self) -> Result<Option<bytes::Bytes>> {
-        let Some(client) = &self.client else { return Ok(None) };
-        let rows = match &mut self.rows {
-            Some(rows) => rows,
-            None => {
-                let rows = client.copy_out(&self.copy, CHUNK);
-                self.rows.insert(rows.map_err(|e| read_error_of(&self.source.what, e))?)
-            }
-        };
-        rows.next().transpose().map_err(|error| self.failed(error))
+        let Some(parts) = &mut self.rows else { return Ok(None) };
+        parts.next_piece(&self.source.what)
     }
 }
 
-/// The records within the bounds, and the bookmark that is left when they are read.
-fn advance(
-    client: &Client,
-    relation: &Relation,
-    cursor: &Cursor,
-    bounds: Bounds,
-    column: &ResultColumn,
-    what: &str,
-) -> Result<(Relation, Option<(String, Value)>)> {
-    let is_time = matches!(column.reading, Reading::Date | Reading::Timestamp { .. });
-    let lag = cursor.lag_micros(is_time)?;
-    let name = format!("q.{}", quoted(&cursor.column));
-    // A text without a type takes that of the column.
-    let text = |value: &Value| match value {
-        Value::String(text) => literal(text),
-        other => literal(&other.to_string()),
-    };
-    let from = format!("FROM ({}\n) AS q", relation.select);
-    let within = |conditions: &[String]| match conditions {
-        [] => from.clone(),
-        some => format!("{from} WHERE {}", some.join(" AND ")),
-    };
-    let narrowed = |conditions: &[String]| Relation {
-        select: format!("SELECT * {}", within(conditions)),
-        ..relation.clone()
-    };
-    let lower = bounds.lower.iter();
-    let mut conditions: Vec<String> =
-        lower.map(|(operator, value)| format!("{name} {operator} {}", text(value))).collect();
-    let Some(bookmark) = bounds.bookmark else {
-        conditions.extend(bounds.end.iter().map(|end| format!("{name} < {}", text(end))));
-        return Ok((narrowed(&conditions), None));
-    };
-    let last = bounds.lower.filter(|(operator, _)| *operator == ">").map(|(_, last)| last);
-    let mut limited = conditions.clone();
-    if is_time {
-        limited.push(format!("{name} < 'infinity'"));
+/// The column of a cursor.
+struct CursorColumn<'a> {
+    client: &'a Client,
+    of: &'a ResultColumn,
+    what: &'a str,
+}
+
+impl Column for CursorColumn<'_> {
+    fn is_date(&self) -> bool {
+        self.of.reading == Reading::Date
     }
-    if let Some(lag) = lag {
+
+    /// A text without a type takes that of the column.
+    fn written(&self, value: &Value) -> Result<String> {
+        Ok(match value {
+            Value::String(text) => literal(text),
+            other => literal(&other.to_string()),
+        })
+    }
+
+    fn is_settled(&self, column: &str, lag: u128) -> String {
         let age = format!("now() - interval '{lag} microseconds'");
-        limited.push(format!("{name} <= CAST({age} AS {})", column.type_name));
+        let operator = if self.is_date() { "<" } else { "<=" };
+        format!("{column} {operator} CAST({age} AS {})", self.of.type_name)
     }
-    let greatest = format!("SELECT max({name})::text {}", within(&limited));
-    let greatest = client.row(&greatest, &[]).map_err(|error| read_error_of(what, error))?;
-    Ok(match greatest.get::<_, Option<String>>(0) {
-        Some(greatest) => {
-            conditions.push(format!("{name} <= {}", literal(&greatest)));
-            (narrowed(&conditions), Some((bookmark, Value::String(greatest))))
-        }
-        None => (narrowed(&["false".to_owned()]), last.map(|last| (bookmark, last))),
-    })
+
+    fn is_finite(&self, column: &str) -> Option<String> {
+        is_time(self.of).then(|| format!("{column} < 'infinity'"))
+    }
+
+    fn greatest(&self, column: &str, from: &str) -> Result<Option<Value>> {
+        let row = self.client.row(&format!("SELECT max({column})::text {from}"), &[]);
+        let row = row.map_err(|error| read_error_of(self.what, error))?;
+        Ok(row.get::<_, Option<String>>(0).map(Value::String))
+    }
+}
+
+fn is_time(column: &ResultColumn) -> bool {
+    matches!(column.reading, Reading::Date | Reading::Timestamp { .. })
+}
+
+/// The statement that copies one of so many parts.
+fn copy(relation: &Relation, results: &[ResultColumn], part: u64, parts: u64) -> String {
+    let narrowed = format!("{}{}", relation.select, parts::pages(part, parts));
+    let select = select(&Relation { select: narrowed, ..relation.clone() }, results);
+    format!("COPY ({select}\n) TO STDOUT (FORMAT BINARY)")
 }
 
 /// The statement whose rows are copied: the query, with text in place of what has no other form.
@@ -178,7 +170,12 @@ fn select(relation: &Relation, results: &[ResultColumn]) -> String {
     // Columns get names of their own, since those of a query may be anything.
     let inner: Vec<String> = (1..=results.len()).map(|i| format!("c{i}")).collect();
     let outer = results.iter().zip(&inner).map(|(column, inner)| {
-        let cast = if column.cast { "::text" } else { "" };
+        let cast = match (column.cast, &*column.type_name) {
+            (false, _) => "",
+            // Its own text depends on where the server stands.
+            (true, "money") => "::numeric::text",
+            (true, _) => "::text",
+        };
         format!("{inner}{cast} AS {}", quoted(&column.name))
     });
     let (inner, outer) = (inner.join(", "), outer.collect::<Vec<_>>().join(", "));
@@ -210,7 +207,6 @@ impl Extractor for PostgresExtractor {
             }
             over => {
                 self.rows = None;
-                self.client = None;
                 over.map(|_| None)
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use gristmill_core::text::{ColumnBuilder, ColumnPlan};
 use gristmill_core::types::type_name;
 use gristmill_core::{Batch, FieldType, Origin, Reason, Result, Stage};
@@ -108,7 +108,13 @@ impl Columns {
         let more = if shown.len() < value.len() { "…" } else { "" };
         let name = type_name(field);
         let article = if name.starts_with(['a', 'e', 'i', 'o', 'I']) { "an" } else { "a" };
-        let message = format!("`{shown}{more}` is not {article} {name}");
+        // Any value has a text, but bytes.
+        let is_text = matches!(field.data_type(), DataType::Utf8View | DataType::BinaryView);
+        let hint = match is_text || value.ends_with(" bytes") {
+            true => String::new(),
+            false => format!("; with `{}: string` under `columns` it is read", field.name()),
+        };
+        let message = format!("`{shown}{more}` is not {article} {name}{hint}");
         Reason::field(field.name().clone(), "type", message, Some(value))
     }
 }

@@ -1,5 +1,6 @@
 //! What is read, and where: common to all databases.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ pub(super) struct Wanted {
     pub(super) relation: Relation,
     pub(super) columns: IndexMap<String, FieldType>,
     pub(super) cursor: Option<Cursor>,
+    /// How many connections may read at the same time.
+    pub(super) connections: Option<NonZeroUsize>,
 }
 
 /// A database that can be read.
@@ -71,8 +74,8 @@ pub(super) struct Relation {
     pub(super) name: Arc<str>,
     /// A statement that gives its records.
     pub(super) select: String,
-    /// Whether it is a query, which may be anything.
-    pub(super) is_query: bool,
+    /// The table's name as SQL writes it; `None` for a query, which may be anything.
+    pub(super) table: Option<String>,
 }
 
 /// The length up to which a query is its own name.
@@ -85,8 +88,9 @@ impl Relation {
                 .hint("write it like funds, or sales.funds for one of another schema"));
         };
         let quoted: Vec<String> = parts.iter().map(|part| quoted(part)).collect();
-        let select = format!("SELECT * FROM {}", quoted.join("."));
-        Ok(Self { name: name.into(), select, is_query: false })
+        let table = quoted.join(".");
+        let select = format!("SELECT * FROM {table}");
+        Ok(Self { name: name.into(), select, table: Some(table) })
     }
 
     pub(super) fn query(sql: &str) -> Result<Self, Mistake> {
@@ -100,7 +104,7 @@ impl Relation {
             Some((end, _)) => format!("{}…", &words[..end]),
             None => words,
         };
-        Ok(Self { name: name.into(), select: select.to_owned(), is_query: true })
+        Ok(Self { name: name.into(), select: select.to_owned(), table: None })
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow_schema::Field;
 use gristmill_core::registry::longest_record;
 use gristmill_core::{Error, ErrorKind, ExtractContext, FieldType, Result};
+use gristmill_database::quoted;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -14,8 +15,9 @@ use super::cells::Cell;
 use super::rows::Columns;
 use super::source::{Wanted, declared};
 use super::stepped::{Pieces, Source, Step, Stepped};
+use cursor::CursorColumn;
 
-mod advance;
+mod cursor;
 
 /// How long a statement waits for another process that writes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,14 +55,16 @@ pub(super) fn open(wanted: &Wanted, path: &Path, context: &ExtractContext) -> Re
     // A declared type takes the place of the column's own; nothing goes through text.
     let types: Vec<_> =
         types.into_iter().zip(declared).map(|(own, declared)| declared.unwrap_or(own)).collect();
-    let (select, bookmark) = match &wanted.cursor {
-        None => (relation.select.clone(), None),
-        Some(cursor) => {
-            let field_type = types[cursor.position(relation, &names)?];
-            let bounds = cursor.bounds(relation, &path.to_string_lossy(), &context.range);
-            advance::advance(&connection, relation, cursor, bounds, field_type, &what)?
-        }
-    };
+    let (mut select, mut bookmark, mut notes) = (relation.select.clone(), None, Vec::new());
+    if let Some(cursor) = &wanted.cursor {
+        let of = types[cursor.position(relation, &names)?];
+        let bounds = cursor.bounds(relation, &path.to_string_lossy(), &context.range);
+        let column = CursorColumn::new(&connection, &cursor.column, of, &what, bounds.last())?;
+        let lag = cursor.lag_micros(column.is_time())?;
+        let name = format!("q.{}", quoted(&cursor.column));
+        let narrowed = cursor.narrow(relation, &bounds, &name, &column, lag)?;
+        (select, bookmark, notes) = (narrowed.select, narrowed.bookmark, narrowed.notes);
+    }
     let fields: Vec<Field> =
         names.iter().zip(&types).map(|(name, field_type)| field_type.field(name)).collect();
     let given = vec![None; fields.len()];
@@ -72,7 +76,7 @@ pub(super) fn open(wanted: &Wanted, path: &Path, context: &ExtractContext) -> Re
         step(&connection, &select, pieces).map_err(|error| failure(&what, error))
     });
     let stop = Some(Box::new(move || interrupt.interrupt()) as _);
-    Ok(Stepped::new(source, step, stop, Vec::new(), bookmark))
+    Ok(Stepped::new(source, step, stop, notes, bookmark))
 }
 
 /// Steps through all rows.

@@ -133,6 +133,126 @@ fn records_that_are_too_young_wait() {
     }
 }
 
+/// A day that is not over may get more records.
+#[test]
+fn a_day_that_is_not_over_waits() {
+    for place in places() {
+        let (yesterday, today) = match place {
+            Place::File(_) => ("date('now', '-1 day')", "date('now')"),
+            Place::Server(..) => ("current_date - 1", "current_date"),
+            Place::MySql(..) => ("utc_date() - interval 1 day", "utc_date()"),
+        };
+        place.run(&format!(
+            "CREATE TABLE t (id INTEGER, day DATE); INSERT INTO t VALUES (1, {yesterday}), (2, {today})"
+        ));
+        let read = |cursor: Value| {
+            let item = json!({"table": "t", "database": place.url(), "cursor": cursor});
+            let (read, _) = place.folder().read_range(item, Range::default()).unwrap();
+            (read.column("id"), read.notes)
+        };
+        let (ids, notes) = read(json!({"column": "day", "lag": "1ms"}));
+        assert_eq!((ids, notes.len()), (vec!["1".to_owned()], 0));
+        let (ids, _) = read(json!({"column": "day", "lag": "48h"}));
+        assert_eq!(ids, NOTHING);
+        let (ids, notes) = read(json!({"column": "day"}));
+        assert_eq!(ids.len(), 2);
+        assert!(notes[0].contains("`day` of `t` is a date"), "{notes:?}");
+    }
+}
+
+/// A database that is one of yesterday again has records that were read, and then others.
+#[test]
+fn a_column_that_ends_before_the_last_run_is_said() {
+    for place in places() {
+        place.run("CREATE TABLE t (id INTEGER); INSERT INTO t VALUES (7), (12)");
+        let item = json!({"table": "t", "database": place.url(), "cursor": {"column": "id"}});
+        let read = |range: &Range| place.folder().read_range(item.clone(), range.clone()).unwrap();
+        let (_, first) = read(&Range::default());
+        let (none, second) = read(&since(&first));
+        assert_eq!((none.columns.num_rows(), none.notes.len(), &second), (0, 0, &first));
+        place.run("DELETE FROM t WHERE id = 12");
+        let (none, third) = read(&since(&second));
+        assert_eq!((none.columns.num_rows(), &third), (0, &first));
+        let note = &none.notes[0];
+        assert!(
+            note.starts_with("`id` of `t` ends at 7, before 12, where the last run ended"),
+            "{note}"
+        );
+        place.run("DELETE FROM t");
+        assert_eq!(read(&since(&third)).0.notes, NOTHING);
+    }
+}
+
+#[test]
+fn a_query_is_read_on_as_a_table_is() {
+    for place in places() {
+        place.run(
+            "CREATE TABLE t (id INTEGER, at TIMESTAMP);
+             INSERT INTO t VALUES (1, '2024-01-01 00:00:00'), (2, '2024-01-02 00:00:00')",
+        );
+        let query = "WITH w AS (SELECT id + 10 AS id, at AS seen FROM t) SELECT * FROM w -- all";
+        let item = json!({"query": query, "database": place.url(), "cursor": {"column": "seen"}});
+        let read = |range: Range| {
+            let (read, left) = place.folder().read_range(item.clone(), range).unwrap();
+            (read.column("id"), left)
+        };
+        let (ids, first) = read(Range::default());
+        assert_eq!(ids, ["11", "12"]);
+        assert!(first[0].0.starts_with("query of "), "{first:?}");
+        place.run("INSERT INTO t VALUES (3, '2024-01-03 00:00:00')");
+        assert_eq!(read(since(&first)).0, ["13"]);
+    }
+}
+
+/// The hour that comes twice in autumn is two hours.
+#[test]
+fn instants_are_compared_whatever_their_zone() {
+    let Some(server) = postgres() else { return };
+    let place = Place::Server(Folder::new(&[]), server);
+    place.run(
+        "CREATE TABLE t (id int, at timestamptz);
+         INSERT INTO t VALUES (1, '2024-10-27 02:30 CEST'), (2, '2024-10-27 02:10+01')",
+    );
+    let cursor = json!({"column": "at"});
+    let (ids, _) = place.read(
+        cursor.clone(),
+        &between(Some("2024-10-27T02:30:00+02:00"), Some("2024-10-27T02:10:00+01:00")),
+    );
+    assert_eq!(ids, ["1"]);
+    let (_, first) = place.read(cursor.clone(), &Range::default());
+    assert_eq!(first[0].1, "2024-10-27 01:10:00+00");
+    place.run("INSERT INTO t VALUES (3, '2024-10-27 02:45 CEST'), (4, '2024-10-27 02:45 CET')");
+    assert_eq!(place.read(cursor, &since(&first)).0, ["4"]);
+}
+
+/// SQLite compares times as texts.
+#[test]
+fn times_in_several_forms_are_no_cursor() {
+    for (times, last) in [
+        ("('2024-01-01T00:00:00'), ('2024-01-01 00:00:00')", None),
+        ("('2024-01-01T00:00:00Z'), ('2024-01-01T00:00:00+02:00')", None),
+        ("('2024-01-01T00:00:00.5Z'), ('2024-01-01T00:00:00Z')", None),
+        ("('2024-01-01 00:00:00'), (1704067200)", None),
+        ("('2024-01-02T00:00:00')", Some("2024-01-01 00:00:00")),
+    ] {
+        let place = Place::File(Folder::new(&[]));
+        place.run(&format!("CREATE TABLE t (at DATETIME); INSERT INTO t VALUES {times}, (NULL)"));
+        let range = last.map_or_else(Range::default, |last| {
+            since(&[("t of x.db by at".to_owned(), json!(last))])
+        });
+        let item = json!({"table": "t", "database": place.url(), "cursor": {"column": "at"}});
+        let Err(error) = place.folder().read_range(item, range) else { panic!("{times}") };
+        assert!(error.to_string().contains("do not sort"), "{error}");
+        assert!(error.hint_text().unwrap().contains("strftime"));
+    }
+    let place = Place::File(Folder::new(&[]));
+    place.run(
+        "CREATE TABLE t (id, at DATETIME); INSERT INTO t VALUES (1, '2024-01-01 00:00:00.25'),
+         (2, '2024-01-01 00:00:00'), (3, NULL)",
+    );
+    assert_eq!(place.read(json!({"column": "at"}), &Range::default()).0, ["1", "2"]);
+}
+
 /// `infinity` would be the end of all reading.
 #[test]
 fn an_infinite_time_is_no_end() {

@@ -98,10 +98,10 @@ fn a_value_that_its_column_cannot_hold_rejects_its_record() {
     assert_eq!(
         flaws,
         [
-            "`-838:59:59.000000` is not a time",
-            "`0000-00-00` is not a date",
-            "`2024-02-00T12:00:00.000000` is not a timestamp",
-            "`2` is not a bool"
+            "`-838:59:59.000000` is not a time; with `at: string` under `columns` it is read",
+            "`0000-00-00` is not a date; with `day: string` under `columns` it is read",
+            "`2024-02-00T12:00:00.000000` is not a timestamp; with `seen: string` under `columns` it is read",
+            "`2` is not a bool; with `ok: string` under `columns` it is read"
         ]
     );
     // Read as another type, all of them have a place.
@@ -110,6 +110,58 @@ fn a_value_that_its_column_cannot_hold_rejects_its_record() {
     let read = folder.read(item).unwrap();
     assert_eq!(read.flaws, [""; 0]);
     assert_eq!(read.column("ok"), ["2", "1"]);
+    assert_eq!(read.column("day"), ["0000-00-00", "2024-01-01"]);
+    assert_eq!(read.column("at"), ["-838:59:59.000000", "01:00:00.000000"]);
+}
+
+/// Numbers of more digits than ours, sets, documents, shapes: what there is no type for.
+#[test]
+fn what_has_no_type_here_is_text_or_bytes() {
+    let Some(server) = mysql() else { return };
+    let is_maria = server.texts("SELECT version()")[0][0].as_ref().unwrap().contains("MariaDB");
+    server.run(
+        "CREATE TABLE t (wide decimal(65, 30), bits bit(64), filled bigint(20) zerofill, small float unsigned,
+            long_time time(6), doc json, place geometry, picked set('a', 'b', 'c'), fixed binary(3))",
+    );
+    server.run(
+        "INSERT INTO t VALUES ('-12345678901234567890123456789012345.123456789012345678901234567890',
+            b'1111111111111111111111111111111111111111111111111111111111111111', 18446744073709551615,
+            1.5, '838:59:58.999999', '{\"a\": [1, null]}', ST_GeomFromText('POINT(1 2)', 0), 'c,a', 'x')",
+    );
+    let columns = json!({"long_time": "string", "doc": "json"});
+    let item = json!({"table": "t", "database": server.url(), "columns": columns});
+    let read = Folder::new(&[]).read(item).unwrap();
+    assert_eq!(read.flaws, [""; 0]);
+    for (column, value) in [
+        ("wide", "-12345678901234567890123456789012345.123456789012345678901234567890"),
+        ("bits", "18446744073709551615"),
+        ("filled", "18446744073709551615"),
+        ("small", "1.5"),
+        ("long_time", "838:59:58.999999"),
+        ("doc", "{\"a\": [1, null]}"),
+        ("picked", "a,c"),
+    ] {
+        assert_eq!(read.column(column), [value], "{column}");
+    }
+    assert!(read.notes[0].contains("`wide`"), "{:?}", read.notes);
+    // Four bytes for the reference system, then the shape as OGC has it.
+    let place = read.columns.column_by_name("place").unwrap().as_binary_view().value(0).to_vec();
+    assert_eq!((place.len(), &place[..5]), (25, &[0, 0, 0, 0, 1][..]));
+    let fixed = read.columns.column_by_name("fixed").unwrap();
+    assert_eq!(fixed.as_binary_view().value(0), b"x\0\0");
+    if is_maria {
+        server.run(
+            "CREATE TABLE m (u uuid, a inet6, b inet4);
+             INSERT INTO m VALUES ('123e4567-e89b-12d3-a456-426655440000', '2001:db8::1', '10.0.0.1')",
+        );
+        let item = json!({"table": "m", "database": server.url()});
+        let read = Folder::new(&[]).read(item).unwrap();
+        assert_eq!(read.column("u"), ["123e4567-e89b-12d3-a456-426655440000"]);
+        assert_eq!(
+            (read.column("a"), read.column("b")),
+            (vec!["2001:db8::1".to_owned()], vec!["10.0.0.1".to_owned()])
+        );
+    }
 }
 
 #[test]

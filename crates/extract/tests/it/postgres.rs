@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
-use gristmill_core::ErrorKind;
 use gristmill_core::json::row_to_string;
+use gristmill_core::{ErrorKind, Extractor, Findings};
 use gristmill_scratch::{Postgres, postgres};
 use serde_json::{Value, json};
 
@@ -153,16 +153,81 @@ fn what_has_no_value_here_rejects_its_record() {
     assert_eq!(
         read.flaws,
         [
-            "`infinity` is not a date",
-            "`-infinity` is not a date",
-            "`-infinity` is not a timestamptz",
-            "`infinity` is not a timestamptz",
-            "`24:00:00` is not a time",
-            "`an array of 2 dimensions` is not a List(Int32)",
+            "`infinity` is not a date; with `d: string` under `columns` it is read",
+            "`-infinity` is not a date; with `d: string` under `columns` it is read",
+            "`-infinity` is not a timestamptz; with `z: string` under `columns` it is read",
+            "`infinity` is not a timestamptz; with `z: string` under `columns` it is read",
+            "`24:00:00` is not a time; with `t: string` under `columns` it is read",
+            "`an array of 2 dimensions` is not a List(Int32); with `a: string` under `columns` it is read",
         ]
     );
     // Without digits it is text, and any text is one.
     assert_eq!(read.column("n"), ["NaN", "1", "1"]);
+}
+
+/// Its text is what PostgreSQL writes, in forms that do not depend on where the server stands.
+#[test]
+fn what_has_no_type_here_is_text() {
+    let Some(server) = postgres() else { return };
+    server.run(
+        "CREATE TYPE pair AS (a int, b text); CREATE TYPE floats AS RANGE (subtype = float8);
+         CREATE DOMAIN code AS text CHECK (value <> ''); CREATE DOMAIN amount AS numeric(7, 3);",
+    );
+    let kinds = [
+        ("money", "1200.5", "1200.50"),
+        ("numeric", "'Infinity'", "Infinity"),
+        (
+            "numeric(60, 20)",
+            "1e39",
+            "1000000000000000000000000000000000000000.00000000000000000000",
+        ),
+        ("bit(5)", "B'10110'", "10110"),
+        ("varbit", "B'1'", "1"),
+        ("timetz", "'24:00+02'", "24:00:00+02"),
+        ("interval", "'1 mon -2 days 03:04:05.000006'", "P1M-2DT3H4M5.000006S"),
+        ("cidr", "'10.0.0.0/8'", "10.0.0.0/8"),
+        ("macaddr", "'08002b010203'", "08:00:2b:01:02:03"),
+        ("point", "'(1,2.5)'", "(1,2.5)"),
+        ("tsrange", "'[2024-01-01,)'", "[\"2024-01-01 00:00:00\",)"),
+        ("int4multirange", "'{[1,3),[5,6)}'", "{[1,3),[5,6)}"),
+        ("floats", "'(0.1,2]'", "(0.1,2]"),
+        ("pair", "ROW(1, 'x y')", "(1,\"x y\")"),
+        ("code", "'ä'", "ä"),
+        ("amount[]", "ARRAY[1.5, NULL]", "{1.500,NULL}"),
+        ("numeric[]", "ARRAY['NaN', 0.10]", "{NaN,0.10}"),
+        ("xml", "'<a/>'", "<a/>"),
+        ("tsvector", "'b a'", "'a' 'b'"),
+        ("oid", "4294967295", "4294967295"),
+        ("\"char\"", "'x'", "x"),
+        ("pg_lsn", "'16/B374D848'", "16/B374D848"),
+    ];
+    let names: Vec<_> = (0..kinds.len()).map(|i| format!("c{i}")).collect();
+    let columns = kinds.iter().zip(&names).map(|((of, ..), name)| format!("{name} {of}"));
+    let values = kinds.iter().map(|(of, value, _)| format!("({value})::{of}"));
+    server.run(&format!(
+        "CREATE TABLE t ({}); INSERT INTO t SELECT {}",
+        columns.collect::<Vec<_>>().join(", "),
+        values.collect::<Vec<_>>().join(", ")
+    ));
+    let read = Folder::new(&[]).read(json!({"table": "t", "database": server.url()})).unwrap();
+    for ((of, _, text), name) in kinds.iter().zip(&names) {
+        assert_eq!(read.column(name), [*text], "{of}");
+    }
+    assert_eq!(read.types(), vec!["string"; kinds.len()]);
+    assert_eq!(read.flaws, [""; 0]);
+    // Those that are numbers can be read as such, exactly or not at all.
+    let columns = json!({"c0": "decimal(18, 2)", "c1": "decimal(38, 2)", "c2": "decimal(38, 0)"});
+    let item = json!({"table": "t", "database": server.url(), "columns": columns});
+    let read = Folder::new(&[]).read(item).unwrap();
+    assert_eq!(read.column("c0"), ["1200.50"]);
+    assert_eq!(
+        read.flaws,
+        [
+            "`Infinity` is not a decimal(38, 2); with `c1: string` under `columns` it is read",
+            "`1000000000000000000000000000000000000000.00000000000000000000` is not a decimal(38, 0); \
+             with `c2: string` under `columns` it is read",
+        ]
+    );
 }
 
 #[test]
@@ -226,6 +291,133 @@ fn all_of_it_is_of_one_moment_and_nothing_is_written() {
     let sql = "SELECT nextval('s')";
     let (_, message) = error(json!({"query": sql, "database": server.url()}));
     assert!(message.contains("read-only transaction"), "{message}");
+}
+
+/// A table with a row on each page but on those of a whole part, so that it has many parts.
+fn spread(server: &Postgres) {
+    server.run(
+        "CREATE UNLOGGED TABLE t (id int, pad text) WITH (fillfactor = 10);
+         INSERT INTO t SELECT n * 7919 % 9001, repeat('x', 900) FROM generate_series(1, 9000) AS n;
+         DELETE FROM t WHERE (ctid >= '(1000,0)' AND ctid < '(1600,0)') OR id % 7 = 0",
+    );
+}
+
+/// Ids in the order in which they are read, and how many are in each chunk.
+fn ids(extractor: &mut dyn Extractor) -> (Vec<i32>, Vec<usize>) {
+    extractor.begin(None).unwrap();
+    let (mut ids, mut chunks) = (Vec::new(), Vec::new());
+    while let Some(mut chunk) = extractor.next_chunk().unwrap() {
+        let before = ids.len();
+        while let Some(batch) = chunk.next_batch(&mut Findings::default()).unwrap() {
+            ids.extend(batch.columns().column(0).as_primitive::<Int32Type>().values());
+        }
+        chunks.push(ids.len() - before);
+    }
+    (ids, chunks)
+}
+
+/// Chunks make row groups, so that their ends are to be seen in a file.
+#[test]
+fn any_number_of_connections_read_the_same() {
+    let Some(server) = postgres() else { return };
+    spread(&server);
+    let folder = Folder::new(&[]);
+    let whole = json!({"query": "SELECT * FROM t", "database": server.url()});
+    let (whole, _) = ids(&mut *folder.open(whole).unwrap());
+    assert!(whole.len() > 7000 && !whole.is_sorted());
+    let read = |connections: usize| {
+        let item = json!({"table": "t", "database": server.url(), "connections": connections});
+        ids(&mut *folder.open(item).unwrap())
+    };
+    let alone = read(1);
+    assert_eq!(alone.0, whole);
+    assert!(alone.1.len() > 10, "{:?}", alone.1);
+    for connections in [2, 3, 9] {
+        assert_eq!(read(connections), alone, "{connections}");
+    }
+}
+
+#[test]
+fn all_connections_read_one_moment() {
+    let Some(server) = postgres() else { return };
+    spread(&server);
+    let folder = Folder::new(&[]);
+    let item = json!({"table": "t", "database": server.url(), "connections": 3});
+    let before = folder.read(json!({"query": "SELECT id FROM t", "database": server.url()}));
+    let mut extractor = folder.open(item).unwrap();
+    server.run("DELETE FROM t WHERE id % 2 = 0; INSERT INTO t SELECT id, pad FROM t");
+    extractor.begin(None).unwrap();
+    for _ in 0..3 {
+        assert!(extractor.next_chunk().unwrap().is_some());
+    }
+    let sql = "SELECT count(*) FROM pg_stat_activity
+               WHERE query LIKE 'COPY%' AND datname = current_database()";
+    assert_eq!(server.texts(sql)[0][0].as_deref(), Some("3"));
+    drop(extractor); // its connections with it
+    let item = json!({"table": "t", "database": server.url(), "connections": 3});
+    let mut extractor = folder.open(item).unwrap();
+    let there = server.texts("SELECT count(*) FROM t")[0][0].clone();
+    server.run("DELETE FROM t");
+    let read = ids(&mut *extractor).0.len();
+    assert_ne!(read, before.unwrap().columns.num_rows());
+    assert_eq!(Some(read.to_string()), there);
+}
+
+/// A server may have no connection left, and a user may see the columns of a table only.
+#[test]
+fn one_connection_is_enough() {
+    let Some(server) = postgres() else { return };
+    spread(&server);
+    let role = server.texts("SELECT current_database()")[0][0].clone().unwrap();
+    server.run(&format!(
+        "CREATE ROLE {role} LOGIN CONNECTION LIMIT 1; GRANT SELECT ON t TO {role};
+         CREATE VIEW v AS SELECT id FROM t; CREATE TABLE columns AS SELECT id FROM t;
+         GRANT SELECT ON v TO {role}; GRANT SELECT (id) ON columns TO {role}"
+    ));
+    let url = server.url().replace("gristmill@", &format!("{role}@"));
+    assert!(url.contains(&role));
+    for table in ["t", "v", "columns"] {
+        let item = json!({"table": table, "database": url, "connections": 3});
+        let read = Folder::new(&[]).read(item).unwrap();
+        assert!(read.columns.num_rows() > 7000, "{table}");
+    }
+    server.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+/// Who waits for a lock waits for the first connection, and others would wait behind it.
+#[test]
+fn nobody_waits_for_one_that_waits() {
+    let Some(server) = postgres() else { return };
+    spread(&server);
+    let item = json!({"table": "t", "database": server.url(), "connections": 3});
+    let mut extractor = Folder::new(&[]).open(item).unwrap();
+    let (changing, watch) = (server.client(), server.client());
+    std::thread::scope(|scope| {
+        let changed = scope.spawn(move || {
+            changing.batch("SET lock_timeout TO 30000; ALTER TABLE t ADD COLUMN more int")
+        });
+        let sql = "SELECT count(*)::int FROM pg_locks WHERE NOT granted
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let begin = Instant::now();
+        while watch.row(sql, &[]).unwrap().get::<_, i32>(0) == 0 {
+            assert!(begin.elapsed() < Duration::from_secs(20), "nobody waits");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(ids(&mut *extractor).0.len() > 7000);
+        drop(extractor);
+        changed.join().unwrap().unwrap();
+    });
+}
+
+/// Children of a table are read with it, and lie in pages of their own.
+#[test]
+fn a_table_with_children_is_read_with_them() {
+    let Some(server) = postgres() else { return };
+    spread(&server);
+    server.run("CREATE TABLE child () INHERITS (t); INSERT INTO child VALUES (-1, ''), (-2, '')");
+    let item = json!({"table": "t", "database": server.url(), "connections": 2});
+    let ids = ids(&mut *Folder::new(&[]).open(item).unwrap()).0;
+    assert_eq!(ids[ids.len() - 2..], [-1, -2]);
 }
 
 #[test]

@@ -71,18 +71,18 @@ fn a_value_that_its_column_cannot_hold_rejects_its_record() {
     assert_eq!(
         flaws,
         [
-            "`0.001` is not a decimal(5, 2)",
+            "`0.001` is not a decimal(5, 2); with `n: string` under `columns` it is read",
             "`1 bytes` is not a double",
             "`1 bytes` is not a string",
-            "`1.5` is not an int",
-            "`1000` is not a decimal(5, 2)",
+            "`1.5` is not an int; with `i: string` under `columns` it is read",
+            "`1000` is not a decimal(5, 2); with `n: string` under `columns` it is read",
             "`1` is not a binary",
-            "`29.02.2024` is not a date",
-            "`2` is not a bool",
-            "`` is not a date",
+            "`29.02.2024` is not a date; with `d: string` under `columns` it is read",
+            "`2` is not a bool; with `k: string` under `columns` it is read",
+            "`` is not a date; with `d: string` under `columns` it is read",
             "`text` is not a binary",
-            "`x` is not an int",
-            "`y` is not a double",
+            "`x` is not an int; with `i: string` under `columns` it is read",
+            "`y` is not a double; with `r: string` under `columns` it is read",
             "`\u{fffd}` is not a string",
         ]
     );
@@ -106,7 +106,10 @@ fn declared_types_take_the_place_of_the_columns_own() {
     assert_eq!(read.types(), ["int", "date", "int"]);
     assert_eq!(
         (read.column("n"), read.flaws),
-        (vec!["2".to_owned(); 2], vec!["`x` is not a date".to_owned()])
+        (
+            vec!["2".to_owned(); 2],
+            vec!["`x` is not a date; with `b: string` under `columns` it is read".to_owned()]
+        )
     );
 }
 
