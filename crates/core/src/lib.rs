@@ -25,6 +25,7 @@ pub mod account;
 pub mod batch;
 pub mod check;
 pub mod error;
+pub mod exact;
 pub mod expression;
 pub mod findings;
 pub mod json;
@@ -54,7 +55,7 @@ pub use registry::{ExtractContext, ExtractorKind, LoadContext, LoaderKind, Plann
 pub use reject::{LineHead, LineWriter, Reason, Reject, RejectLine, Stage};
 pub use size::{ByteSize, Ratio};
 pub use stage::{
-    BindContext, Bound, Chunk, Encoded, Encoder, Extractor, Grain, Loaded, Loader, OrderedStep,
-    Part, Preview, PublishedFile, Reference, Space, Step, StepPlan, TableStep, Turn,
+    BindContext, Bound, Chunk, Encoded, Encoder, Extractor, Grain, Loaded, Loader, Needs,
+    OrderedStep, Part, Preview, PublishedFile, Reference, Space, Step, StepPlan, TableStep, Turn,
 };
 pub use types::FieldType;

@@ -170,6 +170,6 @@ impl LoadContext<'_> {
     /// Room for what a loader keeps until the end.
     pub fn space(&self) -> Space {
         let memory = usize::try_from(self.memory.0).unwrap_or(usize::MAX);
-        Space { scratch: self.scratch.to_owned(), memory }
+        Space { scratch: self.scratch.to_owned(), memory, workers: self.workers }
     }
 }

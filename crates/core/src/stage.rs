@@ -129,8 +129,30 @@ pub struct Reference {
     pub columns: Option<Vec<String>>,
 }
 
+/// Which columns of its input a step looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Needs {
+    /// It may be any.
+    All,
+    /// These, and it passes all of them on, with some more. Names may differ in case.
+    Some {
+        /// The columns that it looks at.
+        uses: Vec<String>,
+        /// The columns that it adds or replaces.
+        adds: Vec<String>,
+    },
+    /// These alone: nothing that comes after it sees another one.
+    Only(Vec<String>),
+}
+
 /// A step's checked definition, not yet bound to columns.
 pub trait StepPlan: Send + Sync {
+    /// Which columns it looks at. A source need not make columns of text, which every record has,
+    /// when no step looks at them.
+    fn needs(&self) -> Needs {
+        Needs::All
+    }
+
     /// The source that the step reads besides its input, if there is one. Who runs the step opens
     /// it, hands its columns to [`Self::bind`], and its records to [`Step::load`].
     fn reference(&self) -> Option<Reference> {
@@ -252,6 +274,8 @@ pub struct Space {
     pub scratch: PathBuf,
     /// The bytes of memory that it may hold.
     pub memory: usize,
+    /// How many threads may work at once where all workers wait for it.
+    pub workers: usize,
 }
 
 /// A step that needs to see all batches one after the other (uniqueness, for example).
@@ -326,7 +350,7 @@ pub enum Turn {
 
 impl Default for Space {
     fn default() -> Self {
-        Self { scratch: std::env::temp_dir(), memory: 64 << 20 }
+        Self { scratch: std::env::temp_dir(), memory: 64 << 20, workers: 1 }
     }
 }
 

@@ -67,6 +67,13 @@ impl ColumnPlan {
         }
     }
 
+    /// Whether every text is a value of it, so that no record is rejected for this column.
+    pub fn takes_any_text(&self) -> bool {
+        self.nested.is_some()
+            || self.field_type == FieldType::String
+            || (self.field_type == FieldType::Json && !self.declared)
+    }
+
     /// The Arrow field that the column becomes.
     pub fn field(&self) -> Field {
         match &self.nested {

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use arrow_schema::{Schema, SchemaRef};
 use gristmill_core::registry::{Guess, Range};
+use gristmill_core::text::ColumnPlan;
 use gristmill_core::types::type_name;
 use gristmill_core::{
-    BindContext, Bound, Chunk, Error, ErrorKind, ExtractContext, Extractor, Grain, Mistake,
-    Pointer, Result, Space, Step, StepPlan,
+    BindContext, Bound, Chunk, Error, ErrorKind, ExtractContext, Extractor, Grain, Mistake, Needs,
+    Pointer, ReadPlan, Result, Space, Step, StepPlan,
 };
 use gristmill_extract::file::Drift;
 use gristmill_parallel::{Cancel, retry};
@@ -187,7 +188,7 @@ fn parts(
         schema = bound.output;
     }
     segments.push(Segment { local: Arc::new(local), ordered: None });
-    share_memory(&mut segments, job, scratch);
+    share_memory(&mut segments, job, scratch, super::workers(job, context));
 
     let mut before: Vec<Option<Arc<dyn Step>>> = Vec::with_capacity(job.destinations.len());
     for destination in &job.destinations {
@@ -217,7 +218,7 @@ fn parts(
 }
 
 /// Says what they may take to the steps that remember.
-fn share_memory(segments: &mut [Segment], job: &Job, scratch: &Path) {
+fn share_memory(segments: &mut [Segment], job: &Job, scratch: &Path, workers: usize) {
     let count = |segment: &Segment| {
         let local = segment.local.steps.iter().filter(|(_, step)| step.remembers()).count();
         local + usize::from(segment.ordered.is_some())
@@ -225,7 +226,7 @@ fn share_memory(segments: &mut [Segment], job: &Job, scratch: &Path) {
     let remembering = segments.iter().map(count).sum::<usize>().max(1);
     let share = job.limits.memory.0 / REMEMBERING_SHARE / remembering as u64;
     let memory = usize::try_from(share).unwrap_or(usize::MAX);
-    let space = Space { scratch: scratch.to_owned(), memory };
+    let space = Space { scratch: scratch.to_owned(), memory, workers };
     for segment in segments {
         if let Some(ordered) = &segment.ordered {
             let mut step = ordered.step.lock().unwrap_or_else(PoisonError::into_inner);
@@ -278,15 +279,15 @@ impl Binder<'_> {
 }
 
 /// Lets leading steps write themselves into the plan; says how many did.
-fn push_down(
-    job: &Job,
-    mut plan: gristmill_core::ReadPlan,
-) -> Result<(gristmill_core::ReadPlan, usize), RunError> {
+fn push_down(job: &Job, mut plan: ReadPlan) -> Result<(ReadPlan, usize), RunError> {
     for (index, step) in job.steps.iter().enumerate() {
         let mut next = plan.clone();
         match step.plan.push_down(&mut next) {
             Ok(true) => plan = next,
-            Ok(false) => return Ok((plan, index)),
+            Ok(false) => {
+                leave_out(job, index, &mut plan);
+                return Ok((plan, index));
+            }
             Err(mistakes) => {
                 return Err(RunError::Bind(BindError { at: step.at.clone(), mistakes }));
             }
@@ -307,6 +308,41 @@ fn kept(job: &Job, schema: &Schema) -> (Vec<usize>, usize) {
         }
     }
     (places, job.steps.len())
+}
+
+/// Leaves out texts that no step looks at, those from this one on. Of several sources nothing is left
+/// out, since all are to have the same columns.
+fn leave_out(job: &Job, from: usize, plan: &mut ReadPlan) {
+    let mut needed: Vec<String> = Vec::new();
+    let mut known: Vec<String> = plan.columns.iter().map(|column| column.name.clone()).collect();
+    let is_in = |names: &[String], name: &str| {
+        names.iter().any(|known| known.to_lowercase() == name.to_lowercase())
+    };
+    if job.sources.len() > 1 {
+        return;
+    }
+    for step in &job.steps[from..] {
+        let (uses, adds, ends) = match step.plan.needs() {
+            Needs::All => return,
+            Needs::Some { uses, adds } => (uses, adds, false),
+            Needs::Only(uses) => (uses, Vec::new(), true),
+        };
+        // A mistake is told with the names of all columns.
+        if !uses.iter().all(|name| is_in(&known, name)) {
+            return;
+        }
+        needed.extend(uses);
+        known.extend(adds);
+        if ends {
+            let used = |column: &ColumnPlan| is_in(&needed, &column.name);
+            let stays = |column: &ColumnPlan| !column.takes_any_text() || used(column);
+            // Records are counted by the rows of some column.
+            if plan.columns.iter().any(stays) {
+                plan.columns.retain(stays);
+            }
+            return;
+        }
+    }
 }
 
 /// Chained sources must give the same columns as the first. Answers where they are in this one,

@@ -20,7 +20,6 @@ mod predicate;
 mod references;
 mod rows;
 mod step;
-mod sum;
 
 use std::collections::BTreeMap;
 use std::fmt;

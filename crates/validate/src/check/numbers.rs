@@ -4,8 +4,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type};
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
+use gristmill_core::exact::ExactSum;
 
-use super::sum::ExactSum;
 use crate::arrays::{wide, with_whole};
 use crate::limit::Measure;
 

@@ -2,7 +2,8 @@
 //!
 //! Every finite `f64` is a whole number of 2⁻¹⁰⁷⁴. A sum is kept as such a whole number, in digits
 //! of 32 bits, and rounded once, when it is asked for (Kulisch, "Very fast and exact accumulation of
-//! products", 2011).
+//! products", 2011). Most sums are short: [`ShortSum`] holds those in two numbers, and says when one
+//! is not.
 
 /// Digits: 2098 bits of the greatest number, and room for 2⁶⁴ of them.
 const DIGITS: usize = 68;
@@ -13,7 +14,7 @@ const CARRY_AFTER: u32 = 1 << 30;
 
 /// An exact sum.
 #[derive(Debug, Clone)]
-pub(crate) struct ExactSum {
+pub struct ExactSum {
     digits: [i64; DIGITS],
     added: u32,
     /// The sum of the values that are not finite, if there is one.
@@ -27,7 +28,8 @@ impl Default for ExactSum {
 }
 
 impl ExactSum {
-    pub(crate) fn add(&mut self, value: f64) {
+    /// Adds a number.
+    pub fn add(&mut self, value: f64) {
         if !value.is_finite() {
             self.beyond = Some(self.beyond.unwrap_or_default() + value);
             return;
@@ -50,7 +52,7 @@ impl ExactSum {
     }
 
     /// Adds `a · b`, exactly unless it underflows.
-    pub(crate) fn add_product(&mut self, a: f64, b: f64) {
+    pub fn add_product(&mut self, a: f64, b: f64) {
         let product = a * b;
         self.add(product);
         if product.is_finite() {
@@ -58,7 +60,8 @@ impl ExactSum {
         }
     }
 
-    pub(crate) fn merge(&mut self, other: &Self) {
+    /// Adds all that another sum has.
+    pub fn merge(&mut self, other: &Self) {
         let mut other = other.clone();
         other.carry();
         self.carry();
@@ -84,12 +87,12 @@ impl ExactSum {
     }
 
     /// The sum, rounded to nearest.
-    pub(crate) fn rounded(&self) -> f64 {
+    pub fn rounded(&self) -> f64 {
         self.double().0
     }
 
     /// The sum as two numbers, the nearest and what is left, rounded: 106 bits.
-    pub(crate) fn double(&self) -> Double {
+    pub fn double(&self) -> Double {
         if let Some(beyond) = self.beyond {
             return Double(beyond, 0.0);
         }
@@ -100,6 +103,21 @@ impl ExactSum {
         let mut rest = self.clone();
         rest.add(-high);
         Double(high, rest.nearest())
+    }
+
+    /// Numbers whose sum it is, exactly.
+    pub fn parts(&self) -> Vec<f64> {
+        let (mut rest, mut parts) = (self.clone(), Vec::new());
+        parts.extend(rest.beyond.take());
+        loop {
+            // What is beyond the greatest number is taken in pieces of that.
+            let part = rest.nearest().clamp(f64::MIN, f64::MAX);
+            if part == 0.0 {
+                return parts;
+            }
+            rest.add(-part);
+            parts.push(part);
+        }
     }
 
     fn nearest(&self) -> f64 {
@@ -130,11 +148,16 @@ impl ExactSum {
 
 /// A number as the sum of two, the second far smaller.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Double(pub(crate) f64, pub(crate) f64);
+pub struct Double(
+    /// The number, rounded.
+    pub f64,
+    /// What rounding left.
+    pub f64,
+);
 
 impl Double {
     /// `self - a · b / n`, in 106 bits.
-    pub(crate) fn less_product(self, a: Double, b: Double, n: f64) -> f64 {
+    pub fn less_product(self, a: Double, b: Double, n: f64) -> f64 {
         let high = a.0 * b.0;
         let low = a.0.mul_add(b.0, -high) + (a.0 * b.1 + a.1 * b.0);
         // high / n, and what the division leaves.
@@ -143,6 +166,50 @@ impl Double {
         let (difference, lost) = two_difference(self.0, quotient);
         difference + (lost + (self.1 - rest / n))
     }
+}
+
+/// An exact sum, while two numbers hold it: that of numbers whose digits are within some 100 bits.
+///
+/// ```
+/// use gristmill_core::exact::ShortSum;
+///
+/// let sum = [0.1, 0.2, 0.3].into_iter().try_fold(ShortSum::default(), ShortSum::plus);
+/// assert_eq!(sum.map(ShortSum::rounded), Some(0.6));
+/// let far = [1e300, 1.0, 1e-300].into_iter().try_fold(ShortSum::default(), ShortSum::plus);
+/// assert_eq!(far.map(ShortSum::rounded), None);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ShortSum {
+    /// The sum, rounded.
+    pub high: f64,
+    /// What rounding left.
+    pub low: f64,
+}
+
+impl ShortSum {
+    /// The sum with one number more; `None` if two numbers do not hold it.
+    #[inline]
+    #[must_use]
+    pub fn plus(self, value: f64) -> Option<Self> {
+        let (high, rest) = two_sum(self.high, value);
+        let (low, lost) = two_sum(self.low, rest);
+        let (high, low) = two_sum(high, low);
+        // Of numbers that are not finite, what is lost is no number.
+        (lost == 0.0 && high.is_finite()).then_some(Self { high, low })
+    }
+
+    /// The sum, rounded to nearest.
+    pub fn rounded(self) -> f64 {
+        self.high + self.low
+    }
+}
+
+/// `a + b`, and what its rounding lost (Knuth).
+#[inline]
+fn two_sum(a: f64, b: f64) -> (f64, f64) {
+    let sum = a + b;
+    let back = sum - a;
+    (sum, (a - (sum - back)) + (b - back))
 }
 
 /// `a - b`, and what its rounding lost.
@@ -186,7 +253,50 @@ mod tests {
         assert_eq!(squares.rounded(), 200_000_001.0);
     }
 
+    /// Numbers of all sizes, many of which cancel.
+    fn number() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            4 => (-1_000_000i64..1_000_000).prop_map(|cents| cents as f64 / 100.0),
+            2 => any::<f64>(),
+            1 => prop_oneof![Just(1e300), Just(-1e300), Just(f64::MAX), Just(f64::MIN)],
+            1 => prop_oneof![Just(5e-324), Just(-0.0), Just(1e-300)],
+        ]
+    }
+
+    /// The same number; NaNs are one.
+    fn same(left: f64, right: f64) -> bool {
+        left == right || (left.is_nan() && right.is_nan())
+    }
+
     proptest! {
+        #[test]
+        fn a_short_sum_is_the_exact_one_or_none(values in prop::collection::vec(number(), 0..12)) {
+            if let Some(short) = values.iter().try_fold(ShortSum::default(), |sum, v| sum.plus(*v)) {
+                prop_assert!(same(short.rounded(), sum(&values).rounded()), "{short:?}");
+                let mut rest = sum(&values);
+                rest.add(-short.high);
+                rest.add(-short.low);
+                prop_assert_eq!(rest.rounded(), 0.0);
+            }
+        }
+
+        #[test]
+        fn cents_have_a_short_sum(values in prop::collection::vec(-900_000_000i64..900_000_000, 0..50)) {
+            let values: Vec<f64> = values.iter().map(|cents| *cents as f64 / 100.0).collect();
+            let short = values.iter().try_fold(ShortSum::default(), |sum, v| sum.plus(*v));
+            prop_assert_eq!(short.map(ShortSum::rounded), Some(sum(&values).rounded()));
+        }
+
+        #[test]
+        fn the_parts_of_a_sum_are_all_of_it(values in prop::collection::vec(number(), 0..12)) {
+            let whole = sum(&values);
+            let again = sum(&whole.parts());
+            prop_assert!(same(again.rounded(), whole.rounded()));
+            let Double(high, low) = again.double();
+            let Double(expected_high, expected_low) = whole.double();
+            prop_assert!(same(high, expected_high) && same(low, expected_low));
+        }
+
         #[test]
         fn integers_sum_as_integers_in_any_order(
             mut values in prop::collection::vec(any::<i64>(), 0..40), cut in 0usize..40,
