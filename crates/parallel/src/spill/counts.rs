@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
 use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gristmill_core::{Result, Space};
 use hashbrown::HashTable;
@@ -38,32 +39,46 @@ const FAN: usize = 8;
 /// ```
 pub struct Counts {
     space: Space,
-    recent: HashTable<Entry>,
+    /// The latest keys, each in one of several tables, so that threads seldom wait for each other.
+    recent: Vec<Mutex<HashTable<Entry>>>,
+    /// How many keys one of them has at most.
     most_recent: usize,
-    runs: Vec<Run>,
+    runs: Mutex<Vec<Run>>,
 }
+
+/// Tables of the latest keys.
+const TABLES: usize = 8;
 
 impl Counts {
     /// No key yet.
     pub fn new(space: Space) -> Self {
-        let most_recent = (space.memory / KEY).max(16);
-        Self { space, recent: HashTable::new(), most_recent, runs: Vec::new() }
+        let most_recent = (space.memory / KEY / TABLES).max(16);
+        let recent = std::iter::repeat_with(Mutex::default).take(TABLES).collect();
+        Self { space, recent, most_recent, runs: Mutex::default() }
     }
 
-    /// Counts keys, one for each time that it is there.
+    /// Counts keys, one for each time that it is there. Several threads may do so at once.
     ///
     /// # Errors
     /// When the disk cannot be written.
-    pub fn add(&mut self, keys: &[KeyHash]) -> Result<()> {
+    pub fn add(&self, keys: &[KeyHash]) -> Result<()> {
+        let mut by_table: [Vec<(u64, KeyHash)>; TABLES] = Default::default();
+        by_table.iter_mut().for_each(|keys_of| keys_of.reserve(keys.len() / TABLES + 16));
         for key in keys {
             // Both halves: a key that is a value may have all that tells it apart in either.
-            match self.recent.entry(spread(*key), |entry| entry.0 == *key, |entry| spread(entry.0))
-            {
-                Place::Occupied(mut known) => known.get_mut().1 += 1,
-                Place::Vacant(place) => {
-                    place.insert((*key, 1));
-                    if self.recent.len() >= self.most_recent {
-                        self.spill()?;
+            let hash = spread(*key);
+            by_table[(hash >> 32) as usize % TABLES].push((hash, *key));
+        }
+        for (table, keys) in self.recent.iter().zip(by_table) {
+            let mut recent = table.lock().unwrap_or_else(PoisonError::into_inner);
+            for (hash, key) in keys {
+                match recent.entry(hash, |entry| entry.0 == key, |entry| spread(entry.0)) {
+                    Place::Occupied(mut known) => known.get_mut().1 += 1,
+                    Place::Vacant(place) => {
+                        place.insert((key, 1));
+                        if recent.len() >= self.most_recent {
+                            self.spill(&mut recent)?;
+                        }
                     }
                 }
             }
@@ -88,44 +103,53 @@ impl Counts {
     /// # Errors
     /// When the disk cannot be written; each entry, when it cannot be read.
     pub fn entries(&mut self) -> Result<impl Iterator<Item = Result<(KeyHash, u64)>>> {
+        let all = |table: &Mutex<HashTable<Entry>>| {
+            let table = table.lock().unwrap_or_else(PoisonError::into_inner);
+            table.iter().copied().collect::<Vec<_>>()
+        };
         let mut recent = Vec::new();
-        if self.runs.is_empty() {
-            recent.extend(self.recent.iter().copied());
+        if self.runs().is_empty() {
+            recent.extend(self.recent.iter().flat_map(all));
             recent.sort_unstable();
         } else {
-            self.spill()?;
+            for table in &self.recent {
+                self.spill(&mut table.lock().unwrap_or_else(PoisonError::into_inner))?;
+            }
         }
+        let runs = self.runs.get_mut().unwrap_or_else(PoisonError::into_inner);
         let space = &self.space;
-        let spilled =
-            Summed::of(&self.runs).map(|entry| entry.map_err(|source| failed(space, source)));
+        let spilled = Summed::of(runs).map(|entry| entry.map_err(|source| failed(space, source)));
         Ok(recent.into_iter().map(Ok).chain(spilled))
     }
 
-    fn spill(&mut self) -> Result<()> {
-        if self.recent.is_empty() {
-            return Ok(());
-        }
-        let mut entries: Vec<Entry> = self.recent.drain().collect();
-        entries.sort_unstable();
-        let len = entries.len();
-        self.push(|target| Run::write(target, entries.into_iter().map(Ok), len, 0, 0))?;
-        while let Some(last) = self.runs.last() {
-            let level = last.level;
-            let start = self.runs.partition_point(|run| run.level > level);
-            if self.runs.len() - start < FAN {
-                break;
-            }
-            let merged = self.runs.split_off(start);
-            let len = merged.iter().map(Run::len).sum();
-            let level = level + 1;
-            self.push(|target| Run::write(target, Summed::of(&merged), len, level, 0))?;
-        }
-        Ok(())
+    fn runs(&self) -> MutexGuard<'_, Vec<Run>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&mut self, write: impl FnOnce(File) -> io::Result<Run>) -> Result<()> {
-        let target = file(&self.space)?;
-        self.runs.push(write(target).map_err(|source| failed(&self.space, source))?);
+    /// Writes the keys of a table to disk.
+    fn spill(&self, recent: &mut HashTable<Entry>) -> Result<()> {
+        if recent.is_empty() {
+            return Ok(());
+        }
+        let mut entries: Vec<Entry> = recent.drain().collect();
+        entries.sort_unstable();
+        let len = entries.len();
+        let write = |write: &dyn Fn(File) -> io::Result<Run>| {
+            write(file(&self.space)?).map_err(|source| failed(&self.space, source))
+        };
+        let mut runs = self.runs();
+        runs.push(write(&|target| Run::write(target, entries.iter().copied().map(Ok), len, 0, 0))?);
+        while let Some(last) = runs.last() {
+            let level = last.level;
+            let start = runs.partition_point(|run| run.level > level);
+            if runs.len() - start < FAN {
+                break;
+            }
+            let merged = runs.split_off(start);
+            let len = merged.iter().map(Run::len).sum();
+            let level = level + 1;
+            runs.push(write(&|target| Run::write(target, Summed::of(&merged), len, level, 0))?);
+        }
         Ok(())
     }
 }
@@ -199,17 +223,21 @@ mod tests {
         ) {
             let mut counts = Counts::new(Space { memory, ..Space::default() });
             let mut model: BTreeMap<KeyHash, u64> = BTreeMap::new();
-            for keys in keys.chunks(batch) {
-                let keys: Vec<KeyHash> = keys.iter().map(|key| [key % 7, *key]).collect();
-                counts.add(&keys).unwrap();
-                keys.iter().for_each(|key| *model.entry(*key).or_default() += 1);
-            }
+            let keys: Vec<KeyHash> = keys.iter().map(|key| [key % 7, *key]).collect();
+            keys.iter().for_each(|key| *model.entry(*key).or_default() += 1);
+            let batches: Vec<&[KeyHash]> = keys.chunks(batch).collect();
+            std::thread::scope(|scope| {
+                for half in batches.chunks(batches.len().div_ceil(2).max(1)) {
+                    let counts = &counts;
+                    scope.spawn(move || half.iter().for_each(|keys| counts.add(keys).unwrap()));
+                }
+            });
             for _ in 0..2 {
                 let mut all = Vec::new();
                 counts.each(|key, count| all.push((key, count))).unwrap();
                 prop_assert_eq!(&all, &model.iter().map(|(key, count)| (*key, *count)).collect::<Vec<_>>());
             }
-            prop_assert!(counts.runs.len() <= 4 * FAN);
+            prop_assert!(counts.runs().len() <= 4 * FAN);
         }
     }
 }

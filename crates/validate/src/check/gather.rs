@@ -3,7 +3,7 @@
 //! Everything here is the same in whatever order batches come: counts, exact sums, extremes, and
 //! counts of keys, which go to disk when they are many.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
@@ -55,7 +55,8 @@ struct Slot {
     filter: Option<usize>,
     what: What,
     condition: Option<Arc<dyn Expression>>,
-    gathered: Mutex<Gathered>,
+    /// Keys are counted by several workers at once.
+    gathered: RwLock<Gathered>,
 }
 
 /// Gathers for many checks at once. Two that ask for the same share it.
@@ -118,7 +119,7 @@ impl Gatherer {
             What::Lengths(_) => Gathered::Lengths(None),
             What::Pair(..) => Gathered::Pair(Box::default()),
         };
-        self.slots.push(Slot { filter, what, condition, gathered: Mutex::new(gathered) });
+        self.slots.push(Slot { filter, what, condition, gathered: RwLock::new(gathered) });
         self.slots.len() - 1
     }
 
@@ -197,8 +198,8 @@ impl Gatherer {
     }
 
     /// What was gathered there.
-    pub(crate) fn gathered(&self, slot: usize) -> MutexGuard<'_, Gathered> {
-        self.slots[slot].gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn gathered(&self, slot: usize) -> RwLockWriteGuard<'_, Gathered> {
+        self.slots[slot].gathered.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -230,7 +231,7 @@ fn holds(condition: &dyn Expression, batch: &RecordBatch) -> Result<BooleanArray
 
 impl Slot {
     fn add(&self, batch: &RecordBatch) -> Result<()> {
-        let lock = || self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || self.gathered.write().unwrap_or_else(PoisonError::into_inner);
         let count = match &self.what {
             What::Rows => batch.num_rows() as u64,
             What::Complete(column) => {
@@ -244,17 +245,11 @@ impl Slot {
             What::Parses(column, field_type) => parses(batch, *column, *field_type),
             What::Keys { columns, complete } => {
                 let keys = keys(batch, columns, *complete);
-                if let Gathered::Keys(counts) = &mut *lock() {
-                    counts.add(&keys.into_iter().flatten().collect::<Vec<_>>())?;
-                }
-                return Ok(());
+                return self.count(keys);
             }
             What::Texts { columns, complete } => {
                 let keys = text_keys(batch, columns, *complete);
-                if let Gathered::Keys(counts) = &mut *lock() {
-                    counts.add(&keys.into_iter().flatten().collect::<Vec<_>>())?;
-                }
-                return Ok(());
+                return self.count(keys);
             }
             What::Numbers(column) => {
                 let numbers = Numbers::of(batch.column(*column));
@@ -283,6 +278,14 @@ impl Slot {
             *all += count;
         }
         Ok(())
+    }
+
+    fn count(&self, keys: Vec<Option<KeyHash>>) -> Result<()> {
+        let keys: Vec<KeyHash> = keys.into_iter().flatten().collect();
+        match &*self.gathered.read().unwrap_or_else(PoisonError::into_inner) {
+            Gathered::Keys(counts) => counts.add(&keys),
+            _ => Ok(()),
+        }
     }
 }
 
