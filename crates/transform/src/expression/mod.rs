@@ -26,10 +26,12 @@ pub(crate) mod parse;
 pub(crate) mod provider;
 pub(crate) mod resolve;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread;
 
 use arrow_schema::SchemaRef;
+use datafusion_sql::sqlparser::ast::{self, visit_expressions};
 use gristmill_core::{Expression, ExpressionCompiler, ExpressionError};
 
 use evaluate::Compiled;
@@ -97,6 +99,27 @@ impl ExpressionCompiler for Sql {
             resolve::resolve(text, &mut tree, &self.functions, None).map(drop)
         })
     }
+}
+
+/// Names in an expression, some of which may be columns; `None` if it is none.
+pub(crate) fn names(text: &str) -> Option<Vec<String>> {
+    let found = on_a_deep_stack(|| {
+        let tree = parse::parse(text)?;
+        let mut names = Vec::new();
+        let _ = visit_expressions(&tree, |part| {
+            match part {
+                ast::Expr::Identifier(name) => names.push(name.value.clone()),
+                // Of a struct, or of a table.
+                ast::Expr::CompoundIdentifier(parts) => {
+                    names.extend(parts.iter().map(|part| part.value.clone()));
+                }
+                _ => {}
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        Ok(names)
+    });
+    found.ok()
 }
 
 /// Parser and planner recurse with large frames: 25 calls within each other can overflow the stack

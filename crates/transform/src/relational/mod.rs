@@ -15,6 +15,7 @@
 
 mod catalog;
 mod functions;
+mod groups;
 mod message;
 mod numbered;
 mod partitions;
@@ -28,6 +29,7 @@ mod sum;
 mod write;
 
 pub(crate) use functions::SetFunctions;
+pub(crate) use groups::bound as grouped;
 pub(crate) use numbered::{ROW, with_row};
 pub(crate) use query::Query;
 pub(crate) use step::Tables;

@@ -232,7 +232,7 @@ impl Execution {
 
 /// A batch in the columns that were promised. Arrow computes decimals within 128 bits and leaves
 /// their digits unchecked.
-fn in_digits(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+pub(super) fn in_digits(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     for (column, field) in batch.columns().iter().zip(schema.fields()) {
         let &DataType::Decimal128(precision, scale) = column.data_type() else { continue };
         let decimals = column.as_primitive::<Decimal128Type>();

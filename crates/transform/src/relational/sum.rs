@@ -138,7 +138,7 @@ fn out_of_range(data_type: &DataType) -> datafusion_common::DataFusionError {
 }
 
 /// The sum, if it has the digits that its type allows.
-fn fit(total: i128, data_type: &DataType) -> Result<i128> {
+pub(super) fn fit(total: i128, data_type: &DataType) -> Result<i128> {
     let fits = match data_type {
         DataType::Decimal128(precision, _) => {
             total.unsigned_abs() < 10u128.pow(u32::from(*precision))

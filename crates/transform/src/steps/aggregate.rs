@@ -1,18 +1,22 @@
 //! `aggregate`: one record for each group.
 
+use std::sync::Arc;
+
 use arrow_schema::SchemaRef;
 use datafusion_sql::sqlparser::ast;
 use gristmill_core::{
-    BindContext, Bound, ExpressionError, Grain, Mistake, Pointer, Result, StepKind, StepPlan,
+    BindContext, Bound, ExpressionError, Grain, Mistake, Needs, Pointer, Result, StepKind, StepPlan,
 };
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::expression_mistake;
+use crate::expression::names;
 use crate::options;
 use crate::relational::{
-    INPUT, Query, SetFunctions, Tables, column, expression, input, named, planned, quoted, select,
+    INPUT, Query, SetFunctions, Tables, column, expression, grouped, input, named, planned, quoted,
+    select,
 };
 
 /// The registry entry.
@@ -40,8 +44,11 @@ pub(super) const KIND: StepKind = StepKind {
 /// `count(*)`.
 ///
 /// Sums of integers and decimals are exact, and one that leaves its type ends the run. Groups that
-/// do not fit in the step's share of `limits.memory` go to a temporary folder; sums of doubles may
-/// then differ in their last digit from those of a run with more memory.
+/// do not fit in the step's share of `limits.memory` go to a temporary folder. Where the functions
+/// are `count`, `sum` and `avg`, `min` and `max` of numbers, dates and times, without `DISTINCT`,
+/// and no key is a double, all workers aggregate, and sums of doubles are exact, rounded once.
+/// Otherwise one thread does, and sums of doubles may differ in their last digit from those of a run
+/// with more memory.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Aggregate {
@@ -116,6 +123,14 @@ impl Aggregate {
 }
 
 impl StepPlan for Aggregate {
+    fn needs(&self) -> Needs {
+        let names = self.columns.values().map(|text| names(text));
+        match names.collect::<Option<Vec<_>>>() {
+            Some(names) => Needs::Only([self.by.clone(), names.concat()].concat()),
+            None => Needs::All,
+        }
+    }
+
     fn bind(&self, schema: &SchemaRef, _: &BindContext<'_>) -> Result<Bound, Vec<Mistake>> {
         let mut mistakes = self.check();
         let names = options::names(schema);
@@ -149,6 +164,8 @@ impl StepPlan for Aggregate {
         let query = self
             .query(&columns, schema)
             .map_err(|found| vec![expression_mistake(Pointer::root(), found)])?;
-        Ok(Tables::new(KIND.name, query, schema.clone()).bound(Grain::Changes))
+        Ok(grouped(KIND.name, &query).unwrap_or_else(|| {
+            Tables::new(KIND.name, query, Arc::clone(schema)).bound(Grain::Changes)
+        }))
     }
 }

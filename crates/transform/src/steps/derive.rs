@@ -5,15 +5,15 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use gristmill_core::{
-    Batch, BindContext, Bound, Expression, ExpressionCompiler, Findings, Grain, Mistake, Pointer,
-    Reason, Result, Stage, Step, StepKind, StepPlan,
+    Batch, BindContext, Bound, Expression, ExpressionCompiler, Findings, Grain, Mistake, Needs,
+    Pointer, Reason, Result, Stage, Step, StepKind, StepPlan,
 };
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{expression_mistake, failed};
-use crate::options;
+use crate::{expression, options};
 
 /// The registry entry.
 pub(super) const KIND: StepKind = StepKind {
@@ -63,6 +63,17 @@ impl Derive {
 }
 
 impl StepPlan for Derive {
+    fn needs(&self) -> Needs {
+        let (mut uses, mut adds) = (Vec::new(), Vec::new());
+        for (name, text) in &self.0 {
+            let Some(names) = expression::names(text) else { return Needs::All };
+            // Later ones may use earlier ones.
+            uses.extend(names.into_iter().filter(|name| !adds.contains(name)));
+            adds.push(name.clone());
+        }
+        Needs::Some { uses, adds }
+    }
+
     fn bind(&self, input: &SchemaRef, context: &BindContext<'_>) -> Result<Bound, Vec<Mistake>> {
         let mut mistakes = Vec::new();
         let mut schema = Arc::clone(input);

@@ -7,14 +7,14 @@ use arrow_array::{Array, BooleanArray};
 use arrow_schema::{DataType, Field, SchemaRef};
 use gristmill_core::types::type_name;
 use gristmill_core::{
-    Batch, BindContext, Bound, Expression, Findings, Grain, Mistake, Pointer, Reason, Result,
-    Stage, Step, StepKind, StepPlan,
+    Batch, BindContext, Bound, Expression, Findings, Grain, Mistake, Needs, Pointer, Reason,
+    Result, Stage, Step, StepKind, StepPlan,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{expression_mistake, failed};
-use crate::options;
+use crate::{expression, options};
 
 /// The registry entry.
 pub(super) const KIND: StepKind = StepKind {
@@ -46,6 +46,13 @@ impl Filter {
 }
 
 impl StepPlan for Filter {
+    fn needs(&self) -> Needs {
+        match expression::names(&self.0) {
+            Some(uses) => Needs::Some { uses, adds: Vec::new() },
+            None => Needs::All,
+        }
+    }
+
     fn bind(&self, input: &SchemaRef, context: &BindContext<'_>) -> Result<Bound, Vec<Mistake>> {
         let condition = context
             .expressions

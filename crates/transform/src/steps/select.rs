@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use gristmill_core::text::ColumnPlan;
 use gristmill_core::{
-    Batch, BindContext, Bound, FieldType, Findings, Grain, Mistake, Pointer, ReadPlan, Result,
-    Step, StepKind, StepPlan,
+    Batch, BindContext, Bound, Findings, Grain, Mistake, Pointer, ReadPlan, Result, Step, StepKind,
+    StepPlan,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -86,13 +85,9 @@ impl StepPlan for Select {
 /// Reads only the columns at these places. A column whose values may be wrong is still read,
 /// and left out later, so that its records are rejected as they would be.
 pub(super) fn keep_only(plan: &mut ReadPlan, places: &[usize]) -> bool {
-    let never_fails = |column: &ColumnPlan| {
-        column.nested.is_some()
-            || column.field_type == FieldType::String
-            || (column.field_type == FieldType::Json && !column.declared)
-    };
     let left_out = |place: &usize| !places.contains(place);
-    if !(0..plan.columns.len()).filter(left_out).all(|place| never_fails(&plan.columns[place])) {
+    let any_text = |place: usize| plan.columns[place].takes_any_text();
+    if !(0..plan.columns.len()).filter(left_out).all(any_text) {
         return false;
     }
     plan.columns = places.iter().map(|&place| plan.columns[place].clone()).collect();

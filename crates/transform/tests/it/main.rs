@@ -3,6 +3,7 @@
 
 mod dedupe;
 mod expressions;
+mod groups;
 mod lookup;
 mod push_down;
 mod registry;

@@ -20,8 +20,8 @@ use arrow_schema::SchemaRef;
 use arrow_select::take::take;
 use gristmill_core::text::value_text;
 use gristmill_core::{
-    Batch, BindContext, Bound, Findings, Grain, Mistake, Reason, Reference, Result, Stage, Step,
-    StepKind, StepPlan,
+    Batch, BindContext, Bound, Findings, Grain, Mistake, Needs, Reason, Reference, Result, Stage,
+    Step, StepKind, StepPlan,
 };
 use serde_json::{Value, json};
 
@@ -55,6 +55,14 @@ impl StepPlan for Lookup {
             named.chain(dates).cloned().collect()
         });
         Some(Reference { source: self.from.0.clone(), columns })
+    }
+
+    fn needs(&self) -> Needs {
+        // Without `take`, the source says what is added.
+        let Some(take) = &self.take else { return Needs::All };
+        let uses = self.on.pairs.iter().map(|(own, _)| own).chain(&self.at).cloned().collect();
+        let adds = take.pairs.iter().map(|(name, _)| format!("{}{name}", self.prefix)).collect();
+        Needs::Some { uses, adds }
     }
 
     fn bind(&self, input: &SchemaRef, context: &BindContext<'_>) -> Result<Bound, Vec<Mistake>> {

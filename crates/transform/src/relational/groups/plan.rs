@@ -1,0 +1,322 @@
+//! Which queries can be done by folding groups, and what of them is done where.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, RecordBatchOptions};
+use arrow_row::{RowConverter, SortField};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, SortOptions};
+use arrow_select::filter::filter_record_batch;
+use datafusion_common::{DFSchema, Result};
+use datafusion_expr::execution_props::ExecutionProps;
+use datafusion_expr::expr::AggregateFunction;
+use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion_expr::{Aggregate, Expr, LogicalPlan};
+use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
+
+use super::fold::{Fold, Folded, Layout, MOST, Side, extreme};
+use super::runs::Groups;
+use crate::expression::bind::checked;
+use crate::relational::INPUT;
+use crate::relational::run::in_digits;
+
+type Physical = Arc<dyn PhysicalExpr>;
+
+/// What becomes of batches on their way to the groups, and of groups on theirs to batches.
+#[derive(Debug)]
+pub(super) struct Plan {
+    before: Vec<Stage>,
+    keys: Vec<Physical>,
+    folded: Vec<Value>,
+    results: Vec<Output>,
+    /// Keys as bytes that sort like them, nulls last.
+    converter: RowConverter,
+    pub(super) layout: Layout,
+    /// Keys and results.
+    grouped: SchemaRef,
+    after: Vec<Stage>,
+    /// The columns of the result.
+    pub(super) output: SchemaRef,
+}
+
+/// A part of a query that looks at one row at a time.
+#[derive(Debug)]
+enum Stage {
+    /// Columns of the input.
+    Columns(Vec<usize>),
+    Filter(Physical),
+    Project(Vec<Physical>, SchemaRef),
+}
+
+/// What a fold is made of.
+#[derive(Debug, PartialEq, Eq)]
+struct Value {
+    fold: Fold,
+    of: Option<Physical>,
+    filter: Option<Physical>,
+}
+
+/// A column made of folds.
+#[derive(Debug)]
+enum Output {
+    Fold(usize),
+    /// The sum and the count of doubles.
+    Mean(usize, usize),
+}
+
+/// The plan of a query, if it has one of these.
+pub(super) fn plan(query: &LogicalPlan, output: &SchemaRef) -> Option<Plan> {
+    let (mut above, mut node) = (Vec::new(), query);
+    let aggregate = loop {
+        match node {
+            LogicalPlan::Aggregate(aggregate) => break aggregate,
+            LogicalPlan::Projection(projection) => {
+                above.push(projection);
+                node = &projection.input;
+            }
+            LogicalPlan::SubqueryAlias(alias) => node = &alias.input,
+            _ => return None,
+        }
+    };
+    let before = before(&aggregate.input)?;
+    let mut after = Vec::new();
+    for projection in above.iter().rev() {
+        let schema = projection.input.schema();
+        after.push(project(&projection.expr, schema, projection.schema.as_arrow())?);
+    }
+    grouped(aggregate, before, after, output)
+}
+
+/// What is done to the input before it is grouped.
+fn before(node: &LogicalPlan) -> Option<Vec<Stage>> {
+    match node {
+        LogicalPlan::TableScan(scan) => {
+            let plain = scan.filters.is_empty() && scan.fetch.is_none();
+            if !plain || scan.table_name.table() != INPUT {
+                return None;
+            }
+            Some(scan.projection.clone().map(Stage::Columns).into_iter().collect())
+        }
+        LogicalPlan::SubqueryAlias(alias) => before(&alias.input),
+        LogicalPlan::Projection(projection) => {
+            let mut stages = before(&projection.input)?;
+            let schema = projection.input.schema();
+            stages.push(project(&projection.expr, schema, projection.schema.as_arrow())?);
+            Some(stages)
+        }
+        LogicalPlan::Filter(filter) => {
+            let mut stages = before(&filter.input)?;
+            stages.push(Stage::Filter(physical(&filter.predicate, filter.input.schema())?));
+            Some(stages)
+        }
+        _ => None,
+    }
+}
+
+fn physical(expr: &Expr, schema: &DFSchema) -> Option<Physical> {
+    let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+    checked(create_physical_expr(expr, schema, &props, &context).ok()?).ok()
+}
+
+fn project(exprs: &[Expr], schema: &DFSchema, output: &Schema) -> Option<Stage> {
+    let exprs = exprs.iter().map(|expr| physical(expr, schema)).collect::<Option<Vec<_>>>()?;
+    Some(Stage::Project(exprs, nullable(output)))
+}
+
+/// The same columns; whether there are nulls in them does not matter here.
+fn nullable(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter();
+    let fields = fields.map(|field| Field::new(field.name(), field.data_type().clone(), true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn grouped(
+    aggregate: &Aggregate,
+    before: Vec<Stage>,
+    after: Vec<Stage>,
+    output: &SchemaRef,
+) -> Option<Plan> {
+    let schema = aggregate.input.schema();
+    let grouped = nullable(aggregate.schema.as_arrow());
+    let (key_fields, result_fields) = grouped.fields().split_at(aggregate.group_expr.len());
+    if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_)))
+        || result_fields.len() != aggregate.aggr_expr.len()
+        || !key_fields.iter().all(|field| is_key(field.data_type()))
+    {
+        return None;
+    }
+    let keys = aggregate.group_expr.iter().map(|expr| physical(expr, schema));
+    let keys = keys.collect::<Option<Vec<_>>>()?;
+    let mut folded = Vec::new();
+    let results = aggregate.aggr_expr.iter().zip(result_fields);
+    let results = results.map(|(expr, field)| result(expr, field.data_type(), schema, &mut folded));
+    let results = results.collect::<Option<Vec<_>>>()?;
+    if folded.len() > MOST {
+        return None;
+    }
+    let options = SortOptions { descending: false, nulls_first: false };
+    let fields = key_fields.iter().map(|field| field.data_type().clone());
+    let fields = fields.map(|data_type| SortField::new_with_options(data_type, options));
+    Some(Plan {
+        before,
+        keys,
+        converter: RowConverter::new(fields.collect()).ok()?,
+        layout: Layout::new(folded.iter().map(|value| value.fold)),
+        folded,
+        results,
+        grouped,
+        after,
+        output: Arc::clone(output),
+    })
+}
+
+/// Whether equal values of this type are one key here as they are elsewhere: doubles have zeros and
+/// values that are no number, which are best told apart in one place.
+fn is_key(data_type: &DataType) -> bool {
+    use DataType::{Boolean, Date32, Decimal128, Int64, Time64, Timestamp, Utf8View};
+    matches!(
+        data_type,
+        Boolean | Date32 | Decimal128(..) | Int64 | Time64(_) | Timestamp(..) | Utf8View
+    )
+}
+
+fn result(
+    expr: &Expr,
+    data_type: &DataType,
+    schema: &DFSchema,
+    folded: &mut Vec<Value>,
+) -> Option<Output> {
+    let expr = expr.clone().unalias_nested().data;
+    let Expr::AggregateFunction(AggregateFunction { func, params }) = expr else { return None };
+    if params.distinct || !params.order_by.is_empty() || params.null_treatment.is_some() {
+        return None;
+    }
+    let filter = match &params.filter {
+        Some(filter) => Some(physical(filter, schema)?),
+        None => None,
+    };
+    let [argument] = &params.args[..] else { return None };
+    let of = physical(argument, schema)?;
+    let value_type = of.data_type(schema.as_arrow()).ok()?;
+    let counts_all = matches!(argument, Expr::Literal(value, _) if !value.is_null());
+    let mut place = |fold: Fold| {
+        let counted = fold == Fold::Count && counts_all;
+        let of = (!counted).then(|| Arc::clone(&of));
+        let value = Value { fold, of, filter: filter.clone() };
+        folded.iter().position(|known| *known == value).unwrap_or_else(|| {
+            folded.push(value);
+            folded.len() - 1
+        })
+    };
+    Some(match (func.name(), &value_type) {
+        ("count", _) => Output::Fold(place(Fold::Count)),
+        ("sum", DataType::Int64 | DataType::Decimal128(..)) => Output::Fold(place(Fold::Whole)),
+        ("sum", DataType::Float64) => Output::Fold(place(Fold::Double)),
+        ("avg", DataType::Float64) if data_type == &DataType::Float64 => {
+            Output::Mean(place(Fold::Double), place(Fold::Count))
+        }
+        ("min", kind) => Output::Fold(place(extreme(Side::Least, kind)?)),
+        ("max", kind) => Output::Fold(place(extreme(Side::Greatest, kind)?)),
+        _ => return None,
+    })
+}
+
+impl Stage {
+    fn apply(&self, columns: &RecordBatch) -> Result<RecordBatch> {
+        Ok(match self {
+            Stage::Columns(places) => columns.project(places)?,
+            Stage::Filter(keep) => {
+                let keep = evaluated(keep, columns)?;
+                filter_record_batch(columns, keep.as_boolean())?
+            }
+            Stage::Project(exprs, schema) => {
+                let arrays = exprs.iter().map(|expr| evaluated(expr, columns));
+                let arrays = arrays.collect::<Result<Vec<_>>>()?;
+                let options = RecordBatchOptions::new().with_row_count(Some(columns.num_rows()));
+                RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)?
+            }
+        })
+    }
+}
+
+fn evaluated(expr: &Physical, columns: &RecordBatch) -> Result<ArrayRef> {
+    expr.evaluate(columns)?.into_array(columns.num_rows())
+}
+
+impl Plan {
+    /// Hands over the key of each record in its bytes, and its words.
+    pub(super) fn rows(
+        &self,
+        columns: &RecordBatch,
+        mut take: impl FnMut(&[u8], &[u64]),
+    ) -> Result<()> {
+        let mut columns = columns.clone();
+        for stage in &self.before {
+            columns = stage.apply(&columns)?;
+        }
+        let rows = columns.num_rows();
+        let keys = self.keys.iter().map(|key| evaluated(key, &columns));
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let folded = self.folded.iter().map(|value| {
+            let of = value.filter.as_ref().map(|filter| evaluated(filter, &columns)).transpose()?;
+            let of: Option<BooleanArray> = of.map(|of| of.as_boolean().clone());
+            let values = value.of.as_ref().map(|values| evaluated(values, &columns)).transpose()?;
+            Ok(Folded { values, of })
+        });
+        let folded = folded.collect::<Result<Vec<_>>>()?;
+        let words = self.layout.of_records(rows, &folded)?;
+        let mut words = words.chunks_exact(self.layout.width);
+        if keys.is_empty() {
+            words.for_each(|words| take(&[], words));
+            return Ok(());
+        }
+        let keys = self.converter.convert_columns(&keys)?;
+        for (key, words) in keys.iter().zip(&mut words) {
+            take(key.as_ref(), words);
+        }
+        Ok(())
+    }
+
+    /// The result's columns for some groups.
+    pub(super) fn columns(&self, groups: &Groups) -> Result<RecordBatch> {
+        let mut arrays = match self.keys.is_empty() {
+            true => Vec::new(),
+            false => {
+                let parser = self.converter.parser();
+                self.converter.convert_rows(groups.keys().map(|key| parser.parse(key)))?
+            }
+        };
+        let places = self.keys.len()..;
+        for (result, place) in self.results.iter().zip(places) {
+            let data_type = self.grouped.field(place).data_type();
+            let column = |fold: usize, data_type: &DataType| {
+                self.layout.column(fold, &groups.words, &groups.long, data_type)
+            };
+            arrays.push(match result {
+                Output::Fold(fold) => column(*fold, data_type)?,
+                Output::Mean(sum, count) => {
+                    let sums = column(*sum, &DataType::Float64)?;
+                    let counts = column(*count, &DataType::Int64)?;
+                    let counts = counts.as_primitive::<Int64Type>();
+                    let sums = sums.as_primitive::<Float64Type>();
+                    let means = sums.iter().zip(counts.values());
+                    let means = means.map(|(sum, count)| sum.map(|sum| sum / *count as f64));
+                    Arc::new(means.collect::<Float64Array>())
+                }
+            });
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(groups.len()));
+        let grouped = Arc::clone(&self.grouped);
+        let mut columns = RecordBatch::try_new_with_options(grouped, arrays, &options)?;
+        for stage in &self.after {
+            columns = stage.apply(&columns)?;
+        }
+        in_digits(&columns, &self.output)
+    }
+
+    /// Whether there may be several groups.
+    pub(super) fn has_keys(&self) -> bool {
+        !self.keys.is_empty()
+    }
+}
