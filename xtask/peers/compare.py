@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 job = json.load(open(sys.argv[1]))
 ours, theirs = sys.argv[2], sys.argv[3]
 typed = sys.argv[4] == "other build"
+# Ours are sums of doubles that are rounded once, the peers' once for each addition.
+tolerance = 1e-12 if job["workload"] == "w8" and not typed else None
 
 
 class Different(Exception):
@@ -28,6 +30,8 @@ def same(name, left, right):
         raise Different(f"{len(left)} rows, the peer has {len(right)}")
     left, right = comparable(left, right), comparable(right, left)
     different = left.ne_missing(right)
+    if tolerance and left.dtype == pl.Float64 and right.dtype == pl.Float64:
+        different = different & ((left - right).abs() > tolerance * left.abs()).fill_null(True)
     if different.any():
         at = different.arg_true()[0]
         raise Different(

@@ -117,7 +117,20 @@ def partition():
     )
 
 
-work = {"w1": w1, "w3": dedupe, "w4": partition}.get(job["workload"], convert)
+def lookup_and_sum():
+    facts = job["facts"]
+    key, take, date, mean = (name(facts[part]) for part in ("key", "take", "date", "mean"))
+    month = f"cast(date_trunc('month', {date}) as date)"
+    sums = ", ".join(f"sum({name(column)}) as {name('total_' + column)}" for column in facts["sums"])
+    dimension = f"(select {key}, {take} from read_csv({text(job['dimension'])}, header=true))"
+    db.execute(
+        f"copy (select {key}, {take}, {month} as month, count(*) as records, {sums}, "
+        f"avg({mean}) as {name('mean_' + facts['mean'])} from ({scan()}) join {dimension} using ({key}) "
+        f"group by all order by all) to '{out}/data.parquet' (format parquet, compression snappy)"
+    )
+
+
+work = {"w1": w1, "w3": dedupe, "w4": partition, "w8": lookup_and_sum}.get(job["workload"], convert)
 start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
 work()
 seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)

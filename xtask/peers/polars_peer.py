@@ -103,7 +103,19 @@ def partition():
     scan().sink_parquet(target, compression="snappy", mkdir=True)
 
 
-work = {"w1": w1, "w3": dedupe, "w4": partition}.get(job["workload"], convert)
+def lookup_and_sum():
+    facts = job["facts"]
+    dimension = pl.scan_csv(job["dimension"]).select(facts["key"], facts["take"])
+    month = pl.col(facts["date"]).str.to_date("%Y-%m-%d").dt.truncate("1mo")
+    sums = [pl.col(name).sum().alias(f"total_{name}") for name in facts["sums"]]
+    mean = pl.col(facts["mean"]).mean().alias(f"mean_{facts['mean']}")
+    keys = [facts["key"], facts["take"], "month"]
+    frame = scan().join(dimension, on=facts["key"]).with_columns(month=month).group_by(keys)
+    frame = frame.agg(pl.len().alias("records"), *sums, mean).sort(keys)
+    frame.sink_parquet(f"{out}/data.parquet", compression="snappy")
+
+
+work = {"w1": w1, "w3": dedupe, "w4": partition, "w8": lookup_and_sum}.get(job["workload"], convert)
 start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
 work()
 seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)

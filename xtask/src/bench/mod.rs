@@ -150,6 +150,13 @@ fn measure(
         workload,
         shape,
         input: data::cached(shape, rows, workload.input_form(), &cache.join("data"))?,
+        dimension: match (&shape.facts, workload) {
+            (Some(facts), Workload::LookupAndSum) => {
+                let dimension = (facts.dimension)();
+                Some(data::cached(&dimension, dimension.rows, "csv", &cache.join("data"))?)
+            }
+            _ => None,
+        },
         threads: bench.threads,
         infer: options.infer,
         memory: None,

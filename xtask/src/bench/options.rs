@@ -11,7 +11,7 @@ use crate::data;
 pub(crate) const USAGE: &str = "\
   bench [WORKLOAD…]        measures the release build beside Polars, DuckDB and SQLite's shell
         WORKLOAD           w1, w2 (w2a w2b w2c w2d), w3, w4, w5 and w7 (PostgreSQL), w6,
-                           w10 (start), w11 (growth), or all
+                           w8, w10 (start), w11 (growth), or all
         --shape SHAPE      funds, funds-clean, events, wide, long-text, unicode, distinct, or all
         --rows N           so many records in place of the workload's own number
         --scale SHARE      that share of the workload's own number

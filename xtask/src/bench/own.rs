@@ -25,6 +25,7 @@ pub(crate) fn start(bench: &Bench, cache: &Path) -> Result<Vec<Vec<String>>> {
         shape: &shape,
         input: data::cached(&shape, 10, "csv", &cache.join("data"))?,
         threads: bench.threads,
+        dimension: None,
         infer: false,
         memory: None,
     };
@@ -48,6 +49,7 @@ pub(crate) fn growth(bench: &Bench, cache: &Path, options: &Options) -> Result<V
             shape: &shape,
             input: data::cached(&shape, rows, "csv", &data)?,
             threads: bench.threads,
+            dimension: None,
             infer: false,
             memory,
         })

@@ -59,6 +59,7 @@ impl Postgres<'_> {
             shape: &shape,
             input: data::cached(&shape, rows, "csv", &cache.join("data"))?,
             threads: self.bench.threads,
+            dimension: None,
             infer: false,
             memory: None,
         };

@@ -18,10 +18,11 @@ pub(crate) enum Workload {
     Dedupe,
     Partition,
     Sqlite,
+    LookupAndSum,
 }
 
 impl Workload {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Judge,
         Self::CsvToNdjson,
         Self::CsvToCsv,
@@ -30,6 +31,7 @@ impl Workload {
         Self::Dedupe,
         Self::Partition,
         Self::Sqlite,
+        Self::LookupAndSum,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -42,6 +44,7 @@ impl Workload {
             Self::Dedupe => "w3",
             Self::Partition => "w4",
             Self::Sqlite => "w6",
+            Self::LookupAndSum => "w8",
         }
     }
 
@@ -55,6 +58,9 @@ impl Workload {
             Self::Dedupe => "CSV, the last record of each key, order kept, to Parquet",
             Self::Partition => "CSV to Parquet, partitioned",
             Self::Sqlite => "CSV to a SQLite table",
+            Self::LookupAndSum => {
+                "CSV, looked up in a dimension, summed by fund and month, to Parquet"
+            }
         }
     }
 
@@ -72,7 +78,10 @@ impl Workload {
 
     /// How many records are measured unless said.
     pub(crate) fn rows(self, shape: &Shape) -> u64 {
-        if self == Self::Judge && shape.name == "funds" { 10_000_000 } else { shape.rows }
+        match (self, shape.name) {
+            (Self::Judge, "funds") | (Self::LookupAndSum, _) => 10_000_000,
+            _ => shape.rows,
+        }
     }
 
     pub(crate) fn input_form(self) -> &'static str {
@@ -98,6 +107,9 @@ impl Workload {
         if self == Self::Partition && shape.partition.is_empty() {
             return Some("no column has few values");
         }
+        if self == Self::LookupAndSum && shape.facts.is_none() {
+            return Some("there is no dimension");
+        }
         None
     }
 
@@ -109,6 +121,7 @@ impl Workload {
             (Self::Judge, Peer::DuckDb) => 6.0,
             (Self::Judge, _) => 3.0,
             (Self::Dedupe, _) => 1.3,
+            (Self::LookupAndSum, _) => 1.2,
             (Self::Sqlite, _) => 1.25,
             _ => 1.5,
         }
@@ -120,6 +133,8 @@ pub(crate) struct Job<'a> {
     pub(crate) workload: Workload,
     pub(crate) shape: &'a Shape,
     pub(crate) input: PathBuf,
+    /// What the input's records are looked up in.
+    pub(crate) dimension: Option<PathBuf>,
     pub(crate) threads: usize,
     /// Whether our side infers types, too, in place of being told them.
     pub(crate) infer: bool,
@@ -163,8 +178,13 @@ impl Job<'_> {
     /// The types of columns that are not objects or lists in the input.
     fn declared(&self) -> Map<String, Value> {
         let from_json = self.workload.input_form() == "ndjson";
+        let used = |name: &str| match (self.workload, &self.shape.facts) {
+            (Workload::LookupAndSum, Some(facts)) => facts.uses(name),
+            _ => true,
+        };
         let columns = self.shape.columns.iter().filter(|column| {
-            !from_json || (column.kind != Kind::Texts && !column.path.contains('.'))
+            used(&column.name())
+                && (!from_json || (column.kind != Kind::Texts && !column.path.contains('.')))
         });
         columns.map(|column| (column.name(), json!(column.kind.field_type()))).collect()
     }
@@ -184,6 +204,22 @@ impl Job<'_> {
                 ])
             }
             Workload::Dedupe => json!([{"dedupe": {"keys": shape.keys, "keep": "last"}}]),
+            Workload::LookupAndSum => self.shape.facts.as_ref().map_or(json!([]), |facts| {
+                let month = format!("cast(date_trunc('month', {}) as date)", facts.date);
+                let mut columns = Map::new();
+                columns.insert("records".to_owned(), json!("count(*)"));
+                columns.extend(facts.sums.iter().map(|name| {
+                    (format!("total_{name}"), json!(format!("sum({name})")))
+                }));
+                columns.insert(format!("mean_{}", facts.mean), json!(format!("avg({})", facts.mean)));
+                let by = json!([facts.key, facts.take, "month"]);
+                let from = json!({"file": self.dimension});
+                json!([
+                    {"lookup": {"from": from, "on": facts.key, "take": facts.take, "missing": "reject"}},
+                    {"derive": {"month": month}},
+                    {"aggregate": {"by": by, "columns": columns}},
+                ])
+            }),
             Workload::NdjsonToCsv if !shape.objects().is_empty() => json!([
                 {"drop": shape.lists()},
                 {"flatten": {"columns": shape.objects(), "separator": "_"}},
@@ -212,6 +248,14 @@ impl Job<'_> {
             "rules": rules,
             "keys": shape.keys,
             "partition": shape.partition,
+            "dimension": self.dimension,
+            "facts": shape.facts.as_ref().map(|facts| json!({
+                "key": facts.key,
+                "take": facts.take,
+                "date": facts.date,
+                "sums": facts.sums,
+                "mean": facts.mean,
+            })),
             "flatten": if nested { shape.objects() } else { Vec::new() },
             "drop": if nested { shape.lists() } else { Vec::new() },
         })
@@ -238,6 +282,7 @@ mod tests {
                     workload,
                     shape,
                     input,
+                    dimension: Some(PathBuf::from("/data/dimension.csv")),
                     threads: 2,
                     infer: false,
                     memory: Some("128MiB"),
@@ -259,7 +304,9 @@ mod tests {
             let names: Vec<_> = shape.columns.iter().map(|column| column.name()).collect();
             let ruled = shape.rules.iter().map(|rule| rule.column);
             let named = [shape.trim, shape.upper, shape.keys, shape.partition].concat();
-            for name in named.into_iter().chain(ruled) {
+            let facts = shape.facts.iter();
+            let of_facts = facts.flat_map(|f| [&[f.key, f.date, f.mean][..], f.sums].concat());
+            for name in named.into_iter().chain(ruled).chain(of_facts) {
                 assert!(names.iter().any(|there| there == name), "{}: {name}", shape.name);
             }
         }

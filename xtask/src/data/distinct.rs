@@ -31,6 +31,7 @@ pub(crate) fn shape() -> Shape {
         ],
         keys: &["transfer_id", "account", "booked"],
         partition: &[],
+        facts: None,
         dirty: false,
         record: |number, _, rows| {
             let [a, b, c] = [1, 2, 3].map(|salt| mix(number.wrapping_mul(4).wrapping_add(salt)));

@@ -40,6 +40,7 @@ pub(crate) fn shape() -> Shape {
         ],
         keys: &["user_id", "auction", "event"],
         partition: &["event", "user_country"],
+        facts: None,
         dirty: false,
         record: |number, random, rows| {
             rows.int(number as i64 + 1);

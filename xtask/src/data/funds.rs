@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::day;
 use super::random::Random;
 use super::rows::Rows;
-use super::shape::{Kind, Rule, Shape, Test, columns};
+use super::shape::{Facts, Kind, Rule, Shape, Test, columns};
 
 const NAMES: [&str; 8] = [
     "Growth Fund",
@@ -21,6 +21,12 @@ const CURRENCIES: [&str; 6] = ["USD", "EUR", "GBP", "JPY", "CHF", "usd"];
 const REGIONS: [&str; 5] = ["NA", "EMEA", "APAC", "LATAM", " emea "];
 const CLASSES: [&str; 5] = ["A", "B", "C", "I", "R6"];
 
+const STRATEGIES: [&str; 5] =
+    ["Equity", "Fixed Income", "Multi-Asset", "Money Market", "Real Estate"];
+
+/// How many codes there are.
+const FUNDS: u64 = 200_000;
+
 /// 0.5% without a key, 0.5% with a bad date, 0.3% with a bad number, 0.5% with a key in the wrong
 /// case and with blanks, a sixth of the currencies in lower case, a fifth of the regions with
 /// blanks, and 0.6% with a negative amount.
@@ -28,6 +34,7 @@ pub(crate) fn dirty() -> Shape {
     Shape {
         name: "funds",
         about: "fund holdings, 11 columns, 2.4% of the records dirty",
+        facts: None,
         dirty: true,
         record: |_, random, rows| record(random, rows, true),
         ..clean()
@@ -64,13 +71,51 @@ pub(crate) fn clean() -> Shape {
         ],
         keys: &["fund_code", "share_class", "as_of_date"],
         partition: &["currency", "share_class"],
+        facts: Some(Facts {
+            dimension,
+            key: "fund_code",
+            take: "strategy",
+            date: "as_of_date",
+            sums: &["aum", "revenue"],
+            mean: "management_fee",
+        }),
         dirty: false,
         record: |_, random, rows| record(random, rows, false),
     }
 }
 
+/// One record for each fund, in no order.
+fn dimension() -> Shape {
+    Shape {
+        name: "fund-dimension",
+        about: "one record for each fund",
+        rows: FUNDS,
+        columns: columns(&[
+            ("fund_code", Kind::Text),
+            ("fund_key", Kind::Int),
+            ("strategy", Kind::Text),
+            ("manager", Kind::Text),
+        ]),
+        trim: &[],
+        upper: &[],
+        rules: Vec::new(),
+        keys: &["fund_code"],
+        partition: &[],
+        facts: None,
+        dirty: false,
+        record: |number, random, rows| {
+            // A step that shares no factor with the number of funds comes to each of them.
+            rows.plain(format_args!("FND{:06}", number * 77_777 % FUNDS));
+            rows.int(number as i64 + 1);
+            rows.text(random.pick(&STRATEGIES));
+            rows.plain(format_args!("M{:04}", random.below(2_000)));
+            Ok(())
+        },
+    }
+}
+
 fn record(random: &mut Random, rows: &mut Rows, dirty: bool) -> Result<()> {
-    let code = random.below(200_000);
+    let code = random.below(FUNDS);
     let name = random.pick(&NAMES);
     let class = random.pick(&CLASSES);
     let (year, month, day) = day(1461 + random.below(730));

@@ -41,6 +41,7 @@ pub(crate) fn shape() -> Shape {
         ],
         keys: &["lang", "title", "written"],
         partition: &["lang"],
+        facts: None,
         dirty: false,
         record: |number, random, rows| {
             rows.plain(format_args!("DOC{number:06}"));

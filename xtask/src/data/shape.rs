@@ -115,10 +115,33 @@ pub(crate) struct Shape {
     pub(crate) keys: &'static [&'static str],
     /// Columns of few values; none where there are no such columns.
     pub(crate) partition: &'static [&'static str],
+    /// What is summed, and by what; nothing where there is no dimension.
+    pub(crate) facts: Option<Facts>,
     /// Whether some fields are not what their column's type says.
     pub(crate) dirty: bool,
     /// Writes the record of this number.
     pub(crate) record: fn(u64, &mut Random, &mut Rows) -> Result<()>,
+}
+
+/// Records that are looked up in a dimension and summed by month.
+pub(crate) struct Facts {
+    /// The dimension: one record for each key.
+    pub(crate) dimension: fn() -> Shape,
+    /// The column that is the key in both.
+    pub(crate) key: &'static str,
+    /// The column that is taken from the dimension.
+    pub(crate) take: &'static str,
+    /// The column whose month is meant.
+    pub(crate) date: &'static str,
+    pub(crate) sums: &'static [&'static str],
+    pub(crate) mean: &'static str,
+}
+
+impl Facts {
+    /// Whether a column of these records matters to the result.
+    pub(crate) fn uses(&self, name: &str) -> bool {
+        [self.key, self.date, self.mean].contains(&name) || self.sums.contains(&name)
+    }
 }
 
 impl Shape {

@@ -52,6 +52,7 @@ pub(crate) fn shape() -> Shape {
         ],
         keys: &["customer", "city", "price"],
         partition: &["state", "paid"],
+        facts: None,
         dirty: false,
         record: |number, random, rows| {
             rows.plain(format_args!("№{number:07}"));

@@ -41,6 +41,7 @@ pub(crate) fn shape() -> Shape {
         ],
         keys: &["c001", "c004", "c007"],
         partition: &["c000", "c001"],
+        facts: None,
         dirty: false,
         record: |_, random, rows| {
             for at in 0..COLUMNS {
