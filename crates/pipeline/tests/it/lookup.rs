@@ -193,3 +193,25 @@ fn a_lookup_in_rust() {
     let out = std::fs::read_to_string(folder.path().join("out.csv")).unwrap();
     assert!(out.starts_with("id,region,day,name\n1,EU,2024-01-31,Europe\n"), "{out}");
 }
+
+#[test]
+fn texts_that_no_step_looks_at_stay_in_the_raw_text_of_rejects() {
+    let sales = "id,region,note,day\n1,EU,\"a, b\",2024-01-31\n2,EU,c,yesterday\nx,NA,d,2024-02-01\n4,XX,e,2024-02-02\n5,NA,f,2024-02-03,g\n";
+    let folder = folder(&[("sales.csv", sales), ("regions.csv", REGIONS)]);
+    let steps = format!(
+        "{STEP}\n  - filter: id < 9\n  - aggregate: {{by: [region_name], columns: {{sold: count(*)}}}}"
+    );
+    let report = run(folder.path(), &steps, 2);
+    assert_eq!(report.status, Status::Published, "{:?}", report.error);
+    let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    assert_eq!(text("out.csv"), "region_name,sold\nEurope,1\n");
+    // `day` is declared, so its values are checked although no step looks at it.
+    let rejects = text("rejects.ndjson");
+    let rejects: Vec<serde_json::Value> =
+        rejects.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let raw: Vec<_> = rejects.iter().map(|reject| reject["raw"].as_str().unwrap()).collect();
+    assert_eq!(
+        raw,
+        ["2,EU,c,yesterday", "x,NA,d,2024-02-01", "4,XX,e,2024-02-02", "5,NA,f,2024-02-03,g"]
+    );
+}
