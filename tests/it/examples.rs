@@ -197,6 +197,15 @@ fn dim_fund_in(database: Option<&str>, history: impl Fn(&Sandbox, &str) -> Strin
         let details = &report["steps"][3]["details"];
         assert_eq!((number(&details["records"]), number(&details["nothing"])), (11, 2));
     }
+
+    let ran = sandbox.run(&["run", "changes.yaml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let report = sandbox.json("out/change_report.json");
+    let compared = &report["steps"][1]["details"];
+    let counts = ["new", "changed", "unchanged", "missing"].map(|kind| number(&compared[kind]));
+    assert_eq!(counts, [1, 3, 1, 2]);
+    let changed = std::fs::read_to_string(sandbox.path().join("out/changed.csv")).unwrap();
+    assert!(changed.contains(",changed,management_fee,"), "{changed}");
     sandbox
 }
 

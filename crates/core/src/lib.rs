@@ -55,7 +55,8 @@ pub use registry::{ExtractContext, ExtractorKind, LoadContext, LoaderKind, Plann
 pub use reject::{LineHead, LineWriter, Reason, Reject, RejectLine, Stage};
 pub use size::{ByteSize, Ratio};
 pub use stage::{
-    BindContext, Bound, Chunk, Encoded, Encoder, Extractor, Grain, Loaded, Loader, Needs,
-    OrderedStep, Part, Preview, PublishedFile, Reference, Space, Step, StepPlan, TableStep, Turn,
+    BindContext, Bound, Chunk, Encoded, Encoder, Extractor, Grain, LeftOut, Loaded, Loader, Needs,
+    OrderedStep, Part, Preview, PublishedFile, Records, Reference, Space, Step, StepPlan,
+    TableStep, Turn,
 };
 pub use types::FieldType;

@@ -119,8 +119,8 @@ pub enum Grain {
     Changes,
 }
 
-/// A source that a step reads in full before its first batch, besides the records that flow
-/// through it: the other side of a lookup.
+/// A source that a step reads besides the records that flow through it: the other side of a lookup
+/// or of a join.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
     /// Its definition: an item as `extract` has them.
@@ -153,10 +153,11 @@ pub trait StepPlan: Send + Sync {
         Needs::All
     }
 
-    /// The source that the step reads besides its input, if there is one. Who runs the step opens
-    /// it, hands its columns to [`Self::bind`], and its records to [`Step::load`].
-    fn reference(&self) -> Option<Reference> {
-        None
+    /// The sources that the step reads besides its input. Who runs the step opens them, hands their
+    /// columns to [`Self::bind`], and their records to [`OrderedStep::load`], or to [`Step::load`]
+    /// where the step has no ordered part.
+    fn references(&self) -> Vec<Reference> {
+        Vec::new()
     }
 
     /// Writes the step into the source's read plan and answers true, where the decoder can do all
@@ -187,14 +188,14 @@ pub trait StepPlan: Send + Sync {
 pub struct BindContext<'a> {
     /// Compiles SQL expressions.
     pub expressions: &'a dyn ExpressionCompiler,
-    /// The columns of the step's [reference](StepPlan::reference), where it has one.
-    pub reference: Option<SchemaRef>,
+    /// The columns of each of the step's [references](StepPlan::references).
+    pub references: Vec<SchemaRef>,
 }
 
 impl<'a> BindContext<'a> {
     /// For a step without a reference.
     pub fn new(expressions: &'a dyn ExpressionCompiler) -> Self {
-        Self { expressions, reference: None }
+        Self { expressions, references: Vec::new() }
     }
 }
 
@@ -212,9 +213,9 @@ pub struct Bound {
 
 /// A row-local step: sees one batch at a time, remembers nothing that changes its result.
 pub trait Step: Send + Sync {
-    /// Takes the records of the step's [reference](StepPlan::reference), in their order and without
-    /// flaws. Called once, before the first batch, for steps that have one. It may hold `memory`
-    /// bytes.
+    /// Takes the records of the step's first [reference](StepPlan::references), in their order and
+    /// without flaws. Called once, before the first batch, for steps that have one. It may hold
+    /// `memory` bytes.
     ///
     /// # Errors
     /// When the records cannot be read, do not fit, or are not what the step needs.
@@ -278,8 +279,17 @@ pub struct Space {
     pub workers: usize,
 }
 
+/// The records of a source, in their order and without flaws, read as they are asked for.
+pub type Records = Box<dyn Iterator<Item = Result<Batch>> + Send>;
+
 /// A step that needs to see all batches one after the other (uniqueness, for example).
 pub trait OrderedStep: Send {
+    /// Takes the records of the step's [references](StepPlan::references). Called once, before
+    /// [`Self::open`]; a step reads them when it needs them.
+    fn load(&mut self, references: Vec<Records>) {
+        let _ = references;
+    }
+
     /// Says what it may take. Called once, before the first batch; a step that is not told takes
     /// 64 MiB, and the system's folder for temporary files.
     fn open(&mut self, space: Space) {
@@ -335,6 +345,22 @@ pub trait TableStep {
     /// # Errors
     /// When the run cannot go on.
     fn turn(&mut self) -> Result<Turn>;
+
+    /// The records that it was given, did not give and is done with, since this was asked last:
+    /// how many of them were filtered, and how many were duplicates. Where records in and out are
+    /// the same ones, that explains all that are missing.
+    fn left_out(&mut self) -> LeftOut {
+        LeftOut::default()
+    }
+}
+
+/// Records that went no further, with nothing wrong with them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// A condition took them out.
+    pub filtered: u64,
+    /// They were duplicates of another one.
+    pub deduplicated: u64,
 }
 
 /// What a [`TableStep`] does next.

@@ -42,6 +42,7 @@ mod suggest;
 pub use expression::Sql;
 pub use names::{snake_case, snake_case_all};
 pub use steps::{
-    Aggregate, Cast, CastTo, Clean, Dedupe, Derive, Drop, Early, Explode, Filter, Flatten, KINDS,
-    Lookup, MapFields, Otherwise, Select, Sort, SqlQuery, Window,
+    Aggregate, Cast, CastTo, Clean, Compare, Dedupe, Derive, Drop, Early, Explode, Filter, Flatten,
+    How, Join, KINDS, Lookup, MapFields, NullValues, Others, Otherwise, Pivot, PivotAggregate,
+    Select, Sort, SqlQuery, Unpivot, Window,
 };

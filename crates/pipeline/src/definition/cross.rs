@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::Source;
 use super::diagnostic::{Diagnostic, Line};
-use super::items::Parts;
+use super::items::{Parts, sources_of};
 
 /// A place that the pipeline writes to.
 struct Target {
@@ -78,10 +78,7 @@ pub(super) fn check(source: &Source, parts: &Parts, base: &Path, found: &mut Vec
         }
     }
     let sources = parts.extract.iter().map(|item| (&item.options, item.at.clone()));
-    let references = parts
-        .steps
-        .iter()
-        .filter_map(|item| Some((item.options.get("from")?, item.at.key("from"))));
+    let references = parts.steps.iter().flat_map(sources_of);
     for (options, at) in sources.chain(references) {
         for (path, at) in read_files(options, &at) {
             let Some(pattern) = file(base, path) else { continue };

@@ -63,10 +63,15 @@ pub(super) fn check(registry: &Registry, source: &Source, found: &mut Vec<Diagno
             (kind.plan)(options, registry.expressions.as_ref()).err().unwrap_or_default()
         };
         let options = checked.check(kind.schema, plan, found);
-        for key in sources_in(kind.schema) {
-            let from = entry.value.get(&key);
+        for Takes { key, named } in sources_in(kind.schema) {
+            let Some(from) = entry.value.get(&key) else { continue };
             let at = at.key(&key);
-            from.into_iter().for_each(|from| reference(registry, source, from, &at, found));
+            match (&from.value.value, named) {
+                (Value::Mapping(entries), true) => entries.iter().for_each(|from| {
+                    reference(registry, source, from, &at.key(&from.key), found);
+                }),
+                _ => reference(registry, source, from, &at, found),
+            }
         }
         parts.steps.push(Item { kind, options, at });
     }
@@ -127,8 +132,29 @@ fn without(options: &serde_json::Value, key: &str) -> serde_json::Value {
     options
 }
 
-/// The keys of a step's options that take a source.
-fn sources_in(schema: fn(&mut SchemaGenerator) -> Schema) -> Vec<String> {
+/// A key of a step's options that takes a source, or sources by name.
+struct Takes {
+    key: String,
+    named: bool,
+}
+
+/// The sources that a step reads, as its options have them, and where they stand in them.
+pub(super) fn sources_of(item: &Item<StepKind>) -> Vec<(&serde_json::Value, Pointer)> {
+    let mut sources = Vec::new();
+    for Takes { key, named } in sources_in(item.kind.schema) {
+        let Some(value) = item.options.get(&key) else { continue };
+        let at = item.at.key(&key);
+        match value.as_object() {
+            Some(entries) if named => {
+                sources.extend(entries.iter().map(|(name, value)| (value, at.key(name))));
+            }
+            _ => sources.push((value, at)),
+        }
+    }
+    sources
+}
+
+fn sources_in(schema: fn(&mut SchemaGenerator) -> Schema) -> Vec<Takes> {
     let (schema, definitions) = schema::with_definitions(schema);
     let target = |schema: &serde_json::Value| {
         schema.get("$ref")?.as_str()?.rsplit('/').next().map(str::to_owned)
@@ -138,9 +164,12 @@ fn sources_in(schema: fn(&mut SchemaGenerator) -> Schema) -> Vec<String> {
         None => schema,
     };
     let keys = options.get("properties").and_then(|keys| keys.as_object());
-    let takes_source = |schema: &serde_json::Value| target(schema).is_some_and(|it| it == SOURCE);
-    let keys = keys.into_iter().flatten().filter(|(_, schema)| takes_source(schema));
-    keys.map(|(key, _)| key.clone()).collect()
+    let is_source = |schema: &serde_json::Value| target(schema).is_some_and(|it| it == SOURCE);
+    let takes = |(key, schema): (&String, &serde_json::Value)| {
+        let named = schema.get("additionalProperties").is_some_and(is_source);
+        (named || is_source(schema)).then(|| Takes { key: key.clone(), named })
+    };
+    keys.into_iter().flatten().filter_map(takes).collect()
 }
 
 /// Checks a source that a step reads.

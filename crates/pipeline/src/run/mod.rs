@@ -121,7 +121,7 @@ pub fn run(job: Job, context: &RunContext<'_>) -> (Report, Option<RunError>) {
     // Everything is opened again where a guess was wrong, and an input that is gone once it is read
     // cannot be: of their only source, files know whether it is one.
     let is_alone =
-        job.sources.len() == 1 && job.steps.iter().all(|step| step.plan.reference().is_none());
+        job.sources.len() == 1 && job.steps.iter().all(|step| step.plan.references().is_empty());
     let guess = is_alone.then(Guess::default);
     let mut outcome = execute(&job, context, guess.as_ref(), &mut report, clock);
     if outcome.is_err() && may_be_misled(guess.as_ref(), context) {

@@ -143,7 +143,7 @@ fn parts(
     }
     let leading = read.iter().map(|(_, _, pushed)| *pushed).max().unwrap_or_default();
 
-    let with_reference = job.steps.iter().filter(|step| step.plan.reference().is_some()).count();
+    let with_reference = job.steps.iter().filter(|step| !step.plan.references().is_empty()).count();
     let share = job.limits.memory.0 / REFERENCE_SHARE / with_reference.max(1) as u64;
     let mut binder = Binder {
         job,
@@ -256,19 +256,27 @@ impl Binder<'_> {
     fn bind(&self, index: usize, schema: &SchemaRef) -> Result<Bound, RunError> {
         let step = &self.job.steps[index];
         let mut context = BindContext::new(self.job.expressions.as_ref());
-        let reference = step.plan.reference().map(|reference| {
+        let references = step.plan.references().into_iter().map(|reference| {
             retry(&self.job.retry, &self.cancel, |_| OpenReference::open(&reference, &self.extract))
         });
-        let reference = reference.transpose()?;
-        context.reference = reference.as_ref().map(|reference| Arc::clone(&reference.schema));
+        let references = references.collect::<Result<Vec<_>>>()?;
+        context.references = references.iter().map(|it| Arc::clone(&it.schema)).collect();
         let mut bound = step
             .plan
             .bind(schema, &context)
             .map_err(|mistakes| RunError::Bind(BindError { at: step.at.clone(), mistakes }))?;
-        if let (Some(reference), Some(local), References::Read) =
-            (reference, &mut bound.local, self.references)
-        {
-            local.load(&mut reference.records(self.cancel.clone()), self.share)?;
+        if self.references == References::Opened {
+            return Ok(bound);
+        }
+        let mut records = references.into_iter().map(|it| it.records(self.cancel.clone()));
+        match (&mut bound.ordered, &mut bound.local) {
+            (Some(ordered), _) => ordered.load(records.map(|it| Box::new(it) as _).collect()),
+            (None, Some(local)) => {
+                if let Some(mut records) = records.next() {
+                    local.load(&mut records, self.share)?;
+                }
+            }
+            (None, None) => {}
         }
         Ok(bound)
     }

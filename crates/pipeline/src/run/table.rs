@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::sync::PoisonError;
 use std::time::Instant;
 
-use gristmill_core::{Batch, Error, Result, Turn};
+use gristmill_core::{Batch, Error, LeftOut, Result, Turn};
 use gristmill_parallel::views::value_bytes;
 
 use super::Stream;
 use super::segment::Ordered;
-use super::work::{Tally, Work, settle};
+use super::work::{Count, Tally, Work, settle};
 
 /// The size of the chunks that a table is made into, as values in memory. It follows the data only,
 /// since a chunk may become a row group.
@@ -20,11 +20,20 @@ const CHUNK: usize = 16 << 20;
 pub(super) struct InTable {
     input: Stream,
     ordered: Ordered,
-    /// The chunk that is being taken, and those of its batches that were not taken yet.
-    taken: Option<(Work, VecDeque<Batch>)>,
+    /// The chunk that is being taken.
+    taken: Option<Taken>,
     given: Work,
     bytes: usize,
     state: State,
+}
+
+/// A chunk whose batches are taken one after the other.
+struct Taken {
+    work: Work,
+    /// Those that were not taken yet.
+    batches: VecDeque<Batch>,
+    /// Whether a local part of the step counted them already.
+    counted: bool,
 }
 
 #[derive(PartialEq)]
@@ -57,8 +66,11 @@ impl InTable {
             match turn {
                 Turn::Gives(batch) => {
                     self.bytes += value_bytes(batch.columns());
-                    let rows = batch.num_rows() as u64;
-                    self.tally(self.ordered.index, |tally| tally.passed += rows);
+                    let count = Count::of(&batch);
+                    self.tally(self.ordered.index, |tally| {
+                        tally.passed += count.fit();
+                        tally.rejected += count.flawed;
+                    });
                     self.given.batches.push(batch);
                     if self.bytes >= CHUNK {
                         self.bytes = 0;
@@ -66,19 +78,15 @@ impl InTable {
                     }
                 }
                 Turn::Takes => {
-                    if let Some((work, batches)) = &mut self.taken {
-                        let Some(batch) = batches.pop_front() else {
-                            return Ok(self.taken.take().map(|(work, _)| work));
+                    if let Some(taken) = &mut self.taken {
+                        let Some(batch) = taken.next(ordered.index)? else {
+                            return Ok(self.taken.take().map(|taken| taken.work));
                         };
-                        let batch = take(work, ordered.index, batch)?;
                         step.give(Some(batch))?;
                         continue;
                     }
                     match self.input.next().transpose()? {
-                        Some(mut work) => {
-                            let batches = std::mem::take(&mut work.batches).into();
-                            self.taken = Some((work, batches));
-                        }
+                        Some(work) => self.taken = Some(Taken::new(work, ordered.index)),
                         None if self.state == State::Ended => {
                             return Err(Error::internal("a step wants more than there is"));
                         }
@@ -90,6 +98,11 @@ impl InTable {
                 }
                 Turn::Done => {
                     self.state = State::Full;
+                    let LeftOut { filtered, deduplicated } = step.left_out();
+                    self.tally(self.ordered.index, |tally| {
+                        tally.filtered += filtered;
+                        tally.deduplicated += deduplicated;
+                    });
                     if !self.given.batches.is_empty() {
                         return Ok(Some(std::mem::take(&mut self.given)));
                     }
@@ -101,21 +114,17 @@ impl InTable {
 
     /// What is left of the input is read, and counted, all the same.
     fn drain(&mut self) -> Result<Option<Work>> {
+        let index = self.ordered.index;
         let next = match self.taken.take() {
-            Some((work, batches)) => Some((work, batches)),
-            None => self.input.next().transpose()?.map(|mut work| {
-                let batches = std::mem::take(&mut work.batches).into();
-                (work, batches)
-            }),
+            Some(taken) => Some(taken),
+            None => self.input.next().transpose()?.map(|work| Taken::new(work, index)),
         };
-        let Some((mut work, batches)) = next else {
+        let Some(mut taken) = next else {
             self.state = State::Over;
             return Ok(Some(std::mem::take(&mut self.given)).filter(|work| !work.steps.is_empty()));
         };
-        for batch in batches {
-            take(&mut work, self.ordered.index, batch)?;
-        }
-        Ok(Some(work))
+        while taken.next(index)?.is_some() {}
+        Ok(Some(taken.work))
     }
 
     fn tally(&mut self, index: usize, count: impl FnOnce(&mut Tally)) {
@@ -123,11 +132,24 @@ impl InTable {
     }
 }
 
-/// A batch, without its flaws, and counted as one that the step was given.
-fn take(work: &mut Work, index: usize, batch: Batch) -> Result<Batch> {
-    let batch = settle(batch, &mut work.findings)?;
-    tally(work, index).read += batch.num_rows() as u64;
-    Ok(batch)
+impl Taken {
+    fn new(mut work: Work, index: usize) -> Self {
+        let batches = std::mem::take(&mut work.batches).into();
+        let local = work.steps.iter_mut().find(|(at, _)| *at == index);
+        // What goes on is counted when it is given.
+        let counted = local.map(|(_, tally)| tally.passed = 0).is_some();
+        Self { work, batches, counted }
+    }
+
+    /// The next batch, without its flaws, and counted as one that the step was given.
+    fn next(&mut self, index: usize) -> Result<Option<Batch>> {
+        let Some(batch) = self.batches.pop_front() else { return Ok(None) };
+        let batch = settle(batch, &mut self.work.findings)?;
+        if !self.counted {
+            tally(&mut self.work, index).read += batch.num_rows() as u64;
+        }
+        Ok(Some(batch))
+    }
 }
 
 fn tally(work: &mut Work, index: usize) -> &mut Tally {

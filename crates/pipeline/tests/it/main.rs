@@ -7,6 +7,7 @@ mod checks;
 mod contract;
 mod definition;
 mod init;
+mod join;
 mod kinds;
 mod ledger;
 mod lookup;

@@ -16,6 +16,7 @@
 mod catalog;
 mod functions;
 mod groups;
+mod merge;
 mod message;
 mod numbered;
 mod partitions;
@@ -30,11 +31,14 @@ mod write;
 
 pub(crate) use functions::SetFunctions;
 pub(crate) use groups::bound as grouped;
+pub(crate) use merge::merged;
 pub(crate) use numbered::{ROW, with_row};
-pub(crate) use query::Query;
+pub(crate) use query::{Query, Table};
+pub(crate) use run::{Execution, Progress};
 pub(crate) use step::Tables;
+pub(crate) use store::{Store, Writer};
 pub(crate) use write::{
-    column, expression, input, named, over, planned, quoted, select, statement,
+    column, expression, input, named, over, planned, quoted, reads, select, statement,
 };
 
 /// The name of the table that a step gets.

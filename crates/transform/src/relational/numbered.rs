@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, UInt32Array, UInt64Array};
+use arrow_array::cast::AsArray;
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, SortOptions};
 use arrow_select::take::take_record_batch;
-use datafusion_common::{DataFusionError, Result, internal_err};
+use datafusion_common::{Result, internal_err};
 use datafusion_physical_expr::expressions::Column;
 use datafusion_physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion_physical_plan::limit::GlobalLimitExec;
@@ -14,7 +15,7 @@ use datafusion_physical_plan::sorts::sort::SortExec;
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion_physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures_util::{StreamExt, stream};
-use gristmill_parallel::views::{compact, value_bytes};
+use gristmill_parallel::views::value_bytes;
 
 use super::piped::Piped;
 
@@ -80,7 +81,16 @@ fn own(batch: &RecordBatch) -> Result<RecordBatch> {
     }
     let rows = UInt32Array::from_iter_values(0..batch.num_rows() as u32);
     let copied = take_record_batch(batch, &rows)?;
-    compact(&copied).map_err(|found| DataFusionError::External(Box::new(found)))
+    // A buffer of text may have room for much more than is in it.
+    let columns = copied.columns().iter().map(|column| -> ArrayRef {
+        match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => Arc::clone(column),
+        }
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(copied.num_rows()));
+    Ok(RecordBatch::try_new_with_options(copied.schema(), columns.collect(), &options)?)
 }
 
 /// Smaller values of a column first, nulls last.

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Decimal128Type;
 use arrow_array::{Array, RecordBatch, RecordBatchOptions};
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::{DataType, Schema, SchemaRef};
 use datafusion_common::{DataFusionError, Result, internal_datafusion_err};
 use datafusion_execution::config::SessionConfig;
 use datafusion_execution::disk_manager::{DiskManager, DiskManagerMode};
@@ -45,7 +45,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    fn plan(self, projection: Option<&Vec<usize>>) -> Result<Arc<dyn ExecutionPlan>> {
+    pub(super) fn plan(self, projection: Option<&Vec<usize>>) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = Arc::clone(self.schema());
         let parts: Vec<Arc<dyn PartitionStream>> = vec![Arc::new(self)];
         let places = projection.cloned().unwrap_or_else(|| (0..schema.fields().len()).collect());
@@ -178,18 +178,41 @@ impl Execution {
             };
             source.plan(scan.projection.as_ref())
         };
+        let plan = on_a_deep_stack(|| Ok(Planner::new(&scan, space.memory).plan(&query.plan)))
+            .map_err(|found| Error::internal(found.message))?
+            .map_err(|found| message::running(step, space.memory, found))?;
+        Self::begin(step, space, rows, plan, Arc::clone(&query.output), feed)
+    }
+
+    /// Starts a plan that needs nothing handed in.
+    pub(crate) fn of(
+        step: &'static str,
+        space: &Space,
+        rows: usize,
+        plan: Arc<dyn ExecutionPlan>,
+    ) -> gristmill_core::Result<Self> {
+        let state = Mutex::new(FeedState { ended: true, ..FeedState::default() });
+        let feed = Arc::new(Feed { schema: Arc::new(Schema::empty()), state });
+        let output = plan.schema();
+        Self::begin(step, space, rows, plan, output, feed)
+    }
+
+    fn begin(
+        step: &'static str,
+        space: &Space,
+        rows: usize,
+        plan: Arc<dyn ExecutionPlan>,
+        output: SchemaRef,
+        feed: Arc<Feed>,
+    ) -> gristmill_core::Result<Self> {
         let failed = |found| message::running(step, space.memory, found);
         let runtime = Builder::new_current_thread()
             .build()
             .map_err(|source| Error::io(format!("step `{step}` cannot start"), source))?;
-        let plan = on_a_deep_stack(|| Ok(Planner::new(&scan, space.memory).plan(&query.plan)))
-            .map_err(|found| Error::internal(found.message))?
-            .map_err(failed)?;
         let stream = {
             let _entered = runtime.enter();
             plan.execute(0, context(space, rows).map_err(failed)?).map_err(failed)?
         };
-        let output = Arc::clone(&query.output);
         Ok(Self { step, memory: space.memory, output, feed, stream: Some(stream), runtime })
     }
 

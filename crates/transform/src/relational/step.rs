@@ -10,16 +10,17 @@ use arrow_schema::{Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
 use gristmill_core::origin::{Content, Place};
 use gristmill_core::{
-    Batch, Bound, Error, Findings, Grain, OrderedStep, Origin, Result, Space, TableStep, Turn,
+    Batch, Bound, Error, Findings, Grain, LeftOut, OrderedStep, Origin, Records, Result, Space,
+    TableStep, Turn,
 };
 use gristmill_parallel::spill::Provenance;
 use gristmill_parallel::views::{compact, value_bytes};
 
 use super::INPUT;
 use super::numbered::{ROW, number, with_row};
-use super::query::Query;
+use super::query::{Query, Table};
 use super::run::{Execution, Progress};
-use super::store::Writer;
+use super::store::{Store, Writer};
 
 /// Bytes of values that the parts of a plan hand each other at once, about.
 const PART: usize = 512 << 10;
@@ -30,6 +31,8 @@ pub(crate) struct Tables {
     name: &'static str,
     query: Query,
     input: SchemaRef,
+    /// The other tables that it may read: name, columns, and records until they are on disk.
+    others: Vec<(String, SchemaRef, Option<Records>)>,
     space: Space,
     state: State,
     /// Parts of the last batch that the query has not taken yet.
@@ -42,6 +45,9 @@ pub(crate) struct Tables {
     given: u64,
     /// Where records stood, if those that are given are those that were.
     provenance: Option<Arc<Provenance>>,
+    /// Whether records that it does not give are duplicates of one that it gives.
+    drops_duplicates: bool,
+    left_out: LeftOut,
 }
 
 enum State {
@@ -58,7 +64,27 @@ impl Tables {
         let (space, state) = (Space::default(), State::New);
         let pending = VecDeque::new();
         let (ended, rows) = (false, 8192);
-        Self { name, query, input, space, state, pending, ended, rows, given: 0, provenance: None }
+        Self {
+            name,
+            query,
+            input,
+            others: Vec::new(),
+            space,
+            state,
+            pending,
+            ended,
+            rows,
+            given: 0,
+            provenance: None,
+            drops_duplicates: false,
+            left_out: LeftOut::default(),
+        }
+    }
+
+    /// With these tables besides the input, whose records are its references.
+    pub(crate) fn with_others(mut self, others: Vec<Table>) -> Self {
+        self.others = others.into_iter().map(|table| (table.name, table.schema, None)).collect();
+        self
     }
 
     /// Runs this query, whose input and result have a last column [`ROW`]: each record of the result
@@ -66,6 +92,11 @@ impl Tables {
     pub(crate) fn same_records(name: &'static str, query: Query, input: &SchemaRef) -> Self {
         let provenance = Some(Arc::new(Provenance::new(Space::default())));
         Self { provenance, ..Self::new(name, query, with_row(input)) }
+    }
+
+    /// Counts records that are not in the result as duplicates.
+    pub(crate) fn counting_duplicates(self) -> Self {
+        Self { drops_duplicates: true, ..self }
     }
 
     /// As a step.
@@ -97,9 +128,30 @@ impl Tables {
         self.state = if twice {
             State::Keeping(Box::new(Writer::new(&self.space, &self.input)?))
         } else {
-            State::Running(self.execution(&HashMap::new())?)
+            let stored = self.stored()?;
+            State::Running(self.execution(&stored)?)
         };
         Ok(())
+    }
+
+    /// The other tables that the query reads, on disk.
+    fn stored(&mut self) -> Result<HashMap<String, Arc<Store>>> {
+        let mut stored = HashMap::new();
+        for (name, schema, records) in &mut self.others {
+            if !self.query.reads.contains_key(name) {
+                continue;
+            }
+            let mut table = Writer::new(&self.space, schema)?;
+            for batch in records.take().into_iter().flatten() {
+                let batch = batch?;
+                for start in (0..batch.num_rows()).step_by(self.rows) {
+                    let rows = self.rows.min(batch.num_rows() - start);
+                    table.push(&batch.columns().slice(start, rows))?;
+                }
+            }
+            stored.insert(name.clone(), table.finish(schema)?);
+        }
+        Ok(stored)
     }
 
     /// What the query sees of a batch, in parts that are small beside the memory there is.
@@ -121,10 +173,7 @@ impl Tables {
         Ok(())
     }
 
-    fn execution(
-        &self,
-        stored: &HashMap<String, Arc<super::store::Store>>,
-    ) -> Result<Box<Execution>> {
+    fn execution(&self, stored: &HashMap<String, Arc<Store>>) -> Result<Box<Execution>> {
         let input = (INPUT, Arc::clone(&self.input));
         let (query, space) = (&self.query, &self.space);
         Execution::start(self.name, query, space, self.rows, input, stored).map(Box::new)
@@ -150,6 +199,9 @@ impl Tables {
 
 impl TableStep for Tables {
     fn give(&mut self, batch: Option<Batch>) -> Result<()> {
+        if let (Some(batch), true) = (&batch, self.drops_duplicates) {
+            self.left_out.deduplicated += batch.num_rows() as u64;
+        }
         match &batch {
             Some(batch) => self.parts(batch)?,
             None => self.ended = true,
@@ -163,7 +215,8 @@ impl TableStep for Tables {
         if self.ended && matches!(self.state, State::Keeping(_)) {
             let kept = std::mem::replace(&mut self.state, State::New);
             let State::Keeping(kept) = kept else { return Ok(()) };
-            let stored = HashMap::from([(INPUT.to_owned(), kept.finish(&self.input)?)]);
+            let mut stored = self.stored()?;
+            stored.insert(INPUT.to_owned(), kept.finish(&self.input)?);
             self.state = State::Running(self.execution(&stored)?);
         }
         Ok(())
@@ -176,7 +229,12 @@ impl TableStep for Tables {
                 _ => Progress::Takes,
             };
             return Ok(match (progress, &mut self.state) {
-                (Progress::Gives(columns), _) => Turn::Gives(self.batch(columns)?),
+                (Progress::Gives(columns), _) => {
+                    if self.drops_duplicates {
+                        self.left_out.deduplicated -= columns.num_rows() as u64;
+                    }
+                    Turn::Gives(self.batch(columns)?)
+                }
                 (Progress::Done, _) => Turn::Done,
                 (Progress::Takes, State::Running(execution)) => match self.pending.pop_front() {
                     Some(part) => {
@@ -193,9 +251,19 @@ impl TableStep for Tables {
             });
         }
     }
+
+    fn left_out(&mut self) -> LeftOut {
+        std::mem::take(&mut self.left_out)
+    }
 }
 
 impl OrderedStep for Tables {
+    fn load(&mut self, references: Vec<Records>) {
+        for ((_, _, records), given) in self.others.iter_mut().zip(references) {
+            *records = Some(given);
+        }
+    }
+
     fn open(&mut self, mut space: Space) {
         if let Some(provenance) = &mut self.provenance {
             let quarter = space.memory / 4;

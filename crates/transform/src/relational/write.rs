@@ -125,6 +125,18 @@ pub(crate) fn input(schema: &SchemaRef) -> Table {
     Table { name: INPUT.to_owned(), schema: Arc::clone(schema) }
 }
 
+/// The names of the tables that a query speaks of.
+pub(crate) fn reads(query: &ast::Query) -> Vec<String> {
+    let mut names = Vec::new();
+    let _ = ast::visit_relations(query, |name| {
+        if let Some(ast::ObjectNamePart::Identifier(ident)) = name.0.last() {
+            names.push(ident.value.clone());
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    names
+}
+
 /// A query of the user's.
 ///
 /// # Errors

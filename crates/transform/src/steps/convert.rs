@@ -18,6 +18,7 @@ use super::CastTo;
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// How a column of one field becomes another type.
+#[derive(Clone)]
 pub(super) struct Conversion {
     /// The Arrow type to widen to first: pipelines have one integer, one double, one clock.
     widen: Option<DataType>,

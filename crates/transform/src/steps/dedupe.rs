@@ -5,25 +5,27 @@
 
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::UInt64Type;
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch, UInt64Array};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_array::BooleanArray;
+use arrow_schema::{DataType, SchemaRef};
 use gristmill_core::{
-    Batch, BindContext, Bound, Findings, Grain, Mistake, OrderedStep, Pointer, Result, Space, Step,
+    Batch, BindContext, Bound, Findings, Grain, Mistake, OrderedStep, Pointer, Result, Space,
     StepKind, StepPlan,
 };
 use gristmill_parallel::spill::{HeldBatches, Lasts, Seen};
-use gristmill_parallel::{ColumnKeys, KeyHash};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::hashed::{HashKeys, Hashed, Nulls};
+use super::{expression_mistake, keys};
 use crate::options;
+use crate::relational::{
+    INPUT, ROW, Tables, column, input as table, planned, quoted, select, with_row,
+};
 
 /// The registry entry.
 pub(super) const KIND: StepKind = StepKind {
     name: "dedupe",
-    about: "Keeps the first or the last of the records that have the same key.",
+    about: "Keeps the first or the last of the records that have the same key, or the first in an order.",
     example: "dedupe: {keys: [fund_code, share_class, as_of_date], keep: last}\n",
     schema: |generator| generator.subschema_for::<Dedupe>(),
     plan: |options, _| {
@@ -44,7 +46,8 @@ pub(super) const KIND: StepKind = StepKind {
 ///
 /// Memory does not grow with the input: what does not fit in the step's share of `limits.memory`
 /// goes to a temporary folder (`TMPDIR` names another), which takes about 24 bytes for each
-/// different key, and with `keep: last` 16 bytes for each record and the records themselves.
+/// different key, with `keep: last` 16 bytes for each record and the records themselves, and with
+/// `order_by` the records, which are sorted.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dedupe {
@@ -52,6 +55,11 @@ pub struct Dedupe {
     pub keys: Option<Vec<String>>,
     /// Which of the records with the same key stays.
     pub keep: Keep,
+    /// Columns by which the records with the same key are ordered, of which the first stays: with
+    /// `[updated_at desc]` the latest. Behind a name, `desc` stands for the largest values first, and
+    /// `nulls first` for nulls before everything else. Records that are equal in all of them are taken
+    /// in the order of the input.
+    pub order_by: Option<Vec<String>>,
 }
 
 /// Which of the records with the same key stays.
@@ -70,7 +78,7 @@ pub enum Keep {
 impl Dedupe {
     /// One record for each combination of values in these columns.
     pub fn by<S: Into<String>>(columns: impl IntoIterator<Item = S>) -> Self {
-        Self { keys: Some(columns.into_iter().map(Into::into).collect()), keep: Keep::default() }
+        Self { keys: Some(columns.into_iter().map(Into::into).collect()), ..Self::default() }
     }
 
     /// One of the records that are the same in all columns.
@@ -85,9 +93,18 @@ impl Dedupe {
         self
     }
 
+    /// Keeps the record that is the first by these columns, each with `desc` and `nulls first` where
+    /// that is meant.
+    #[must_use]
+    pub fn order_by<S: Into<String>>(mut self, keys: impl IntoIterator<Item = S>) -> Self {
+        self.order_by = Some(keys.into_iter().map(Into::into).collect());
+        self
+    }
+
     fn mistakes(&self) -> Vec<Mistake> {
         let at = Pointer::root().key("keys");
-        match &self.keys {
+        let mut mistakes = self.order_mistakes();
+        mistakes.extend(match &self.keys {
             Some(keys) if keys.is_empty() => vec![
                 Mistake::new(at, "a key needs at least one column")
                     .hint("name the columns; without `keys`, the key is the whole record"),
@@ -98,7 +115,73 @@ impl Dedupe {
                 twice.into_iter().collect()
             }
             None => Vec::new(),
+        });
+        mistakes
+    }
+
+    fn order_mistakes(&self) -> Vec<Mistake> {
+        let at = |key: &str| Pointer::root().key(key);
+        let Some(order) = &self.order_by else { return Vec::new() };
+        let mut mistakes = Vec::new();
+        if order.is_empty() {
+            mistakes.push(Mistake::new(at("order_by"), "an order needs at least one column"));
         }
+        if self.keys.is_none() {
+            let message = "records that are the same in all columns have no order";
+            mistakes.push(
+                Mistake::new(at("order_by"), message).on_key().hint("name the key with `keys`"),
+            );
+        }
+        if self.keep == Keep::Last {
+            let message = "with `order_by`, the first record stays";
+            mistakes.push(
+                Mistake::new(at("keep"), message).on_key().hint(
+                    "leave `keep` out, and write `order_by: [updated_at desc]` for the latest",
+                ),
+            );
+        }
+        mistakes
+    }
+
+    /// The first record of each key in an order, where it stood.
+    fn ordered(
+        &self,
+        input: &SchemaRef,
+        keys: &[usize],
+        order: &[String],
+    ) -> Result<Bound, Vec<Mistake>> {
+        /// Where a record stands among those with its key. No column of a pipeline has such a name.
+        const RANK: &str = " rank";
+        let names = options::names(input);
+        let (mut mistakes, mut sorted) = (Vec::new(), Vec::new());
+        for (i, text) in order.iter().enumerate() {
+            match keys::key(&names, text, Pointer::root().key("order_by").index(i)) {
+                Ok(key) => sorted.push(key),
+                Err(mistake) => mistakes.push(mistake),
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        sorted.push(quoted(ROW));
+        let key = |place: &usize| match input.field(*place).data_type() {
+            // One zero.
+            DataType::Float64 => format!("{} + 0.0", quoted(names[*place])),
+            _ => quoted(names[*place]),
+        };
+        let keys: Vec<String> = keys.iter().map(key).collect();
+        let (rank, row) = (quoted(RANK), quoted(ROW));
+        let window = format!("PARTITION BY {} ORDER BY {}", keys.join(", "), sorted.join(", "));
+        let rest = format!(
+            "FROM (SELECT *, row_number() OVER ({window}) AS {rank} FROM {INPUT}) WHERE {rank} = 1 ORDER BY {row}"
+        );
+        let results = names.into_iter().chain([ROW]).map(column).collect();
+        let query = select(results, &rest)
+            .and_then(|statement| planned(statement, &[table(&with_row(input))]))
+            .map_err(|found| vec![expression_mistake(Pointer::root(), found)])?;
+        Ok(Tables::same_records(KIND.name, query, input)
+            .counting_duplicates()
+            .bound(Grain::Preserves))
     }
 }
 
@@ -121,54 +204,21 @@ impl StepPlan for Dedupe {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
+        if let Some(order) = &self.order_by {
+            return self.ordered(input, &keys, order);
+        }
         let space = Space::default();
         let ordered: Box<dyn OrderedStep> = match self.keep {
             Keep::First => Box::new(KeepFirst { seen: Seen::new(space) }),
             Keep::Last => Box::new(KeepLast::new(space)),
         };
-        let hashed = input.fields().iter().cloned().chain(
-            // No name: only the ordered part sees them, by their place.
-            (0..2).map(|_| Arc::new(Field::new("", DataType::UInt64, false))),
-        );
-        let hashed = Arc::new(Schema::new_with_metadata(
-            hashed.collect::<Vec<_>>(),
-            input.metadata().clone(),
-        ));
         Ok(Bound {
-            local: Some(Box::new(HashKeys { keys, schema: hashed })),
+            local: Some(Box::new(HashKeys::new(input, keys, Nulls::Equal))),
             ordered: Some(ordered),
             output: Arc::clone(input),
             grain: Grain::Preserves,
         })
     }
-}
-
-struct HashKeys {
-    keys: Vec<usize>,
-    schema: SchemaRef,
-}
-
-impl Step for HashKeys {
-    fn apply(&self, batch: Batch, _: &mut Findings) -> Result<Batch> {
-        let keys = ColumnKeys::at(batch.columns(), &self.keys);
-        let (high, low): (Vec<u64>, Vec<u64>) =
-            keys.hashes().map(|[high, low]| (high, low)).unzip();
-        let hashes = [high, low].map(|half| Arc::new(UInt64Array::from(half)) as ArrayRef);
-        let columns = batch.columns().columns().iter().cloned().chain(hashes).collect();
-        let columns = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
-        batch.with_columns(columns)
-    }
-}
-
-/// The batch as it was, and the hashes that the local part added.
-fn take_hashes(batch: Batch) -> Result<(Batch, Vec<KeyHash>)> {
-    let columns = batch.columns().clone();
-    let last = columns.num_columns() - 2;
-    let half = |at: usize| columns.column(at).as_primitive::<UInt64Type>().values().clone();
-    let (high, low) = (half(last), half(last + 1));
-    let hashes = high.iter().zip(&low).map(|(high, low)| [*high, *low]).collect();
-    let places: Vec<usize> = (0..last).collect();
-    Ok((batch.with_columns(columns.project(&places)?)?, hashes))
 }
 
 /// Takes rows out as duplicates.
@@ -189,7 +239,7 @@ impl OrderedStep for KeepFirst {
     }
 
     fn apply(&mut self, batch: Batch, findings: &mut Findings) -> Result<Batch> {
-        let (batch, hashes) = take_hashes(batch)?;
+        let Hashed { batch, hashes, .. } = Hashed::of(batch)?;
         self.seen.fetch(&hashes)?;
         let keep = hashes.iter().map(|key| self.seen.get_or_insert(*key, 0).is_none()).collect();
         keep_only(batch, keep, findings)
@@ -218,7 +268,7 @@ impl OrderedStep for KeepLast {
     }
 
     fn apply(&mut self, batch: Batch, _: &mut Findings) -> Result<Batch> {
-        let (batch, hashes) = take_hashes(batch)?;
+        let Hashed { batch, hashes, .. } = Hashed::of(batch)?;
         self.lasts.add(&hashes)?;
         let empty = batch.clone().filter(&BooleanArray::from(vec![false; hashes.len()]))?;
         self.held.push(batch, hashes.iter().map(|key| Lasts::part(*key)).collect())?;

@@ -3,6 +3,7 @@
 mod aggregate;
 mod cast;
 mod clean;
+mod compare;
 mod compose;
 mod convert;
 mod dedupe;
@@ -11,12 +12,18 @@ mod drop;
 mod explode;
 mod filter;
 mod flatten;
+mod hashed;
+mod join;
 mod keys;
 mod lookup;
 mod map;
+mod matching;
+mod other;
+mod pivot;
 mod select;
 mod sort;
 mod sql;
+mod unpivot;
 mod window;
 
 use gristmill_core::{ExpressionError, Mistake, Pointer, StepKind};
@@ -24,17 +31,21 @@ use gristmill_core::{ExpressionError, Mistake, Pointer, StepKind};
 pub use aggregate::Aggregate;
 pub use cast::{Cast, CastTo};
 pub use clean::{Clean, Names, Text, Trim};
+pub use compare::Compare;
 pub use dedupe::{Dedupe, Keep};
 pub use derive::Derive;
 pub use drop::Drop;
 pub use explode::{Empty, Explode};
 pub use filter::Filter;
 pub use flatten::{Flatten, Structs};
+pub use join::{How, Join};
 pub use lookup::{Early, Lookup, Otherwise};
 pub use map::MapFields;
+pub use pivot::{Others, Pivot, PivotAggregate};
 pub use select::Select;
 pub use sort::Sort;
 pub use sql::SqlQuery;
+pub use unpivot::{NullValues, Unpivot};
 pub use window::Window;
 
 /// Every step of this crate.
@@ -50,7 +61,11 @@ pub static KINDS: &[StepKind] = &[
     explode::KIND,
     dedupe::KIND,
     lookup::KIND,
+    join::KIND,
+    compare::KIND,
     aggregate::KIND,
+    pivot::KIND,
+    unpivot::KIND,
     sort::KIND,
     window::KIND,
     sql::KIND,

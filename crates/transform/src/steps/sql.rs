@@ -1,13 +1,20 @@
 //! `sql`: any query over the input.
 
+use std::sync::Arc;
+
 use arrow_schema::SchemaRef;
-use gristmill_core::{BindContext, Bound, Grain, Mistake, Pointer, Result, StepKind, StepPlan};
+use gristmill_core::{
+    BindContext, Bound, Grain, Mistake, Pointer, Reference, Result, StepKind, StepPlan,
+};
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::expression_mistake;
-use crate::options;
-use crate::relational::{Tables, input, planned, statement};
+use super::other::Source;
+use crate::relational::{INPUT, Table, Tables, input, planned, reads, statement};
+use crate::{options, suggest};
 
 /// The registry entry.
 pub(super) const KIND: StepKind = StepKind {
@@ -22,8 +29,8 @@ pub(super) const KIND: StepKind = StepKind {
     },
 };
 
-/// Runs a query over the records, which are the table `input`. Its result are the records that go
-/// on; what they came from is not known any more.
+/// Runs a query over the records, which are the table `input`, and over the `tables` named beside
+/// it. Its result are the records that go on; what they came from is not known any more.
 ///
 /// The query is a `SELECT` in the SQL of Apache DataFusion, with joins, subqueries, `WITH`, `UNION`,
 /// aggregates and window functions. Names are written as the columns are called, also without
@@ -35,37 +42,79 @@ pub(super) const KIND: StepKind = StepKind {
 /// `ORDER BY` keeps the order of the input among equal records. A value that cannot be computed (a
 /// division by zero, a sum that leaves its type) ends the run.
 ///
-/// What does not fit in the step's share of `limits.memory` goes to a temporary folder; only the
-/// smaller side of a join must fit.
+/// What does not fit in the step's share of `limits.memory` goes to a temporary folder; only that
+/// side of a join must fit that is not the input. A `join` step has no such bound.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Sql")]
 pub struct SqlQuery {
     /// The query.
     pub query: String,
+    /// Other tables that the query may read, by name: each a source as in `extract`, for example
+    /// `{regions: {file: regions.csv}}`.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    #[schemars(with = "std::collections::BTreeMap<String, Source>")]
+    pub tables: IndexMap<String, Source>,
 }
 
 impl SqlQuery {
     /// The result of this query over the table `input`.
     pub fn new(query: impl Into<String>) -> Self {
-        Self { query: query.into() }
+        Self { query: query.into(), tables: IndexMap::new() }
+    }
+
+    /// Another table that the query may read: `json!({"file": "regions.csv"})`, or a `File`,
+    /// `Table`, `Query` or `Rows` of `gristmill-extract`.
+    #[must_use]
+    pub fn table(mut self, name: impl Into<String>, source: impl Into<Value>) -> Self {
+        self.tables.insert(name.into(), Source(source.into()));
+        self
     }
 
     fn check(&self) -> Vec<Mistake> {
-        let at = Pointer::root().key("query");
-        statement(&self.query)
-            .err()
-            .map(|found| expression_mistake(at, found))
-            .into_iter()
-            .collect()
+        let query = match statement(&self.query) {
+            Ok(query) => query,
+            Err(found) => return vec![expression_mistake(Pointer::root().key("query"), found)],
+        };
+        let read = reads(&query);
+        let mut mistakes = Vec::new();
+        for name in self.tables.keys() {
+            let at = Pointer::root().key("tables").key(name);
+            if name == INPUT {
+                let message = format!("`{INPUT}` are the records");
+                mistakes
+                    .push(Mistake::new(at, message).on_key().hint("give the table another name"));
+            } else if !read.contains(name) {
+                let message = format!("the query does not read the table `{name}`");
+                let near = suggest::nearest(name, read.iter().map(String::as_str));
+                let near = near.filter(|near| *near != INPUT && !self.tables.contains_key(*near));
+                let hint = match near {
+                    Some(near) => format!("it reads `{near}`: give both one name"),
+                    None => "leave it out".to_owned(),
+                };
+                mistakes.push(Mistake::new(at, message).on_key().hint(hint));
+            }
+        }
+        mistakes
     }
 }
 
 impl StepPlan for SqlQuery {
-    fn bind(&self, schema: &SchemaRef, _: &BindContext<'_>) -> Result<Bound, Vec<Mistake>> {
-        let query = statement(&self.query).and_then(|tree| planned(tree, &[input(schema)]));
+    fn references(&self) -> Vec<Reference> {
+        let sources = self.tables.values();
+        sources.map(|source| Reference { source: source.0.clone(), columns: None }).collect()
+    }
+
+    fn bind(&self, schema: &SchemaRef, context: &BindContext<'_>) -> Result<Bound, Vec<Mistake>> {
+        let others = self.tables.keys().zip(&context.references);
+        let others =
+            others.map(|(name, schema)| Table { name: name.clone(), schema: Arc::clone(schema) });
+        let others: Vec<Table> = others.collect();
+        let tables: Vec<Table> = std::iter::once(input(schema)).chain(others.clone()).collect();
+        let query = statement(&self.query).and_then(|tree| planned(tree, &tables));
         let query =
             query.map_err(|found| vec![expression_mistake(Pointer::root().key("query"), found)])?;
-        Ok(Tables::new(KIND.name, query, schema.clone()).bound(Grain::Changes))
+        let tables = Tables::new(KIND.name, query, schema.clone()).with_others(others);
+        Ok(tables.bound(Grain::Changes))
     }
 }

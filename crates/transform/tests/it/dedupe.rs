@@ -162,6 +162,27 @@ fn without_keys_whole_records_are_compared() {
 }
 
 #[test]
+fn an_order_says_which_is_first() {
+    let input = batch(vec![(
+        gristmill_core::FieldType::Int.field("day"),
+        Arc::new(Int64Array::from(vec![1])) as ArrayRef,
+    )]);
+    let sql = Sql::new();
+    let told = |step: &Dedupe| -> Vec<String> {
+        let found = step.bind(&input.schema(), &BindContext::new(&sql)).err().unwrap();
+        found.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(told(&Dedupe::by(["day"]).order_by(["dai desc"])), ["order_by[0]: no column `dai`"]);
+    assert_eq!(
+        told(&Dedupe::whole_records().order_by(["day"]).keep_last()),
+        [
+            "order_by: records that are the same in all columns have no order",
+            "keep: with `order_by`, the first record stays",
+        ]
+    );
+}
+
+#[test]
 fn columns_that_are_not_there_are_told_all_at_once() {
     let input = batch(vec![(
         gristmill_core::FieldType::Int.field("fund_code"),

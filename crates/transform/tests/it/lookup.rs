@@ -41,7 +41,7 @@ fn bind(
     source: &SchemaRef,
 ) -> Result<(Box<dyn Step>, SchemaRef), Vec<Mistake>> {
     let sql = Sql::new();
-    let context = BindContext { reference: Some(Arc::clone(source)), ..BindContext::new(&sql) };
+    let context = BindContext { references: vec![Arc::clone(source)], ..BindContext::new(&sql) };
     let bound = lookup.bind(input, &context)?;
     Ok((bound.local.unwrap(), bound.output))
 }

@@ -1,10 +1,13 @@
 //! Tests of the transform crate, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod compare;
 mod dedupe;
 mod expressions;
 mod groups;
+mod join;
 mod lookup;
+mod pivot;
 mod push_down;
 mod registry;
 mod relational;

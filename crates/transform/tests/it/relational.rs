@@ -5,30 +5,31 @@ use std::sync::Arc;
 
 use arrow_array::builder::StringViewBuilder;
 use arrow_array::{ArrayRef, Decimal128Array, Float64Array, Int64Array, RecordBatch};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
 use gristmill_core::json::row_to_string;
 use gristmill_core::origin::Content;
 use gristmill_core::{
-    Batch, BindContext, Error, ErrorKind, Findings, Mistake, Origin, Space, StepPlan, Turn,
+    Batch, BindContext, Error, ErrorKind, Findings, LeftOut, Mistake, Origin, Place, Records,
+    Space, StepPlan, Turn,
 };
-use gristmill_transform::{Aggregate, Sort, Sql, SqlQuery, Window};
+use gristmill_transform::{Aggregate, Dedupe, Sort, Sql, SqlQuery, Window};
 use proptest::prelude::*;
 use rusqlite::types::ValueRef;
 
 /// Plenty for the tables of these tests.
-const MUCH: usize = 64 << 20;
+pub(crate) const MUCH: usize = 64 << 20;
 
 #[derive(Debug, Clone)]
-struct Row {
-    k: Option<String>,
-    g: Option<i64>,
-    x: Option<i64>,
-    f: Option<f64>,
+pub(crate) struct Row {
+    pub(crate) k: Option<String>,
+    pub(crate) g: Option<i64>,
+    pub(crate) x: Option<i64>,
+    pub(crate) f: Option<f64>,
 }
 
 /// Keys are few, skewed and sometimes null; quarters are exact in any order of additions.
-fn row() -> impl Strategy<Value = Row> {
+pub(crate) fn row() -> impl Strategy<Value = Row> {
     let k = prop_oneof![
         1 => Just(None),
         4 => Just(Some("a".to_owned())),
@@ -42,7 +43,7 @@ fn row() -> impl Strategy<Value = Row> {
     (k, g, x, f).prop_map(|(k, g, x, f)| Row { k, g, x, f })
 }
 
-fn columns(rows: &[Row]) -> RecordBatch {
+pub(crate) fn columns(rows: &[Row]) -> RecordBatch {
     let mut k = StringViewBuilder::new();
     rows.iter().for_each(|row| k.append_option(row.k.as_deref()));
     let g: Int64Array = rows.iter().map(|row| row.g).collect();
@@ -71,14 +72,69 @@ fn run(
     size: usize,
     memory: usize,
 ) -> Result<RecordBatch, Error> {
+    let given = run_with(step, columns, &[], size, memory)?;
+    let schema = given.schema.clone();
+    Ok(concat_batches(&schema, given.parts.iter().map(Batch::columns))?)
+}
+
+/// What a step gave.
+pub(crate) struct Given {
+    pub(crate) schema: SchemaRef,
+    pub(crate) parts: Vec<Batch>,
+    pub(crate) findings: Findings,
+    pub(crate) report: Option<serde_json::Value>,
+}
+
+/// What a step with other sources gives for batches of so many rows.
+pub(crate) fn run_with(
+    step: &dyn StepPlan,
+    columns: &RecordBatch,
+    sources: &[RecordBatch],
+    size: usize,
+    memory: usize,
+) -> Result<Given, Error> {
     let sql = Sql::new();
-    let bound = step.bind(&columns.schema(), &BindContext::new(&sql)).unwrap();
+    let references = sources.iter().map(|source| source.schema()).collect();
+    let context = BindContext { references, ..BindContext::new(&sql) };
+    let bound = step.bind(&columns.schema(), &context).unwrap();
     let mut step = bound.ordered.unwrap();
+    let cut = |columns: &RecordBatch, name: &str| -> Vec<Batch> {
+        let (mut next, columns) = (1, columns.clone());
+        let parts = (0..columns.num_rows()).step_by(size);
+        let parts = parts.map(|at| columns.slice(at, size.min(columns.num_rows() - at)));
+        let parts = parts.map(|part| {
+            let origin = Origin::columns(name.into(), part.clone());
+            origin.set_place(Place { first_record: next, first_line: 1 });
+            next += part.num_rows() as u64;
+            Batch::whole(part, Arc::new(origin)).unwrap()
+        });
+        parts.collect()
+    };
+    let sources = sources
+        .iter()
+        .map(|source| -> Records { Box::new(cut(source, "other").into_iter().map(Ok)) });
+    step.load(sources.collect());
     step.open(Space { memory, ..Space::default() });
-    let mut left = (0..columns.num_rows()).step_by(size);
+    let mut findings = Findings::default();
+    let mut left = Vec::new();
+    for part in cut(columns, "test") {
+        left.push(match &bound.local {
+            Some(local) => local.apply(part, &mut findings)?,
+            None => part,
+        });
+    }
+    let (mut left, mut parts, mut ended) = (left.into_iter(), Vec::new(), false);
+    if step.table().is_none() {
+        for part in left {
+            parts.push(step.apply(part, &mut findings)?);
+        }
+        while let Some(part) = step.release(&mut findings)? {
+            parts.push(part);
+        }
+        let report = step.report();
+        return Ok(Given { schema: bound.output, parts, findings, report });
+    }
     let table = step.table().unwrap();
-    let mut given = Vec::new();
-    let mut ended = false;
     loop {
         match table.turn()? {
             Turn::Gives(part) => {
@@ -86,20 +142,22 @@ fn run(
                 if let Content::Archived { .. } = part.origin().content() {
                     check_provenance(&part);
                 }
-                given.push(part.columns().clone());
+                parts.push(part);
             }
             Turn::Takes => {
                 assert!(!ended);
-                let next = left
-                    .next()
-                    .map(|at| batch(columns.slice(at, size.min(columns.num_rows() - at))));
+                let next = left.next();
                 ended = next.is_none();
                 table.give(next)?;
             }
             Turn::Done => break,
         }
     }
-    Ok(concat_batches(&bound.output, &given)?)
+    let LeftOut { filtered, deduplicated } = table.left_out();
+    findings.filtered += filtered;
+    findings.deduplicated += deduplicated;
+    let report = step.report();
+    Ok(Given { schema: bound.output, parts, findings, report })
 }
 
 /// Every record is still the one that it was in its source, in the columns that no step replaces.
@@ -114,18 +172,25 @@ fn check_provenance(part: &Batch) {
     }
 }
 
-fn shown(columns: &RecordBatch) -> Vec<String> {
+pub(crate) fn shown(columns: &RecordBatch) -> Vec<String> {
     (0..columns.num_rows()).map(|row| row_to_string(columns, row)).collect()
 }
 
 /// The rows as SQLite has them, each as a list of texts.
 fn sqlite(rows: &[Row], query: &str) -> Vec<Vec<String>> {
+    sqlite_with(&[("input", rows)], query)
+}
+
+/// The result of a query over tables.
+pub(crate) fn sqlite_with(tables: &[(&str, &[Row])], query: &str) -> Vec<Vec<String>> {
     let database = rusqlite::Connection::open_in_memory().unwrap();
-    database.execute_batch("CREATE TABLE input (k TEXT, g INTEGER, x INTEGER, f REAL)").unwrap();
-    for row in rows {
-        database
-            .execute("INSERT INTO input VALUES (?, ?, ?, ?)", (&row.k, row.g, row.x, row.f))
-            .unwrap();
+    for (name, rows) in tables {
+        let table = format!("CREATE TABLE {name} (k TEXT, g INTEGER, x INTEGER, f REAL)");
+        database.execute_batch(&table).unwrap();
+        for row in *rows {
+            let insert = format!("INSERT INTO {name} VALUES (?, ?, ?, ?)");
+            database.execute(&insert, (&row.k, row.g, row.x, row.f)).unwrap();
+        }
     }
     let mut statement = database.prepare(query).unwrap();
     let width = statement.column_count();
@@ -150,7 +215,7 @@ fn real(number: f64) -> String {
 }
 
 /// The rows in the same form.
-fn texts(columns: &RecordBatch) -> Vec<Vec<String>> {
+pub(crate) fn texts(columns: &RecordBatch) -> Vec<Vec<String>> {
     use arrow_array::cast::AsArray;
     use arrow_array::types::Float64Type;
     (0..columns.num_rows())
@@ -293,8 +358,28 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_first_of_each_key_in_an_order_is_what_sqlite_gives(
+        rows in prop::collection::vec(row(), 0..120),
+        size in 1usize..60,
+    ) {
+        let step = Dedupe::by(["k", "g"]).order_by(["x desc", "f nulls first"]);
+        let given = run_with(&step, &columns(&rows), &[], size, MUCH).unwrap();
+        let query = "SELECT k, g, x, f FROM (SELECT *, rowid AS r, row_number() OVER (
+              PARTITION BY k, g ORDER BY x DESC NULLS LAST, f NULLS FIRST, rowid) AS n FROM input)
+            WHERE n = 1 ORDER BY r";
+        let whole = concat_batches(&given.schema, given.parts.iter().map(Batch::columns)).unwrap();
+        prop_assert_eq!(texts(&whole), sqlite(&rows, query));
+        let out = given.findings.deduplicated as usize + whole.num_rows();
+        prop_assert_eq!(out, rows.len());
+    }
+}
+
 /// Rows that differ enough to need memory.
-fn many(rows: usize) -> Vec<Row> {
+pub(crate) fn many(rows: usize) -> Vec<Row> {
     (0..rows)
         .map(|n| {
             let mixed = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
@@ -324,10 +409,11 @@ fn little_memory_makes_no_difference() {
     let sort = SqlQuery::new("SELECT * FROM input ORDER BY f");
     let window =
         SqlQuery::new("SELECT *, row_number() OVER (PARTITION BY g ORDER BY f) AS n FROM input");
-    let steps: [&dyn StepPlan; 3] = [&aggregate, &sort, &window];
-    for (n, step) in steps.into_iter().enumerate() {
+    let dedupe = Dedupe::by(["k"]).order_by(["f desc"]);
+    let steps: [&dyn StepPlan; 4] = [&aggregate, &sort, &window, &dedupe];
+    for (n, (step, least)) in steps.into_iter().zip([8, 8, 8, 16]).enumerate() {
         let much = run(step, &table, 1_000, 256 << 20).unwrap();
-        let little = run(step, &table, 1_000, 8 << 20).unwrap();
+        let little = run(step, &table, 1_000, least << 20).unwrap();
         assert!(much.num_rows() > 5_000);
         let (much, little) = (shown(&much), shown(&little));
         assert_eq!(much.len(), little.len(), "step {n}");

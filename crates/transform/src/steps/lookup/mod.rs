@@ -26,9 +26,10 @@ use gristmill_core::{
 use serde_json::{Value, json};
 
 use super::convert::Conversion;
+use super::other::{Column, Key, shown};
 use crate::options as reading;
 use index::{Kind, NOTHING, NOWHERE};
-use table::{Table, micros, shown};
+use table::{Table, micros};
 use versions::Held;
 
 pub use options::{Early, Lookup, Otherwise};
@@ -47,14 +48,14 @@ pub(super) const KIND: StepKind = StepKind {
 };
 
 impl StepPlan for Lookup {
-    fn reference(&self) -> Option<Reference> {
+    fn references(&self) -> Vec<Reference> {
         let columns = self.take.as_ref().map(|take| {
             let dates = [&self.version_columns.effective_date, &self.version_columns.end_date];
             let dates = dates.into_iter().filter(|_| self.at.is_some());
             let named = self.on.pairs.iter().chain(&take.pairs).map(|(_, other)| other);
             named.chain(dates).cloned().collect()
         });
-        Some(Reference { source: self.from.0.clone(), columns })
+        vec![Reference { source: self.from.0.clone(), columns }]
     }
 
     fn needs(&self) -> Needs {
@@ -87,14 +88,6 @@ struct Plan {
     output: SchemaRef,
 }
 
-/// A column of the key.
-struct Key {
-    name: String,
-    /// Its place among the records.
-    place: usize,
-    source: Column,
-}
-
 /// The time at which records hold.
 struct At {
     name: String,
@@ -102,12 +95,6 @@ struct At {
     conversion: Conversion,
     /// When the source's versions began, and when they ended.
     dates: [Column; 2],
-}
-
-/// A column of the source that is made comparable.
-struct Column {
-    place: usize,
-    conversion: Option<Conversion>,
 }
 
 /// A column that records get.
@@ -119,27 +106,6 @@ struct Taken {
     /// What stands behind the source's records: a null, and the values for what is missing and for
     /// what is early.
     otherwise: [ArrayRef; 3],
-}
-
-impl Column {
-    /// The column of a batch of the source; the row of a value that is not of the type, and why.
-    fn of_source(&self, batch: &Batch) -> Result<Result<ArrayRef, (usize, String)>> {
-        let column = batch.columns().column(self.place);
-        let Some(conversion) = &self.conversion else { return Ok(Ok(Arc::clone(column))) };
-        let (converted, failures) = conversion.apply(column)?;
-        let name = batch.schema();
-        let name = name.field(self.place).name();
-        Ok(match failures.into_iter().next() {
-            Some((row, found)) => Err((row, format!("`{name}`: {found}"))),
-            None => Ok(converted),
-        })
-    }
-}
-
-impl Key {
-    fn of_source(&self, batch: &Batch) -> Result<Result<ArrayRef, (usize, String)>> {
-        self.source.of_source(batch)
-    }
 }
 
 impl Plan {

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
-use crate::options;
+use crate::steps::other::{Columns, Source};
 
 /// Adds columns from other records that are found by a key: the name of a region by its code, or
 /// the surrogate key of the version of a dimension member that held on the record's day. Records
@@ -54,20 +54,6 @@ pub struct Lookup {
     /// With `at`: what the source's columns with the versions' dates are called.
     #[serde(default, skip_serializing_if = "VersionDates::is_default")]
     pub version_columns: VersionDates,
-}
-
-/// A source, as an item of `extract` says it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Source(pub Value);
-
-/// Columns by name: one, several, or pairs.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Columns {
-    /// Each column's name among the records, and in the source.
-    pub pairs: Vec<(String, String)>,
-    /// Whether they were written as pairs.
-    pub renamed: bool,
 }
 
 /// What becomes of a record that finds nothing.
@@ -203,24 +189,9 @@ impl Lookup {
     /// Mistakes that are seen without columns.
     pub(super) fn mistakes(&self) -> Vec<Mistake> {
         let at = |key: &str| Pointer::root().key(key);
-        let mut mistakes = Vec::new();
-        if self.on.pairs.is_empty() {
-            mistakes.push(
-                Mistake::new(at("on"), "a key needs at least one column")
-                    .hint("write it like `on: region`, or `on: {region: region_code}`"),
-            );
-        }
-        let names = |columns: &Columns, of: fn(&(String, String)) -> &String| {
-            options::duplicate(columns.pairs.iter().map(|pair| of(pair).as_str()))
-                .map(str::to_owned)
-        };
-        let twice = names(&self.on, |pair| &pair.0).or_else(|| names(&self.on, |pair| &pair.1));
-        mistakes.extend(twice.map(|name| Mistake::new(at("on"), format!("`{name}` stands twice"))));
+        let mut mistakes = self.on.key_mistakes();
         if let Some(take) = &self.take {
-            let twice = names(take, |pair| &pair.0);
-            mistakes.extend(
-                twice.map(|name| Mistake::new(at("take"), format!("`{name}` stands twice"))),
-            );
+            mistakes.extend(take.twice("take"));
             if take.renamed && !self.prefix.is_empty() {
                 mistakes.push(
                     Mistake::new(at("prefix"), "the columns of a mapping have their names already")
@@ -242,44 +213,6 @@ impl Lookup {
             );
         }
         mistakes
-    }
-}
-
-impl Columns {
-    /// The place of the pair at this index in the options under `key`.
-    pub(super) fn at(&self, key: &str, index: usize) -> Pointer {
-        let at = Pointer::root().key(key);
-        match self.pairs.as_slice() {
-            pairs if self.renamed => at.key(&pairs[index].0),
-            [_] => at, // as one name or as a list of one
-            _ => at.index(index),
-        }
-    }
-}
-
-impl Serialize for Columns {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.pairs.iter().all(|(name, other)| name == other) && !self.renamed {
-            return serializer.collect_seq(self.pairs.iter().map(|(name, _)| name));
-        }
-        serializer.collect_map(self.pairs.iter().map(|(name, other)| (name, other)))
-    }
-}
-
-impl<'de> Deserialize<'de> for Columns {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let wrong = || de::Error::custom("a name, a list of names or pairs of names are expected");
-        let name = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(wrong);
-        let same = |value: &Value| name(value).map(|name| (name.clone(), name));
-        let (pairs, renamed) = match Value::deserialize(deserializer)? {
-            Value::Array(names) => (names.iter().map(same).collect::<Result<_, _>>()?, false),
-            Value::Object(pairs) => {
-                let pair = |(new, old): (&String, &Value)| Ok((new.clone(), name(old)?));
-                (pairs.iter().map(pair).collect::<Result<_, _>>()?, true)
-            }
-            one => (vec![same(&one)?], false),
-        };
-        Ok(Self { pairs, renamed })
     }
 }
 
@@ -349,20 +282,6 @@ macro_rules! schema {
         }
     };
 }
-
-schema!(Source, {
-    "description": "A source, as an item of `extract` says it.",
-    "type": "object"
-});
-
-schema!(Columns, {
-    "description": "A name, a list of names, or pairs of names.",
-    "oneOf": [
-        {"type": "string"},
-        {"type": "array", "items": {"type": "string"}},
-        {"type": "object", "additionalProperties": {"type": "string"}}
-    ]
-});
 
 schema!(Otherwise, {
     "description": "What becomes of a record that finds nothing.",

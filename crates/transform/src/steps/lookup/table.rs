@@ -7,13 +7,13 @@ use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, ArrayRef};
 use arrow_select::concat::concat;
 use gristmill_core::origin::Locator;
-use gristmill_core::text::value_text;
 use gristmill_core::{Batch, ByteSize, Error, ErrorKind, Result};
 use gristmill_parallel::views::{compact, value_bytes};
 
 use super::Plan;
 use super::index::{Index, Kind, NOWHERE, Numbers};
 use super::versions::{Version, Versions};
+use crate::steps::other::shown;
 
 /// What a record needs beside the values that are taken of it: its key's code and its places in
 /// the hash table and in the list of lines, and its slot in the index that is made at the end.
@@ -62,7 +62,7 @@ impl Table {
             let converted = |converted: Result<ArrayRef, (usize, String)>| {
                 converted.map_err(|(row, why)| unfit(plan, &places, table.records + row, &why))
             };
-            let keys = plan.keys.iter().map(|key| converted(key.of_source(&batch)?));
+            let keys = plan.keys.iter().map(|key| converted(key.source.of_source(&batch)?));
             let keys: Vec<ArrayRef> = keys.collect::<Result<_>>()?;
             let numbers = keyed.add(&keys)?;
             let dates: Vec<ArrayRef> = match &plan.at {
@@ -123,17 +123,6 @@ impl Table {
 pub(super) fn micros(column: &ArrayRef, row: usize) -> Option<i64> {
     let column = column.as_primitive::<TimestampMicrosecondType>();
     column.is_valid(row).then(|| column.value(row))
-}
-
-/// The values of a key, for people.
-pub(super) fn shown(keys: &[ArrayRef], row: usize) -> String {
-    let text = |key: &ArrayRef| {
-        let text = value_text(key, row).unwrap_or_else(|| "null".to_owned());
-        let cut: String = text.chars().take(60).collect();
-        let more = if cut.len() < text.len() { "…" } else { "" };
-        format!("`{cut}{more}`")
-    };
-    keys.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 fn unfit(plan: &Plan, places: &Places, row: usize, why: &str) -> Error {

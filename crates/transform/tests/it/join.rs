@@ -1,0 +1,282 @@
+//! `join`, and other tables of `sql`: against SQLite over generated tables, and against themselves
+//! with little memory.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
+use arrow_select::concat::concat_batches;
+use gristmill_core::{Batch, BindContext, Mistake, StepPlan};
+use gristmill_transform::{How, Join, Sql, SqlQuery};
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::relational::{
+    Given, MUCH, Row, columns, many, row, run_with, shown, sqlite_with, texts,
+};
+
+fn whole(given: &Given) -> RecordBatch {
+    concat_batches(&given.schema, given.parts.iter().map(Batch::columns)).unwrap()
+}
+
+/// Each way to join by text and number, and what SQLite calls it. The order is the input's, then the
+/// source's.
+fn ways() -> [(How, &'static str); 6] {
+    let pairs = |join: &str, k: &str, g: &str| -> &'static str {
+        format!(
+            "SELECT {k} AS k, {g} AS g, a.x, a.f, b.x, b.f FROM input AS a {join} JOIN other AS b
+               ON a.k = b.k AND a.g = b.g ORDER BY a.rowid NULLS LAST, b.rowid"
+        )
+        .leak()
+    };
+    let asks = |word: &str| -> &'static str {
+        format!(
+            "SELECT * FROM input AS a WHERE {word} EXISTS (SELECT 1 FROM other AS b
+               WHERE a.k = b.k AND a.g = b.g) ORDER BY rowid"
+        )
+        .leak()
+    };
+    let (k, g) = (
+        "CASE WHEN a.rowid IS NULL THEN b.k ELSE a.k END",
+        "CASE WHEN a.rowid IS NULL THEN b.g ELSE a.g END",
+    );
+    [
+        (How::Inner, pairs("INNER", "a.k", "a.g")),
+        (How::Left, pairs("LEFT", "a.k", "a.g")),
+        (How::Right, pairs("RIGHT", k, g)),
+        (How::Full, pairs("FULL", k, g)),
+        (How::Semi, asks("")),
+        (How::Anti, asks("NOT")),
+    ]
+}
+
+fn join(how: How) -> Join {
+    let join = Join::new(json!({"file": "other.csv"})).on("k").on("g").how(how);
+    if matches!(how, How::Semi | How::Anti) { join } else { join.suffix("_other") }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn joins_are_what_sqlite_gives(
+        rows in prop::collection::vec(row(), 0..80),
+        others in prop::collection::vec(row(), 0..80),
+        size in 1usize..40,
+    ) {
+        let (input, other) = (columns(&rows), columns(&others));
+        compare(&input, &[other], (&rows, &others), size, MUCH)?;
+    }
+
+    #[test]
+    fn other_tables_of_a_query_are_what_sqlite_gives(
+        rows in prop::collection::vec(row(), 0..60),
+        others in prop::collection::vec(row(), 0..60),
+        more in prop::collection::vec(row(), 0..20),
+        size in 1usize..40,
+    ) {
+        let sources = [columns(&others), columns(&more)];
+        for query in [
+            "SELECT a.k AS k, a.x AS x, b.x AS y FROM input AS a JOIN other AS b ON a.k = b.k AND a.g < b.g",
+            "SELECT o.g AS g, count(*) AS n, sum(m.x) AS s FROM other AS o LEFT JOIN more AS m ON o.g = m.g GROUP BY o.g",
+            "SELECT x FROM input WHERE g IN (SELECT g FROM other) AND k NOT IN (SELECT k FROM more WHERE k IS NOT NULL)",
+            "SELECT k FROM other UNION ALL SELECT k FROM more UNION ALL SELECT k FROM input",
+        ] {
+            let mut step = SqlQuery::new(query);
+            for name in ["other", "more"] {
+                if query.contains(&format!(" {name}")) {
+                    step = step.table(name, json!({"file": "x.csv"}));
+                }
+            }
+            let used: Vec<_> = step.tables.keys().map(|name| sources[usize::from(name == "more")].clone()).collect();
+            let given = run_with(&step, &columns(&rows), &used, size, MUCH).unwrap();
+            let mut got = texts(&whole(&given));
+            let tables: [(&str, &[Row]); 3] = [("input", &rows), ("other", &others), ("more", &more)];
+            let mut expected = sqlite_with(&tables, query);
+            got.sort();
+            expected.sort();
+            prop_assert_eq!(got, expected, "{}", query);
+        }
+    }
+}
+
+/// Compares every way to join with SQLite's.
+fn compare(
+    input: &RecordBatch,
+    sources: &[RecordBatch],
+    (rows, others): (&[Row], &[Row]),
+    size: usize,
+    memory: usize,
+) -> Result<(), TestCaseError> {
+    for (how, query) in ways() {
+        let expected = sqlite_with(&[("input", rows), ("other", others)], query);
+        let given = run_with(&join(how), input, sources, size, memory).unwrap();
+        prop_assert_eq!(texts(&whole(&given)), expected, "{:?}", how);
+        let out = given.parts.iter().map(Batch::num_rows).sum::<usize>() as u64;
+        if matches!(how, How::Semi | How::Anti) {
+            prop_assert_eq!(out + given.findings.filtered, rows.len() as u64);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn little_memory_makes_no_difference() {
+    let (input, mut others) = (many(9_000), many(12_000));
+    // Some keys come very often.
+    others.iter_mut().skip(4_000).step_by(50).for_each(|row| row.k.clone_from(&input[7].k));
+    let (input, others) = (columns(&input), [columns(&others)]);
+    for how in [How::Inner, How::Left, How::Right, How::Full, How::Semi, How::Anti] {
+        let step = Join::new(json!({"file": "other.csv"})).on("k").how(how);
+        let step = if matches!(how, How::Semi | How::Anti) { step } else { step.prefix("o_") };
+        let much = run_with(&step, &input, &others, 1_000, 256 << 20).unwrap();
+        let little = run_with(&step, &input, &others, 1_000, 3 << 20).unwrap();
+        let rows =
+            |given: &Given| -> Vec<usize> { given.parts.iter().map(Batch::num_rows).collect() };
+        assert_eq!(rows(&much), rows(&little), "{how:?}"); // row groups are made of them
+        assert_eq!(shown(&whole(&much)), shown(&whole(&little)), "{how:?}");
+        assert!(whole(&much).num_rows() > 100, "{how:?}");
+        assert_eq!(much.report, little.report);
+        for (a, b) in much.parts.iter().zip(&little.parts) {
+            for row in [0, a.num_rows().saturating_sub(1)] {
+                if a.num_rows() > 0 {
+                    let place = |batch: &Batch| {
+                        let ordinal = batch.rows().ordinal(row) as usize;
+                        let origin = batch.origin();
+                        (
+                            origin.source().clone(),
+                            origin.locate(ordinal),
+                            origin.raw(ordinal).into_owned(),
+                        )
+                    };
+                    assert_eq!(place(a), place(b), "{how:?}");
+                }
+            }
+        }
+    }
+}
+
+fn table<const N: usize>(columns: [(&str, ArrayRef); N]) -> RecordBatch {
+    let columns = columns.into_iter().map(|(name, array)| (name, array, true));
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
+
+fn texts_of<const N: usize>(values: [Option<&str>; N]) -> ArrayRef {
+    Arc::new(StringViewArray::from_iter(values))
+}
+
+fn ints<const N: usize>(values: [Option<i64>; N]) -> ArrayRef {
+    Arc::new(Int64Array::from_iter(values))
+}
+
+#[test]
+fn keys_have_the_type_of_the_input_and_records_their_origin() {
+    let input = table([
+        ("id", ints([Some(7), None, Some(8)])),
+        ("v", texts_of([Some("a"), Some("b"), Some("c")])),
+    ]);
+    let other = table([
+        ("number", texts_of([Some("8"), Some("07"), Some("9"), Some("7"), None])),
+        ("w", ints([1, 2, 3, 4, 5].map(Some))),
+    ]);
+    let step = Join::new(json!({"file": "o.csv"})).on_pair("id", "number").how(How::Full);
+    let given = run_with(&step, &input, &[other], 10, MUCH).unwrap();
+    assert_eq!(
+        shown(&whole(&given)),
+        [
+            r#"{"id":7,"v":"a","w":2}"#,
+            r#"{"id":7,"v":"a","w":4}"#,
+            r#"{"id":null,"v":"b","w":null}"#,
+            r#"{"id":8,"v":"c","w":1}"#,
+            r#"{"id":9,"v":null,"w":3}"#,
+            r#"{"id":null,"v":null,"w":5}"#,
+        ]
+    );
+    let first = &given.parts[0];
+    let record = |row| first.origin().locate(first.rows().ordinal(row) as usize).record;
+    assert_eq!([0, 1, 2, 3].map(record), [1, 1, 2, 3]);
+    assert_eq!(
+        given.report.unwrap(),
+        json!({"source": "o.csv", "records": 5, "found": 2, "nothing": 1, "alone": 2})
+    );
+    let wrong = table([("number", texts_of([Some("8"), Some("x")]))]);
+    for how in [How::Inner, How::Anti] {
+        let step = Join::new(json!({"file": "o.csv"})).on_pair("id", "number").how(how);
+        let error = run_with(&step, &input, std::slice::from_ref(&wrong), 10, MUCH).err().unwrap();
+        assert_eq!(error.to_string(), "record 2 of `other`: `number`: `x` is not an int");
+    }
+}
+
+#[test]
+fn one_record_may_find_more_than_fits_in_a_batch() {
+    let other = table([("k", ints([Some(1); 1])), ("y", ints([Some(0)]))]);
+    let other = concat_batches(&other.schema(), vec![&other; 20_000]).unwrap();
+    let input = table([("k", ints([Some(1), Some(2), Some(1)]))]);
+    let step = Join::new(json!({"file": "o.csv"})).on("k").how(How::Left);
+    for memory in [MUCH, 1 << 20] {
+        let given = run_with(&step, &input, std::slice::from_ref(&other), 1_000, memory).unwrap();
+        let rows: Vec<usize> = given.parts.iter().map(Batch::num_rows).collect();
+        assert_eq!(rows, [8192, 8192, 8192, 8192, 7233], "{memory}");
+        let last = given.parts.last().unwrap();
+        assert_eq!(last.origin().locate(last.rows().ordinal(0) as usize).record, 3);
+    }
+}
+
+fn told(step: &dyn StepPlan, sources: &[RecordBatch]) -> Vec<String> {
+    let sql = Sql::new();
+    let references = sources.iter().map(|source| source.schema()).collect();
+    let context = BindContext { references, ..BindContext::new(&sql) };
+    let told = |mistake: &Mistake| {
+        let hint = mistake.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        format!("{mistake}{hint}")
+    };
+    let found = step.bind(&columns(&[]).schema(), &context);
+    found.err().unwrap_or_default().iter().map(told).collect()
+}
+
+#[test]
+fn mistakes_are_said_in_their_places() {
+    let other = [columns(&[])];
+    let join = || Join::new(json!({"file": "o.csv"}));
+    assert_eq!(
+        told(&join().on("kk").on_pair("f", "h").take("y"), &other),
+        [
+            "on[0]: no column `kk` (did you mean `k`?)",
+            "on[0]: `o.csv` has no column `kk` (did you mean `k`?)",
+            "on[1]: `o.csv` has no column `h` (the columns are `k`, `g`, `x`, `f`)",
+            "take: `o.csv` has no column `y` (the columns are `k`, `g`, `x`, `f`)",
+        ]
+    );
+    assert_eq!(
+        told(&join().on("k").take("x"), &other),
+        [
+            "take: there would be two columns `x` (say `suffix: _other`, a `prefix`, or which columns: `take: {other_x: x}`)"
+        ]
+    );
+    assert_eq!(
+        told(&join().on("k").how(How::Anti).take("x").suffix("_b"), &other),
+        [
+            "take: records get no columns by a join that only takes some out, so `take` has no meaning (leave it out, or say `how: inner` or `how: left`)",
+            "suffix: records get no columns by a join that only takes some out, so `suffix` has no meaning (leave it out, or say `how: inner` or `how: left`)",
+        ]
+    );
+    assert_eq!(
+        told(&join().take_as("a", "x").prefix("p"), &other),
+        [
+            "on: a key needs at least one column (write it like `on: region`, or `on: {region: region_code}`)",
+            "prefix: the columns of a mapping have their names already (write `take` as a list, or leave the prefix out)",
+        ]
+    );
+    let query =
+        SqlQuery::new("SELECT * FROM regions").table("input", json!({})).table("region", json!({}));
+    let kind = gristmill_transform::KINDS.iter().find(|kind| kind.name == "sql").unwrap();
+    let found = (kind.plan)(&serde_json::to_value(&query).unwrap(), &Sql::new()).err().unwrap();
+    let hinted =
+        |mistake: &Mistake| format!("{mistake} ({})", mistake.hint.as_deref().unwrap_or_default());
+    assert_eq!(
+        found.iter().map(hinted).collect::<Vec<_>>(),
+        [
+            "tables.input: `input` are the records (give the table another name)",
+            "tables.region: the query does not read the table `region` (it reads `regions`: give both one name)",
+        ]
+    );
+}
