@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -18,12 +18,21 @@ fn cache() -> PathBuf {
 /// The interpreter of a virtual environment with Polars, DuckDB and pyarrow in the versions of
 /// `xtask/peers/requirements.txt`, made where it is missing.
 pub(crate) fn python() -> Result<PathBuf> {
-    let requirements = Path::new("xtask/peers/requirements.txt");
+    environment("python", "xtask/peers/requirements.txt")
+}
+
+/// Another one, with the tools that are measured on databases.
+pub(crate) fn database_tools() -> Result<PathBuf> {
+    environment("python-databases", "xtask/peers/requirements-databases.txt")
+}
+
+fn environment(name: &str, requirements: &str) -> Result<PathBuf> {
     let wanted = fs::read_to_string(requirements)?;
-    let (cache, folder) = (cache(), cache().join("python"));
+    let (cache, folder) = (cache(), cache().join(name));
     fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
     // Only one of several commands that find it missing makes it.
-    let lock = File::create(cache.join("python.lock")).context("cannot lock the cache folder")?;
+    let lock = cache.join(format!("{name}.lock"));
+    let lock = File::create(lock).context("cannot lock the cache folder")?;
     lock.lock().context("cannot lock the cache folder")?;
     let python = folder.join("bin/python");
     let marker = folder.join("requirements.txt");

@@ -93,8 +93,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     if !own.rows.is_empty() {
         tables.push(own);
     }
-    if options.server {
-        server::client()?;
+    if options.facts || options.dimension {
         let rows = server::measured(&bench, &cache, &options)?;
         let title = "Beside a database's own programs";
         tables.push(Table { title, head: server::HEAD.to_vec(), key: 3, rows });

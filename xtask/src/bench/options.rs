@@ -10,8 +10,8 @@ use crate::data;
 /// What the usage says.
 pub(crate) const USAGE: &str = "\
   bench [WORKLOAD…]        measures the release build beside Polars, DuckDB and SQLite's shell
-        WORKLOAD           w1, w2 (w2a w2b w2c w2d), w3, w4, w5 and w7 (PostgreSQL), w6,
-                           w8, w10 (start), w11 (growth), or all
+        WORKLOAD           w1, w2 (w2a w2b w2c w2d), w3, w4, w5 and w7 (PostgreSQL, MariaDB,
+                           SQLite), w6, w8, w10 (start), w11 (growth), or all
         --shape SHAPE      funds, funds-clean, events, wide, long-text, unicode, distinct, or all
         --rows N           so many records in place of the workload's own number
         --scale SHARE      that share of the workload's own number
@@ -38,8 +38,9 @@ pub(crate) struct Options {
     pub(crate) workloads: Vec<Workload>,
     pub(crate) start: bool,
     pub(crate) growth: bool,
-    /// W5 and W7, on a server.
-    pub(crate) server: bool,
+    /// W5 and W7, on databases.
+    pub(crate) facts: bool,
+    pub(crate) dimension: bool,
     pub(crate) shapes: Shapes,
     pub(crate) rows: Option<u64>,
     /// Of the workload's own number of records, where `rows` is not said.
@@ -58,7 +59,8 @@ impl Options {
             workloads: Vec::new(),
             start: false,
             growth: false,
-            server: false,
+            facts: false,
+            dimension: false,
             shapes: Shapes::Main,
             rows: None,
             scale: 1.0,
@@ -124,7 +126,8 @@ impl Options {
         self.workloads.extend(found);
         self.start |= matches!(name, "w10" | "all");
         self.growth |= matches!(name, "w11" | "all");
-        self.server |= matches!(name, "w5" | "w7" | "all");
+        self.facts |= matches!(name, "w5" | "all");
+        self.dimension |= matches!(name, "w7" | "all");
         if self.workloads.len() == before && !matches!(name, "w5" | "w7" | "w10" | "w11") {
             bail!("unknown workload `{name}`\n\n{USAGE}");
         }
@@ -152,6 +155,8 @@ mod tests {
         assert_eq!(options.rows(2_000_000), 10_000);
         assert!(options.start && !options.growth);
         assert_eq!(options.shapes, Shapes::One("wide".to_owned()));
+        let options = Options::parse(&["w7"]).unwrap();
+        assert!(options.dimension && !options.facts && options.workloads.is_empty());
     }
 
     #[test]
