@@ -29,6 +29,7 @@ pub mod exact;
 pub mod expression;
 pub mod findings;
 pub mod json;
+pub mod loaded;
 pub mod metrics;
 pub mod mistake;
 pub mod origin;
@@ -47,6 +48,7 @@ pub use check::{CheckContext, CheckResult, Gravity, Observation};
 pub use error::{Error, ErrorKind, Result};
 pub use expression::{Evaluated, Expression, ExpressionCompiler, ExpressionError};
 pub use findings::{Findings, Severity, Warning};
+pub use loaded::{Loaded, PublishedFile};
 pub use mistake::{Mistake, Pointer, Segment};
 pub use origin::{Location, Origin, Place, Span};
 pub use plan::ReadPlan;
@@ -55,8 +57,7 @@ pub use registry::{ExtractContext, ExtractorKind, LoadContext, LoaderKind, Plann
 pub use reject::{LineHead, LineWriter, Reason, Reject, RejectLine, Stage};
 pub use size::{ByteSize, Ratio};
 pub use stage::{
-    BindContext, Bound, Chunk, Encoded, Encoder, Extractor, Grain, LeftOut, Loaded, Loader, Needs,
-    OrderedStep, Part, Preview, PublishedFile, Records, Reference, Space, Step, StepPlan,
-    TableStep, Turn,
+    BindContext, Bound, Chunk, Encoded, Encoder, Extractor, Grain, LeftOut, Loader, Needs,
+    OrderedStep, Part, Preview, Records, Reference, Space, Step, StepPlan, TableStep, Turn,
 };
 pub use types::FieldType;
