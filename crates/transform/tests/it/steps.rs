@@ -72,6 +72,13 @@ fn clean_renames_trims_nulls_cases_and_fills() {
 }
 
 #[test]
+fn a_default_takes_the_place_of_a_null_token_of_its_length() {
+    let clean = Clean::new().nulls(["n/a"]).default_value("currency", "EUR");
+    let currencies = batch(vec![text("currency", &[Some("n/a"), Some("USD")])]);
+    assert_eq!(after(&clean, currencies), [r#"{"currency":"EUR"}"#, r#"{"currency":"USD"}"#]);
+}
+
+#[test]
 fn clean_leaves_json_and_nested_columns_alone() {
     let json = (
         FieldType::Json.field("j"),
