@@ -23,7 +23,7 @@ use crate::error::Result;
 use crate::expression::ExpressionCompiler;
 use crate::findings::Findings;
 use crate::loaded::Loaded;
-use crate::mistake::Mistake;
+use crate::mistake::{Mistake, Pointer};
 use crate::plan::ReadPlan;
 
 /// Opens a source and cuts it into independent chunks of work, in source order.
@@ -124,6 +124,8 @@ pub enum Grain {
 /// or of a join.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
+    /// Where it stands in the step's options.
+    pub at: Pointer,
     /// Its definition: an item as `extract` has them.
     pub source: Value,
     /// The columns that the step needs, where it can say without seeing them.

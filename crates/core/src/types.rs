@@ -160,7 +160,7 @@ impl FromStr for FieldType {
             "json" => FieldType::Json,
             "binary" | "bytes" => FieldType::Binary,
             "decimal" | "numeric" => {
-                return Err("a decimal needs its digits: write decimal(18, 2)".to_owned());
+                return Err("a decimal needs its digits; write decimal(18, 2)".to_owned());
             }
             _ => return Err(format!("`{text}` is not a type; the types are {NAMES}")),
         })
@@ -171,7 +171,11 @@ fn decimal(text: &str, base: &str, arguments: &str) -> Result<FieldType, String>
     if !matches!(base, "decimal" | "numeric") {
         return Err(format!("`{text}` is not a type; the types are {NAMES}"));
     }
-    let wrong = || format!("`{text}`: write decimal(precision, scale), for example decimal(18, 2)");
+    let wrong = || {
+        format!(
+            "`{text}` is not a decimal; write decimal(precision, scale), for example decimal(18, 2)"
+        )
+    };
     let Some(arguments) = arguments.strip_suffix(')') else {
         // What YAML makes of `{aum: decimal(18, 2)}`.
         return Err(match arguments.trim().parse::<u8>() {

@@ -312,7 +312,9 @@ fn attempt(
     report.redact(definition.secrets());
     let reader_gone = matches!(&error, Some(RunError::Error(error)) if is_broken_pipe(error));
     let diagnostics = match error {
-        Some(RunError::Bind(bind)) => Some(definition.diagnose(&bind.at, bind.mistakes)),
+        Some(RunError::Bind(parts) | RunError::Absent(_, parts)) => {
+            Some(definition.diagnose_parts(parts))
+        }
         _ => None,
     };
     Outcome { report, diagnostics, reader_gone }
@@ -444,8 +446,8 @@ pub fn check(definition: &Definition) -> Result<Checked> {
     };
     match run::schema(&job, &context) {
         Ok(schema) => Ok(Checked::Fits(describe(&schema))),
-        Err(RunError::Bind(bind)) => {
-            Ok(Checked::Wrong(definition.diagnose(&bind.at, bind.mistakes)))
+        Err(RunError::Bind(parts) | RunError::Absent(_, parts)) => {
+            Ok(Checked::Wrong(definition.diagnose_parts(parts)))
         }
         Err(RunError::Error(error)) => Err(error),
     }

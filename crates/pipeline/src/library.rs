@@ -16,7 +16,7 @@ use gristmill_transform::Sql;
 use crate::ledger::run_id;
 use crate::report::Report;
 use crate::run::{
-    self, Destination, Job, Limits, NamedStep, Rejects, RunContext, RunError, Source,
+    self, BindError, Destination, Job, Limits, NamedStep, Rejects, RunContext, RunError, Source,
 };
 
 /// A source that a [`Pipeline`] can open.
@@ -266,9 +266,9 @@ impl Pipeline {
         };
         match run::run(job, &context) {
             (report, None) => Ok(report),
-            (_, Some(RunError::Error(error))) => Err(error),
-            (_, Some(RunError::Bind(bind))) => {
-                let mistakes = bind.mistakes.into_iter().map(|mistake| mistake.under(&bind.at));
+            (_, Some(RunError::Error(error) | RunError::Absent(error, _))) => Err(error),
+            (_, Some(RunError::Bind(parts))) => {
+                let mistakes = parts.iter().flat_map(BindError::placed);
                 let text: Vec<String> = mistakes.map(|mistake| mistake.to_string()).collect();
                 Err(Error::new(gristmill_core::ErrorKind::Configuration, text.join("; ")))
             }

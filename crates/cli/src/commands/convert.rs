@@ -1,12 +1,10 @@
 //! `gristmill convert`.
 
 use gristmill_pipeline::convert::{Conversion, convert};
-use gristmill_pipeline::execute::{Entered, RunOptions, State};
+use gristmill_pipeline::execute::State;
 
-use super::run::cancel_on_signal;
-use super::{Done, json_has_room, show};
+use super::{Done, json_has_room, running, show};
 use crate::arguments::{Convert, Globals};
-use crate::progress::Shown;
 
 pub(crate) fn run(arguments: &Convert, globals: &Globals) -> Done {
     json_has_room(globals, &[&arguments.output])?;
@@ -18,18 +16,7 @@ pub(crate) fn run(arguments: &Convert, globals: &Globals) -> Done {
         infer: !arguments.strings,
         rejects: arguments.rejects.clone(),
     };
-    let shown = Shown::new(globals);
-    let entered = Entered::default();
-    let options = RunOptions {
-        workers: arguments.workers.map(usize::from),
-        state: State::None,
-        cancel: cancel_on_signal(globals, &entered)?,
-        observer: Some(&shown),
-        entered,
-        plan: false,
-        backfill: None,
-    };
-    let outcome = convert(&conversion, &options);
-    shown.clear();
-    Ok(show(&outcome?, globals))
+    let outcome =
+        running(globals, arguments.workers, State::None, |options| convert(&conversion, &options))?;
+    Ok(show(&outcome, globals))
 }

@@ -18,13 +18,15 @@ use std::process::ExitCode;
 
 use gristmill_core::{Error, ErrorKind};
 use gristmill_pipeline::Definition;
-use gristmill_pipeline::execute::{Outcome, STATE_FOLDER, registry};
+use gristmill_pipeline::execute::{Entered, Outcome, RunOptions, STATE_FOLDER, State, registry};
 use gristmill_pipeline::ledger::Ledger;
 use gristmill_pipeline::params::Params;
 use gristmill_pipeline::report::{Status, summary};
 
 use crate::arguments::{Globals, PipelineFile};
 use crate::output::{self, Failure};
+use crate::progress::Shown;
+use run::cancel_on_signal;
 
 /// The result of a command.
 pub(crate) type Done = Result<ExitCode, Failure>;
@@ -32,6 +34,28 @@ pub(crate) type Done = Result<ExitCode, Failure>;
 /// Reads and checks a pipeline file.
 fn load(file: &PipelineFile) -> Result<Definition, Failure> {
     Ok(registry().load(&file.path, &params(&file.params)?)?)
+}
+
+/// Calls what runs pipelines: progress is shown meanwhile, and signals stop it.
+fn running<T, E: Into<Failure>>(
+    globals: &Globals,
+    workers: Option<u16>,
+    state: State,
+    run: impl FnOnce(RunOptions<'_>) -> Result<T, E>,
+) -> Result<T, Failure> {
+    let shown = Shown::new(globals);
+    let entered = Entered::default();
+    let options = RunOptions {
+        workers: workers.map(usize::from),
+        state,
+        cancel: cancel_on_signal(globals, &entered)?,
+        observer: Some(&shown),
+        entered,
+        ..RunOptions::default()
+    };
+    let result = run(options);
+    shown.clear();
+    result.map_err(Into::into)
 }
 
 /// The ledger in a folder, as people write it: `.gristmill` is the one beside the pipelines here.

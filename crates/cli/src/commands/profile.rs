@@ -3,34 +3,21 @@
 use std::process::ExitCode;
 
 use gristmill_core::Error;
-use gristmill_pipeline::execute::{Entered, Outcome, RunOptions, State};
+use gristmill_pipeline::execute::{Outcome, RunOptions, State};
 use gristmill_pipeline::profile::{
     ForeignKey, Profile, foreign_key_table, foreign_keys, profile, suggest_contract, suggest_dqdl,
     suggest_yaml, table,
 };
 use serde_json::json;
 
-use super::Done;
-use super::run::cancel_on_signal;
+use super::{Done, running};
 use crate::arguments::{Form, Globals, Profile as Arguments};
 use crate::output;
-use crate::progress::Shown;
 
 pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Done {
-    let shown = Shown::new(globals);
-    let entered = Entered::default();
-    let options = RunOptions {
-        workers: arguments.workers.map(usize::from),
-        state: State::None,
-        cancel: cancel_on_signal(globals, &entered)?,
-        observer: Some(&shown),
-        entered,
-        plan: false,
-        backfill: None,
-    };
-    let profiled = read(arguments, &options);
-    shown.clear();
-    let Read { profiles, foreign_keys, rejected, failed } = profiled?;
+    let profiled =
+        running(globals, arguments.workers, State::None, |options| read(arguments, &options))?;
+    let Read { profiles, foreign_keys, rejected, failed } = profiled;
     if let Some(outcome) = failed {
         return Ok(super::show(&outcome, globals));
     }

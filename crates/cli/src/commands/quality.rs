@@ -2,14 +2,12 @@
 
 use gristmill_core::{Error, ErrorKind};
 use gristmill_pipeline::Status;
-use gristmill_pipeline::execute::{Entered, RunOptions, State};
+use gristmill_pipeline::execute::State;
 use gristmill_pipeline::quality::{Judgement, judge, table};
 
-use super::Done;
-use super::run::cancel_on_signal;
+use super::{Done, running};
 use crate::arguments::{Globals, Quality, QualityCheck, QualityCommand};
 use crate::output;
-use crate::progress::Shown;
 
 pub(crate) fn run(arguments: &Quality, globals: &Globals) -> Done {
     match &arguments.command {
@@ -30,20 +28,9 @@ fn run_check(arguments: &QualityCheck, globals: &Globals) -> Done {
         infer: !arguments.strings,
         rows: arguments.rows.clone(),
     };
-    let shown = Shown::new(globals);
-    let entered = Entered::default();
-    let options = RunOptions {
-        workers: arguments.workers.map(usize::from),
-        state: arguments.folder.clone().map_or(State::None, State::Folder),
-        cancel: cancel_on_signal(globals, &entered)?,
-        observer: Some(&shown),
-        entered,
-        plan: false,
-        backfill: None,
-    };
-    let outcome = judge(&judgement, &options);
-    shown.clear();
-    let outcome = outcome?;
+    let state = arguments.folder.clone().map_or(State::None, State::Folder);
+    let outcome =
+        running(globals, arguments.workers, state, |options| judge(&judgement, &options))?;
     let report = &outcome.report;
     let judged = matches!(report.status, Status::Published | Status::Stopped);
     if !judged {

@@ -2,14 +2,12 @@
 
 use std::process::ExitCode;
 
-use gristmill_pipeline::execute::{Entered, RunOptions, registry};
+use gristmill_pipeline::execute::registry;
 use gristmill_pipeline::rejects::{replay, summarise};
 
-use super::run::cancel_on_signal;
-use super::{Done, files, json_has_room, params, show};
+use super::{Done, files, json_has_room, params, running, show};
 use crate::arguments::{Globals, Rejects, RejectsCommand, Replay};
 use crate::output;
-use crate::progress::Shown;
 
 pub(crate) fn run(arguments: &Rejects, globals: &Globals) -> Done {
     match (&arguments.command, &arguments.file) {
@@ -33,18 +31,8 @@ fn run_again(arguments: &Replay, globals: &Globals) -> Done {
         Some(into) => json_has_room(globals, &[&into.to_string_lossy()])?,
         None => json_has_room(globals, &files(&definition))?,
     }
-    let shown = Shown::new(globals);
-    let entered = Entered::default();
-    let options = RunOptions {
-        workers: None,
-        state: arguments.state.clone().into(),
-        cancel: cancel_on_signal(globals, &entered)?,
-        observer: Some(&shown),
-        entered,
-        plan: false,
-        backfill: None,
-    };
-    let outcome = replay(&arguments.file, definition, arguments.into.as_deref(), &options);
-    shown.clear();
-    Ok(show(&outcome?, globals))
+    let outcome = running(globals, None, arguments.state.clone().into(), |options| {
+        replay(&arguments.file, definition, arguments.into.as_deref(), &options)
+    })?;
+    Ok(show(&outcome, globals))
 }

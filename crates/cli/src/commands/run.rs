@@ -4,48 +4,32 @@ use std::time::Duration;
 
 use gristmill_core::Error;
 use gristmill_parallel::Cancel;
-use gristmill_pipeline::execute::{Backfill, Entered, RunOptions, run_definition};
+use gristmill_pipeline::execute::{Backfill, Entered, RunOptions, State, run_definition};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Done, files, json_has_room, load, show};
+use super::{Done, files, json_has_room, load, running, show};
 use crate::arguments::{Globals, Plan, Run};
 use crate::output::{self, Failure};
-use crate::progress::Shown;
 
 pub(crate) fn run(arguments: &Run, globals: &Globals) -> Done {
     let definition = load(&arguments.pipeline)?;
     json_has_room(globals, &files(&definition))?;
-    let shown = Shown::new(globals);
-    let entered = Entered::default();
-    let options = RunOptions {
-        workers: arguments.workers.map(usize::from),
-        state: arguments.state.clone().into(),
-        cancel: cancel_on_signal(globals, &entered)?,
-        observer: Some(&shown),
-        entered,
-        plan: false,
-        backfill: (arguments.from.is_some() || arguments.to.is_some())
-            .then(|| Backfill { from: arguments.from.clone(), to: arguments.to.clone() }),
-    };
-    let outcome = run_definition(&definition, &options);
-    shown.clear();
-    Ok(show(&outcome?, globals))
+    let backfill = (arguments.from.is_some() || arguments.to.is_some())
+        .then(|| Backfill { from: arguments.from.clone(), to: arguments.to.clone() });
+    let outcome = running(globals, arguments.workers, arguments.state.clone().into(), |options| {
+        run_definition(&definition, &RunOptions { backfill, ..options })
+    })?;
+    Ok(show(&outcome, globals))
 }
 
 pub(crate) fn plan(arguments: &Plan, globals: &Globals) -> Done {
     let definition = load(&arguments.pipeline)?;
-    let shown = Shown::new(globals);
-    let options = RunOptions {
-        workers: arguments.workers.map(usize::from),
-        cancel: cancel_on_signal(globals, &Entered::default())?,
-        observer: Some(&shown),
-        plan: true,
-        ..RunOptions::default()
-    };
-    let outcome = run_definition(&definition, &options);
-    shown.clear();
-    Ok(show(&outcome?, globals))
+    let state = State::default();
+    let outcome = running(globals, arguments.workers, state, |options| {
+        run_definition(&definition, &RunOptions { plan: true, ..options })
+    })?;
+    Ok(show(&outcome, globals))
 }
 
 /// How long a run that was interrupted may take to clean up, where it is not waiting for input.

@@ -34,6 +34,7 @@ pub use raw::Limits;
 
 use crate::contract::{Contract, Said};
 use crate::params::{Params, Resolver, Secrets};
+use crate::run::BindError;
 use crate::testing::TestCase;
 use node::{Located, Node, Scalar, Value};
 use schema_check::{Checker, Place};
@@ -231,12 +232,21 @@ impl Definition {
 
     /// Mistakes found later (when the columns were seen) in the options at `at`, with their lines.
     pub fn diagnose(&self, at: &Pointer, mistakes: Vec<Mistake>) -> Diagnostics {
-        let mistakes = match self.diagnose_elsewhere(at, mistakes) {
-            Ok(found) => return found,
-            Err(mistakes) => mistakes,
-        };
-        let found = mistakes.into_iter().map(|mistake| self.source.place(mistake.under(at)));
-        self.source.diagnostics(found.collect())
+        self.diagnose_parts(vec![BindError { at: at.clone(), mistakes }])
+    }
+
+    /// Mistakes in several parts; those of a part that stands in a file of its own are told alone.
+    pub(crate) fn diagnose_parts(&self, parts: Vec<BindError>) -> Diagnostics {
+        let mut found = Vec::new();
+        for BindError { at, mistakes } in parts {
+            match self.diagnose_elsewhere(&at, mistakes) {
+                Ok(found) => return found,
+                Err(mistakes) => found.extend(
+                    mistakes.into_iter().map(|mistake| self.source.place(mistake.under(&at))),
+                ),
+            }
+        }
+        self.source.diagnostics(found)
     }
 
     /// What must not be shown: passwords and secret parameters.

@@ -18,7 +18,7 @@ use serde_json::Value;
 pub use summary::{bytes, duration, records_of, summary, thousands};
 
 use crate::params::Secrets;
-use crate::run::RunError;
+use crate::run::{BindError, RunError};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,18 +81,16 @@ pub struct Failure {
 impl Failure {
     pub(crate) fn of(error: &RunError) -> Self {
         match error {
-            RunError::Error(error) => Self::of_error(error),
-            RunError::Bind(bind) => Self {
-                message: bind
-                    .mistakes
-                    .iter()
-                    .map(|mistake| mistake.clone().under(&bind.at).to_string())
-                    .collect::<Vec<_>>()
-                    .join("\n"),
-                causes: Vec::new(),
-                hint: bind.mistakes.iter().find_map(|mistake| mistake.hint.clone()),
-                status: Status::Invalid,
-            },
+            RunError::Error(error) | RunError::Absent(error, _) => Self::of_error(error),
+            RunError::Bind(parts) => {
+                let mistakes = || parts.iter().flat_map(BindError::placed);
+                Self {
+                    message: mistakes().map(|it| it.to_string()).collect::<Vec<_>>().join("\n"),
+                    causes: Vec::new(),
+                    hint: mistakes().find_map(|mistake| mistake.hint),
+                    status: Status::Invalid,
+                }
+            }
         }
     }
 

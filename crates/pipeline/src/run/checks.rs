@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use gristmill_core::check::{FileFacts, OtherInput};
-use gristmill_core::registry::Range;
 use gristmill_core::{
-    CheckContext, CheckResult, Error, ErrorKind, ExtractContext, Gravity, Reference, Result,
+    CheckContext, CheckResult, Error, ErrorKind, Gravity, Pointer, Reference, Result,
 };
 use serde_json::Value;
 
+use super::bind::extract_context;
 use super::reference::OpenReference;
 use super::{Job, RunContext};
 use crate::report::SourceReport;
@@ -40,15 +40,9 @@ impl CheckContext for Outside<'_> {
             return Err(wrong("there is no such input".to_owned())
                 .hint("name it under `references:`, or pass --reference NAME=DATA"));
         };
-        let extract = ExtractContext {
-            base: self.context.base.to_owned(),
-            scratch: self.scratch.to_owned(),
-            memory: self.job.limits.memory,
-            workers: super::workers(self.job, self.context),
-            range: Range::default(),
-            guess: None,
-        };
-        let definition = Reference { source: source.clone(), columns: None };
+        let extract = extract_context(self.job, self.context, self.scratch);
+        let at = Pointer::root();
+        let definition = Reference { at, source: source.clone(), columns: None };
         let open = OpenReference::open(&definition, &extract)
             .map_err(|error| wrong("it cannot be opened".to_owned()).caused_by(error))?;
         let schema = open.schema.clone();

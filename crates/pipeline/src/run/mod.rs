@@ -7,6 +7,7 @@
 //! A step that must see all batches one after the other splits the map in two; between them, and
 //! at the end, batches pass in source order on the caller's thread.
 
+mod bind;
 mod books;
 mod checks;
 mod job;
@@ -34,8 +35,8 @@ use gristmill_core::{
 use gristmill_parallel::{Cancel, MapOptions, Memory, Pool, memory, ordered_map, retry};
 use serde_json::Value;
 
+pub use bind::BindError;
 pub use job::{Destination, Job, Limits, NamedStep, Rejects, Source};
-pub use open::BindError;
 
 use crate::report::{DestinationReport, Failure, RejectTally, Report, Status};
 use crate::scratch::Scratch;
@@ -103,8 +104,16 @@ pub type History<'a> = dyn Fn(&str, usize) -> Result<Vec<f64>> + 'a;
 pub enum RunError {
     /// Something it cannot go on after.
     Error(Error),
-    /// The definition does not fit the columns that the sources have.
-    Bind(BindError),
+    /// Parts of the definition do not fit the columns that the sources have.
+    Bind(Vec<BindError>),
+    /// A source that a step reads is not there: why, and all of which that is so.
+    Absent(Error, Vec<BindError>),
+}
+
+impl From<BindError> for RunError {
+    fn from(part: BindError) -> Self {
+        RunError::Bind(vec![part])
+    }
 }
 
 impl From<Error> for RunError {

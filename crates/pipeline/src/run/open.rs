@@ -7,30 +7,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow_schema::{Schema, SchemaRef};
-use gristmill_core::registry::{Guess, Range};
+use gristmill_core::registry::Guess;
 use gristmill_core::text::ColumnPlan;
 use gristmill_core::types::type_name;
 use gristmill_core::{
-    BindContext, Bound, Chunk, Error, ErrorKind, ExtractContext, Extractor, Grain, Mistake, Needs,
-    Pointer, ReadPlan, Result, Space, Step, StepPlan,
+    BindContext, Chunk, Error, ErrorKind, ExtractContext, Extractor, Grain, Needs, Pointer,
+    ReadPlan, Result, Space, Step, StepPlan,
 };
 use gristmill_extract::file::Drift;
-use gristmill_parallel::{Cancel, retry};
+use gristmill_parallel::retry;
 use serde_json::Value;
 
-use super::reference::OpenReference;
+use super::bind::{BindError, Binder, absent, extract_context};
 use super::segment::{Local, Ordered, Segment};
 use super::unite::unite;
 use super::{Job, Progress, RunContext, RunError};
-
-/// A part of the definition that does not fit the columns.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BindError {
-    /// Where the part's options stand in the definition.
-    pub at: Pointer,
-    /// Every mistake in them.
-    pub mistakes: Vec<Mistake>,
-}
 
 /// A step as the books know it.
 pub(super) struct StepInfo {
@@ -50,8 +41,6 @@ pub(super) struct Opened {
 
 /// Memory limit divided by this is what the steps that remember may hold together.
 const REMEMBERING_SHARE: u64 = 4;
-/// Memory limit divided by this is what the sources that steps look records up in may hold together.
-const REFERENCE_SHARE: u64 = 4;
 
 /// Whether steps read their references.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,20 +62,25 @@ pub(super) fn open(
     parts(job, context, scratch, references, guess, &mut read).map_err(|error| match error {
         RunError::Bind(bind) => match read.into_iter().collect::<Option<Vec<_>>>() {
             Some(empty) if !empty.is_empty() => RunError::Error(without_columns(&empty, bind)),
-            _ => RunError::Bind(bind),
+            _ => RunError::Bind(bind.into_iter().chain(absent(job, context, scratch)).collect()),
         },
+        RunError::Absent(error, wrong) => {
+            let found_wrong = !wrong.is_empty();
+            let parts = wrong.into_iter().chain(absent(job, context, scratch)).collect();
+            if found_wrong { RunError::Bind(parts) } else { RunError::Absent(error, parts) }
+        }
         other => other,
     })
 }
 
 /// A definition that does not fit because there is nothing that it could fit.
-fn without_columns(sources: &[String], bind: BindError) -> Error {
+fn without_columns(sources: &[String], bind: Vec<BindError>) -> Error {
     let names: Vec<_> = sources.iter().map(|name| format!("`{name}`")).collect();
     let (verb, its) = if names.len() == 1 { ("is", "its") } else { ("are", "their") };
     let message = format!("{} {verb} empty, without the names of {its} columns", names.join(", "));
     let error = Error::new(ErrorKind::Schema, message)
         .hint("get the input again; where it may be empty, declare its columns with `columns:`");
-    match bind.mistakes.into_iter().next() {
+    match bind.into_iter().flat_map(|part| part.mistakes).next() {
         Some(first) => error.caused_by(first.message),
         None => error,
     }
@@ -101,14 +95,8 @@ fn parts(
     guess: Option<&Guess>,
     read_so_far: &mut Vec<Option<String>>,
 ) -> Result<Opened, RunError> {
-    let extract = ExtractContext {
-        base: context.base.to_owned(),
-        scratch: scratch.to_owned(),
-        memory: job.limits.memory,
-        workers: super::workers(job, context),
-        range: context.range.clone(),
-        guess: guess.cloned(),
-    };
+    let (range, guess) = (context.range.clone(), guess.cloned());
+    let extract = ExtractContext { range, guess, ..extract_context(job, context, scratch) };
     let unites = job.drift != Drift::Error && job.sources.len() > 1;
     let mut read = Vec::with_capacity(job.sources.len());
     for source in &job.sources {
@@ -143,16 +131,7 @@ fn parts(
     }
     let leading = read.iter().map(|(_, _, pushed)| *pushed).max().unwrap_or_default();
 
-    let with_reference = job.steps.iter().filter(|step| !step.plan.references().is_empty()).count();
-    let share = job.limits.memory.0 / REFERENCE_SHARE / with_reference.max(1) as u64;
-    let mut binder = Binder {
-        job,
-        steps: Vec::new(),
-        extract: ExtractContext { range: Range::default(), guess: None, ..extract },
-        cancel: context.cancel.clone(),
-        references,
-        share: usize::try_from(share).unwrap_or(usize::MAX),
-    };
+    let mut binder = Binder::new(job, context, scratch, references);
     let mut local = Local::default();
     let mut extractors = Vec::with_capacity(read.len());
     let mut schema: Option<SchemaRef> = None;
@@ -205,7 +184,7 @@ fn parts(
             None => None,
         });
         if !mistakes.is_empty() {
-            return Err(RunError::Bind(BindError { at: destination.at.clone(), mistakes }));
+            return Err(BindError { at: destination.at.clone(), mistakes }.into());
         }
     }
     Ok(Opened {
@@ -241,51 +220,6 @@ fn share_memory(segments: &mut [Segment], job: &Job, scratch: &Path, workers: us
     }
 }
 
-struct Binder<'a> {
-    job: &'a Job,
-    steps: Vec<StepInfo>,
-    /// How references are opened.
-    extract: ExtractContext,
-    cancel: Cancel,
-    references: References,
-    /// The memory that each reference may hold.
-    share: usize,
-}
-
-impl Binder<'_> {
-    fn bind(&self, index: usize, schema: &SchemaRef) -> Result<Bound, RunError> {
-        let step = &self.job.steps[index];
-        let mut context = BindContext::new(self.job.expressions.as_ref());
-        let references = step.plan.references().into_iter().map(|reference| {
-            retry(&self.job.retry, &self.cancel, |_| OpenReference::open(&reference, &self.extract))
-        });
-        let references = references.collect::<Result<Vec<_>>>()?;
-        context.references = references.iter().map(|it| Arc::clone(&it.schema)).collect();
-        let mut bound = step
-            .plan
-            .bind(schema, &context)
-            .map_err(|mistakes| RunError::Bind(BindError { at: step.at.clone(), mistakes }))?;
-        if self.references == References::Opened {
-            return Ok(bound);
-        }
-        let mut records = references.into_iter().map(|it| it.records(self.cancel.clone()));
-        match (&mut bound.ordered, &mut bound.local) {
-            (Some(ordered), _) => ordered.load(records.map(|it| Box::new(it) as _).collect()),
-            (None, Some(local)) => {
-                if let Some(mut records) = records.next() {
-                    local.load(&mut records, self.share)?;
-                }
-            }
-            (None, None) => {}
-        }
-        Ok(bound)
-    }
-
-    fn info(&self, index: usize, grain: Grain) -> StepInfo {
-        StepInfo { name: self.job.steps[index].name.clone(), grain }
-    }
-}
-
 /// Lets leading steps write themselves into the plan; says how many did.
 fn push_down(job: &Job, mut plan: ReadPlan) -> Result<(ReadPlan, usize), RunError> {
     for (index, step) in job.steps.iter().enumerate() {
@@ -297,7 +231,7 @@ fn push_down(job: &Job, mut plan: ReadPlan) -> Result<(ReadPlan, usize), RunErro
                 return Ok((plan, index));
             }
             Err(mistakes) => {
-                return Err(RunError::Bind(BindError { at: step.at.clone(), mistakes }));
+                return Err(BindError { at: step.at.clone(), mistakes }.into());
             }
         }
     }

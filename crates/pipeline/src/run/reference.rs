@@ -2,10 +2,17 @@
 
 use arrow_schema::SchemaRef;
 use gristmill_core::{
-    Batch, Chunk, Error, ErrorKind, ExtractContext, Extractor, Findings, Place, Reason, Reference,
-    Result,
+    Batch, Chunk, Error, ErrorKind, ExtractContext, Extractor, ExtractorKind, Findings, Place,
+    Reason, Reference, Result,
 };
 use gristmill_parallel::Cancel;
+use serde_json::Value;
+
+/// The kind of a source, as its definition says it.
+pub(super) fn kind_of(source: &Value) -> Option<&'static ExtractorKind> {
+    let mut keys = source.as_object().into_iter().flat_map(|item| item.keys());
+    keys.find_map(|key| gristmill_extract::KINDS.iter().find(|kind| kind.name == key))
+}
 
 /// A source whose columns are known.
 pub(super) struct OpenReference {
@@ -17,12 +24,8 @@ impl OpenReference {
     /// Opens the source, and leaves out the columns that nobody needs where it can.
     pub(super) fn open(reference: &Reference, context: &ExtractContext) -> Result<Self> {
         let source = &reference.source;
-        let keys = source.as_object().into_iter().flat_map(|item| item.keys());
-        let kind = keys
-            .filter_map(|key| gristmill_extract::KINDS.iter().find(|kind| kind.name == key))
-            .next();
         let wrong = |message: String| Error::new(ErrorKind::Configuration, message);
-        let Some(kind) = kind else {
+        let Some(kind) = kind_of(source) else {
             return Err(wrong("what a step looks records up in names no source".to_owned()));
         };
         if let Some(mistake) = (kind.check)(source).into_iter().next() {

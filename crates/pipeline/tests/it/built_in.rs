@@ -133,12 +133,12 @@ fn mistakes_in_the_design_document_s_steps() {
      21 |   - filter: "aum >"
         |             ^^^^^^^
 
-    error: `decimal(18 2)`: write decimal(precision, scale), for example decimal(18, 2)
+    error: `decimal(18 2)` is not a decimal
        --> p.yaml:22:17
         |
      22 |   - cast: {aum: decimal(18 2), day: {type: date, formats: 5}}
         |                 ^^^^^^^^^^^^^
-        = hint: A type, or a type with the formats of its dates and times.
+        = hint: write decimal(precision, scale), for example decimal(18, 2)
 
     error: `formats` takes a list, not the number `5`
        --> p.yaml:22:59

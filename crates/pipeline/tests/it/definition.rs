@@ -439,11 +439,12 @@ fn wrong_field_type_and_sizes() {
        |                                  ^^^^^ did you mean `string`?
        = hint: the types are string, bool, int, double, decimal(p,s), date, time, timestamp, timestamptz, json, binary
 
-    error: a decimal needs its digits: write decimal(18, 2)
+    error: a decimal needs its digits
       --> p.yaml:2:44
        |
      2 | extract: [{file: a, columns: {x: strng, y: decimal, z: 5}}]
        |                                            ^^^^^^^
+       = hint: write decimal(18, 2)
 
     error: `z` takes a text, not the number `5`
       --> p.yaml:2:56

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gristmill_pipeline::execute::{RunOptions, State, registry, run_definition};
+use gristmill_pipeline::execute::{Checked, RunOptions, State, check, registry, run_definition};
 use gristmill_pipeline::params::Params;
 use gristmill_pipeline::{File, Lookup, Output, Pipeline, Report, Status};
 use insta::assert_snapshot;
@@ -108,8 +108,6 @@ fn sources_that_are_wrong_end_the_run_before_anything_is_written() {
         failure("region,region_name,note\nEU,1,not read\nNA,x,2\n", typed),
         "line 3 of `regions.csv` cannot be read: `region_name`: `x` is not an int"
     );
-    let absent = STEP.replace("regions.csv", "region.csv");
-    assert!(failure(REGIONS, &absent).contains("region.csv"));
     let long = "x".repeat(2_000);
     let large: String = (0..20_000).map(|n| format!("{n},{long}\n")).collect();
     let large = failure(&format!("region,region_name\n{large}"), STEP);
@@ -177,6 +175,64 @@ fn mistakes_in_the_source_are_found_where_they_stand() {
 
     error: 6 mistakes in `p.yaml`
     "#);
+}
+
+#[test]
+fn sources_that_are_not_there_are_told_together_and_with_other_mistakes() {
+    let folder = folder(&[("sales.csv", SALES), ("regions.csv", REGIONS)]);
+    let told = |steps: &str| {
+        let text = format!(
+            "pipeline: p\nextract: [{{file: sales.csv}}]\nsteps:\n{steps}\nload: [{{file: out.csv}}]\n"
+        );
+        let path = Path::new("p.yaml");
+        let definition = registry().parse(&text, path, folder.path(), &Params::default()).unwrap();
+        let Checked::Wrong(checked) = check(&definition).unwrap() else { panic!("no mistakes") };
+        let options = RunOptions { state: State::None, ..RunOptions::default() };
+        let outcome = run_definition(&definition, &options).unwrap();
+        let told = outcome.diagnostics.unwrap().to_string();
+        assert_eq!(told, checked.to_string());
+        let place = folder.path().display().to_string();
+        (outcome.report.status, told.replace(&place, "."))
+    };
+    let absent = r#"
+  - lookup: {from: {file: region.csv}, on: region}
+  - join: {with: {file: nowhere.csv}, on: region}
+  - sql: {query: "SELECT * FROM input JOIN r USING (region)", tables: {r: {file: r.csv}}}"#;
+    // The data may still come: this is no mistake in the file.
+    let (status, text) = told(absent);
+    assert_eq!(status, Status::Failed);
+    assert_snapshot!(text, @r#"
+    error: cannot read `region.csv`: No such file or directory
+      --> p.yaml:5:27
+       |
+     5 |   - lookup: {from: {file: region.csv}, on: region}
+       |                           ^^^^^^^^^^
+       = hint: did you mean `regions.csv`?
+
+    error: cannot read `nowhere.csv`: No such file or directory
+      --> p.yaml:6:25
+       |
+     6 |   - join: {with: {file: nowhere.csv}, on: region}
+       |                         ^^^^^^^^^^^
+       = hint: paths are relative to the pipeline file, here `.`
+
+    error: cannot read `r.csv`: No such file or directory
+      --> p.yaml:7:82
+       |
+     7 |   - sql: {query: "SELECT * FROM input JOIN r USING (region)", tables: {r: {file: r.csv}}}
+       |                                                                                  ^^^^^
+       = hint: paths are relative to the pipeline file, here `.`
+
+    error: 3 mistakes in `p.yaml`
+    "#);
+    let (status, text) = told("  - lookup: {from: {file: region.csv}, on: regio}");
+    assert_eq!(status, Status::Invalid);
+    assert!(text.contains("error: no column `regio`"), "{text}");
+    assert!(text.contains("region.csv"), "{text}");
+    let (status, text) = told(&format!("  - derive: {{x: idd + 1}}{absent}"));
+    assert_eq!(status, Status::Invalid);
+    assert_eq!(text.matches("error: ").count(), 5, "{text}");
+    assert!(text.starts_with("error: no column `idd`"), "{text}");
 }
 
 #[test]

@@ -43,15 +43,7 @@ pub(crate) fn parse(text: &str) -> Result<Expr, ExpressionError> {
             Some("write only what would stand behind SELECT, for one column".to_owned()),
         ));
     }
-    let dialect = GenericDialect {};
-    let tokens = Tokenizer::new(&dialect, text)
-        .tokenize_with_location()
-        .map_err(|found| syntax_error(text, &ParserError::TokenizerError(found.to_string())))?;
-    let words = tokens.iter().filter(|token| !is_value(&token.token)).count();
-    if words > MAX_WORDS {
-        return Err(too_deep());
-    }
-    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
+    let mut parser = parser(text)?;
     let expr = parser.parse_expr().map_err(|error| syntax_error(text, &error))?;
     let next = parser.peek_token();
     if next.token != Token::EOF {
@@ -65,11 +57,8 @@ pub(crate) fn parse(text: &str) -> Result<Expr, ExpressionError> {
             Some(hint),
         ));
     }
-    let mut depth = Depth::default();
-    match expr.visit(&mut depth) {
-        ControlFlow::Break(()) => Err(too_deep()),
-        ControlFlow::Continue(()) => Ok(expr),
-    }
+    flat(&expr)?;
+    Ok(expr)
 }
 
 /// Parses one query and nothing after it.
@@ -78,15 +67,7 @@ pub(crate) fn query(text: &str) -> Result<Query, ExpressionError> {
         let hint = "write a query, for example `SELECT * FROM input`".to_owned();
         return Err(error("the query is empty", None, Some(hint)));
     }
-    let dialect = GenericDialect {};
-    let tokens = Tokenizer::new(&dialect, text)
-        .tokenize_with_location()
-        .map_err(|found| syntax_error(text, &ParserError::TokenizerError(found.to_string())))?;
-    let words = tokens.iter().filter(|token| !is_value(&token.token)).count();
-    if words > MAX_WORDS {
-        return Err(too_deep());
-    }
-    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
+    let mut parser = parser(text)?;
     let first = parser.peek_token();
     if !matches!(&first.token, Token::Word(word) if ["SELECT", "WITH", "VALUES"].iter().any(|it| word.value.eq_ignore_ascii_case(it)))
         && first.token != Token::LParen
@@ -102,10 +83,28 @@ pub(crate) fn query(text: &str) -> Result<Query, ExpressionError> {
         let message = format!("unexpected `{}` after the query", next.token);
         return Err(error(message, range(text, next.span), Some("write one query".to_owned())));
     }
-    let mut depth = Depth::default();
-    match query.visit(&mut depth) {
+    flat(&*query)?;
+    Ok(*query)
+}
+
+/// Parses what is not so long that its tree could not be walked.
+fn parser(text: &str) -> Result<Parser<'static>, ExpressionError> {
+    let dialect = &GenericDialect {};
+    let tokens = Tokenizer::new(dialect, text)
+        .tokenize_with_location()
+        .map_err(|found| syntax_error(text, &ParserError::TokenizerError(found.to_string())))?;
+    let words = tokens.iter().filter(|token| !is_value(&token.token)).count();
+    if words > MAX_WORDS {
+        return Err(too_deep());
+    }
+    Ok(Parser::new(dialect).with_tokens_with_locations(tokens))
+}
+
+/// Refuses what is nested too deeply.
+fn flat(tree: &impl Visit) -> Result<(), ExpressionError> {
+    match tree.visit(&mut Depth::default()) {
         ControlFlow::Break(()) => Err(too_deep()),
-        ControlFlow::Continue(()) => Ok(*query),
+        ControlFlow::Continue(()) => Ok(()),
     }
 }
 

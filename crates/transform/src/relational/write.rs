@@ -1,11 +1,11 @@
 //! Writing queries: a frame of our own around expressions of the user's.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
 use datafusion_sql::sqlparser::ast::{
-    self, Ident, SelectItem, SetExpr, Statement, VisitMut, VisitorMut,
+    self, Ident, SelectItem, SetExpr, Statement, Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::Parser;
@@ -125,16 +125,35 @@ pub(crate) fn input(schema: &SchemaRef) -> Table {
     Table { name: INPUT.to_owned(), schema: Arc::clone(schema) }
 }
 
-/// The names of the tables that a query speaks of.
-pub(crate) fn reads(query: &ast::Query) -> Vec<String> {
-    let mut names = Vec::new();
+/// The names of the tables that a query speaks of but does not make itself, each once, and where
+/// they stand in its text.
+pub(crate) fn reads(text: &str, query: &ast::Query) -> Vec<(String, Option<Range<usize>>)> {
+    let mut own = Own(Vec::new());
+    let _ = query.visit(&mut own);
+    let mut names: Vec<(String, Option<Range<usize>>)> = Vec::new();
     let _ = ast::visit_relations(query, |name| {
-        if let Some(ast::ObjectNamePart::Identifier(ident)) = name.0.last() {
-            names.push(ident.value.clone());
+        if let Some(ast::ObjectNamePart::Identifier(ident)) = name.0.last()
+            && !own.0.contains(&ident.value)
+            && !names.iter().any(|(known, _)| known == &ident.value)
+        {
+            names.push((ident.value.clone(), parse::range(text, ident.span)));
         }
         ControlFlow::<()>::Continue(())
     });
     names
+}
+
+/// The names that `WITH` gives.
+struct Own(Vec<String>);
+
+impl Visitor for Own {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+        let made = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.0.extend(made.map(|table| table.alias.name.value.clone()));
+        ControlFlow::Continue(())
+    }
 }
 
 /// A query of the user's.

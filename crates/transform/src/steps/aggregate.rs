@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::expression_mistake;
+use super::{computed, expression_mistake};
 use crate::expression::names;
 use crate::options;
 use crate::relational::{
@@ -91,16 +91,11 @@ impl Aggregate {
             let at = Pointer::root().key("by");
             mistakes.push(Mistake::new(at, format!("`{twice}` stands twice")));
         }
-        for (name, text) in &self.columns {
+        for name in self.columns.keys().filter(|name| self.by.contains(name)) {
             let at = Pointer::root().key("columns").key(name);
-            if name.is_empty() {
-                mistakes.push(Mistake::new(at, "a column needs a name").on_key());
-            } else if self.by.contains(name) {
-                mistakes.push(Mistake::new(at, format!("`{name}` is a key already")).on_key());
-            } else if let Err(found) = expression(text, SetFunctions::aggregates(), None) {
-                mistakes.push(expression_mistake(at, found));
-            }
+            mistakes.push(Mistake::new(at, format!("`{name}` is a key already")).on_key());
         }
+        mistakes.extend(computed::mistakes(&self.columns, SetFunctions::aggregates()));
         mistakes
     }
 
@@ -141,25 +136,11 @@ impl StepPlan for Aggregate {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let mut columns = Vec::new();
-        for (name, text) in &self.columns {
-            let sets = SetFunctions::aggregates();
-            // Each on its own, so that a mistake is said where it is.
-            let column = expression(text, sets, Some(schema)).and_then(|tree| {
-                self.query(&[(name, &tree)], schema)?;
-                Ok(tree)
-            });
-            match column {
-                Ok(tree) => columns.push((name.as_str(), tree)),
-                Err(found) => {
-                    let at = Pointer::root().key("columns").key(name);
-                    mistakes.push(expression_mistake(at, found));
-                }
-            }
-        }
-        if !mistakes.is_empty() {
-            return Err(mistakes);
-        }
+        let columns = computed::trees(&self.columns, |name, text| {
+            let tree = expression(text, SetFunctions::aggregates(), Some(schema))?;
+            self.query(&[(name, &tree)], schema)?;
+            Ok(tree)
+        })?;
         let columns: Vec<_> = columns.iter().map(|(name, tree)| (*name, tree)).collect();
         let query = self
             .query(&columns, schema)

@@ -5,6 +5,7 @@ mod cast;
 mod clean;
 mod compare;
 mod compose;
+mod computed;
 mod convert;
 mod dedupe;
 mod derive;

@@ -67,6 +67,27 @@ impl Source {
 }
 
 impl Columns {
+    /// Adds a column that has the same name in both.
+    pub(super) fn push(&mut self, name: impl Into<String>) {
+        let name = name.into();
+        self.push_pair(name.clone(), name);
+    }
+
+    /// Adds a column with its name among the records, and in the source.
+    pub(super) fn push_pair(&mut self, name: impl Into<String>, other: impl Into<String>) {
+        self.pairs.push((name.into(), other.into()));
+    }
+
+    /// The columns of a key that the records do not have.
+    pub(super) fn unknown_keys(&self, input: &SchemaRef) -> Vec<Mistake> {
+        let names = options::names(input);
+        let pairs = self.pairs.iter().enumerate();
+        let unknown = pairs.filter_map(|(index, (name, _))| {
+            options::find(&names, name, self.at("on", index)).err()
+        });
+        unknown.collect()
+    }
+
     /// The place of the pair at this index in the options under `key`.
     pub(super) fn at(&self, key: &str, index: usize) -> Pointer {
         let at = Pointer::root().key(key);
@@ -97,6 +118,95 @@ impl Columns {
         Some(Mistake::new(Pointer::root().key(key), format!("`{name}` stands twice")))
     }
 }
+
+/// What is wrong with the columns that records get of a source.
+pub(super) fn take_mistakes(take: Option<&Columns>, prefix: &str) -> Vec<Mistake> {
+    let Some(take) = take else { return Vec::new() };
+    let mut mistakes = Vec::from_iter(take.twice("take"));
+    if take.renamed && !prefix.is_empty() {
+        let at = Pointer::root().key("prefix");
+        mistakes.push(
+            Mistake::new(at, "the columns of a mapping have their names already")
+                .on_key()
+                .hint("write `take` as a list, or leave the prefix out"),
+        );
+    }
+    mistakes
+}
+
+/// Each column that records get: its new name, its name, and where it is asked for. Without `take`
+/// those of the source that are not `known` already, because of what stands under this key.
+pub(super) fn taken(
+    take: Option<&Columns>,
+    prefix: &str,
+    source: &SchemaRef,
+    known: impl Fn(&String) -> bool,
+    key: &str,
+) -> Vec<(String, String, Pointer)> {
+    let new = |name: &String| format!("{prefix}{name}");
+    match take {
+        Some(take) => {
+            let pairs = take.pairs.iter().enumerate();
+            let taken = pairs
+                .map(|(index, (name, other))| (new(name), other.clone(), take.at("take", index)));
+            taken.collect()
+        }
+        None => {
+            let names = source.fields().iter().map(|field| field.name());
+            let names = names.filter(|name| !known(name));
+            names.map(|name| (new(name), name.clone(), Pointer::root().key(key))).collect()
+        }
+    }
+}
+
+/// How a library says which columns are the key.
+macro_rules! key_builders {
+    () => {
+        /// Adds a column to the key, which has the same name in both.
+        #[must_use]
+        pub fn on(mut self, column: impl Into<String>) -> Self {
+            self.on.push(column);
+            self
+        }
+
+        /// Adds a column of the records to the key, and what it is called in the source.
+        #[must_use]
+        pub fn on_pair(mut self, column: impl Into<String>, other: impl Into<String>) -> Self {
+            self.on.push_pair(column, other);
+            self
+        }
+    };
+}
+
+/// How a library says which columns records get.
+macro_rules! take_builders {
+    () => {
+        /// Takes a column.
+        #[must_use]
+        pub fn take(mut self, column: impl Into<String>) -> Self {
+            self.take.get_or_insert_default().push(column);
+            self
+        }
+
+        /// Takes a column under another name.
+        #[must_use]
+        pub fn take_as(mut self, name: impl Into<String>, column: impl Into<String>) -> Self {
+            let take = self.take.get_or_insert_default();
+            take.renamed = true;
+            take.push_pair(name, column);
+            self
+        }
+
+        /// What stands before the names of the columns that records get.
+        #[must_use]
+        pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+            self.prefix = prefix.into();
+            self
+        }
+    };
+}
+
+pub(super) use {key_builders, take_builders};
 
 /// The columns of the records and of a source, and what is wrong with what a step says of them.
 pub(super) struct Sides<'a> {

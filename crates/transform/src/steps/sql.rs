@@ -76,8 +76,10 @@ impl SqlQuery {
             Ok(query) => query,
             Err(found) => return vec![expression_mistake(Pointer::root().key("query"), found)],
         };
-        let read = reads(&query);
-        let mut mistakes = Vec::new();
+        let mut unknown = reads(&self.query, &query);
+        let read: Vec<String> = unknown.iter().map(|(name, _)| name.clone()).collect();
+        unknown.retain(|(name, _)| name != INPUT && !self.tables.contains_key(name));
+        let (mut mistakes, mut unread) = (Vec::new(), Vec::new());
         for name in self.tables.keys() {
             let at = Pointer::root().key("tables").key(name);
             if name == INPUT {
@@ -86,14 +88,35 @@ impl SqlQuery {
                     .push(Mistake::new(at, message).on_key().hint("give the table another name"));
             } else if !read.contains(name) {
                 let message = format!("the query does not read the table `{name}`");
-                let near = suggest::nearest(name, read.iter().map(String::as_str));
-                let near = near.filter(|near| *near != INPUT && !self.tables.contains_key(*near));
-                let hint = match near {
-                    Some(near) => format!("it reads `{near}`: give both one name"),
-                    None => "leave it out".to_owned(),
-                };
-                mistakes.push(Mistake::new(at, message).on_key().hint(hint));
+                let mistake = Mistake::new(at, message).on_key();
+                let near = suggest::nearest(name, unknown.iter().map(|(name, _)| name.as_str()));
+                if let Some(near) = near.map(str::to_owned) {
+                    mistakes.push(mistake.hint(format!("it reads `{near}`: give both one name")));
+                    unknown.retain(|(name, _)| *name != near);
+                } else {
+                    unread.push(mistake.hint("leave it out"));
+                }
             }
+        }
+        // Which one is meant is not known while the query names one that is not there.
+        if unknown.is_empty() {
+            mistakes.append(&mut unread);
+        }
+        let known: Vec<&str> =
+            [INPUT].into_iter().chain(self.tables.keys().map(String::as_str)).collect();
+        let listed = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        for (name, span) in unknown {
+            let at = Pointer::root().key("query");
+            let mut mistake = Mistake::new(at, format!("no table `{name}`"));
+            mistake.span = span;
+            let meant = suggest::nearest(&name, known.iter().copied())
+                .map(|near| format!("did you mean `{near}`? "))
+                .unwrap_or_default();
+            mistakes.push(
+                mistake.hint(format!(
+                    "{meant}the tables are {listed}; others are named under `tables`"
+                )),
+            );
         }
         mistakes
     }
@@ -101,8 +124,11 @@ impl SqlQuery {
 
 impl StepPlan for SqlQuery {
     fn references(&self) -> Vec<Reference> {
-        let sources = self.tables.values();
-        sources.map(|source| Reference { source: source.0.clone(), columns: None }).collect()
+        let references = self.tables.iter().map(|(name, source)| {
+            let at = Pointer::root().key("tables").key(name);
+            Reference { at, source: source.0.clone(), columns: None }
+        });
+        references.collect()
     }
 
     fn bind(&self, schema: &SchemaRef, context: &BindContext<'_>) -> Result<Bound, Vec<Mistake>> {

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{expression_mistake, keys};
+use super::{computed, expression_mistake, keys};
 use crate::options;
 use crate::relational::{
     INPUT, ROW, SetFunctions, Tables, column, expression, input, named, over, planned, quoted,
@@ -106,14 +106,7 @@ impl Window {
                     .hint("for example `rows between 2 preceding and current row`"),
             );
         }
-        for (name, text) in &self.columns {
-            let at = Pointer::root().key("columns").key(name);
-            if name.is_empty() {
-                mistakes.push(Mistake::new(at, "a column needs a name").on_key());
-            } else if let Err(found) = expression(text, SetFunctions::all(), None) {
-                mistakes.push(expression_mistake(at, found));
-            }
-        }
+        mistakes.extend(computed::mistakes(&self.columns, SetFunctions::all()));
         mistakes
     }
 
@@ -155,26 +148,12 @@ impl StepPlan for Window {
             return Err(mistakes);
         }
         let table = [input(&with_row(schema))];
-        let mut computed = IndexMap::new();
-        for (name, text) in &self.columns {
-            let tree = expression(text, SetFunctions::all(), Some(schema));
-            let tree = tree.and_then(|tree| over(tree, &window)).and_then(|tree| {
-                // Each on its own, so that a mistake is said where it is.
-                let alone = select(vec![named(tree.clone(), name)], &format!("FROM {INPUT}"))?;
-                planned(alone, &table)?;
-                Ok(tree)
-            });
-            match tree {
-                Ok(tree) => drop(computed.insert(name.as_str(), tree)),
-                Err(found) => {
-                    let at = Pointer::root().key("columns").key(name);
-                    mistakes.push(expression_mistake(at, found));
-                }
-            }
-        }
-        if !mistakes.is_empty() {
-            return Err(mistakes);
-        }
+        let mut computed = computed::trees(&self.columns, |name, text| {
+            let tree = over(expression(text, SetFunctions::all(), Some(schema))?, &window)?;
+            let alone = select(vec![named(tree.clone(), name)], &format!("FROM {INPUT}"))?;
+            planned(alone, &table)?;
+            Ok(tree)
+        })?;
         let mut results = Vec::new();
         for name in names.iter().copied() {
             results.push(match computed.shift_remove(name) {

@@ -12,7 +12,7 @@ use gristmill_transform::{Compare, Sql};
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::relational::{Given, MUCH, Row, columns, many, row, run_with, shown, texts};
+use crate::relational::{Given, MUCH, Row, columns, many, row, run_as, run_with, shown, texts};
 
 /// The records that stay, and those that are rejected with their reasons.
 fn settled(given: &Given) -> (RecordBatch, Vec<String>) {
@@ -129,6 +129,22 @@ fn little_memory_makes_no_difference() {
     assert_eq!(a.1.len(), rejected);
 }
 
+#[test]
+fn batch_by_batch_the_same_comes() {
+    let (mut rows, old) = (many(3_000), distinct(many(12_000)));
+    rows.extend(many(200)); // keys that came before
+    let (input, source) = (columns(&rows), [columns(&old)]);
+    let expected = run_with(&step(), &input, &source, 100, MUCH).unwrap();
+    assert!(settled(&expected).1.len() > 50);
+    for memory in [MUCH, 3 << 20] {
+        let given = run_as(&step(), &input, &source, 100, memory, false).unwrap();
+        let (a, b) = (settled(&given), settled(&expected));
+        assert_eq!(shown(&a.0), shown(&b.0));
+        assert_eq!(a.1, b.1);
+        assert_eq!(given.report, expected.report);
+    }
+}
+
 fn table(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     let columns = columns.into_iter().map(|(name, array)| (name, array, true));
     RecordBatch::try_from_iter_with_nullable(columns).unwrap()
@@ -232,6 +248,13 @@ fn mistakes_are_said_in_their_places() {
             "old_prefix: the columns with earlier values need other names (write it like `old_prefix: old_`)",
             "column: there would be two columns `x` (take another name)",
             "changed_columns: there would be two columns `x` (take another name)",
+        ]
+    );
+    assert_eq!(
+        told(&compare().on("kk").on("g").on("x").on("f"), &old),
+        [
+            "on[0]: no column `kk` (did you mean `k`?)",
+            "on[0]: `old.csv` has no column `kk` (did you mean `k`?)",
         ]
     );
     let other = table(vec![("k", words(&[])), ("y", words(&[]))]);

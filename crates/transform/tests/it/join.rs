@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::relational::{
-    Given, MUCH, Row, columns, many, row, run_with, shown, sqlite_with, texts,
+    Given, MUCH, Row, columns, many, row, run_as, run_with, shown, sqlite_with, texts,
 };
 
 fn whole(given: &Given) -> RecordBatch {
@@ -207,6 +207,32 @@ fn keys_have_the_type_of_the_input_and_records_their_origin() {
 }
 
 #[test]
+fn batch_by_batch_the_same_comes() {
+    let (input, other) = (columns(&many(3_000)), [columns(&many(12_000))]);
+    for how in [How::Inner, How::Left, How::Right, How::Full] {
+        let step = Join::new(json!({"file": "o.csv"})).on("k").on("g").how(how).prefix("o_");
+        let expected = run_with(&step, &input, &other, 100, MUCH).unwrap();
+        for memory in [MUCH, 3 << 20] {
+            let given = run_as(&step, &input, &other, 100, memory, false).unwrap();
+            assert_eq!(shown(&whole(&given)), shown(&whole(&expected)), "{how:?}");
+            assert_eq!(records(&given), records(&expected), "{how:?}");
+            assert_eq!(given.report, expected.report, "{how:?}");
+            // In memory, each batch is answered at once.
+            assert_eq!(given.parts[0].num_rows() > 0, memory == MUCH, "{how:?}");
+        }
+    }
+}
+
+/// Where each record stood.
+fn records(given: &Given) -> Vec<(String, u64)> {
+    let records = given.parts.iter().flat_map(|part| {
+        let place = |row| part.origin().locate(part.rows().ordinal(row) as usize).record;
+        (0..part.num_rows()).map(move |row| (part.origin().source().to_string(), place(row)))
+    });
+    records.collect()
+}
+
+#[test]
 fn one_record_may_find_more_than_fits_in_a_batch() {
     let other = table([("k", ints([Some(1); 1])), ("y", ints([Some(0)]))]);
     let other = concat_batches(&other.schema(), vec![&other; 20_000]).unwrap();
@@ -246,6 +272,9 @@ fn mistakes_are_said_in_their_places() {
             "take: `o.csv` has no column `y` (the columns are `k`, `g`, `x`, `f`)",
         ]
     );
+    // What would only follow from a wrong key is not said.
+    let unknown = "on: `o.csv` has no column `kk` (did you mean `k`?)";
+    assert_eq!(told(&join().on_pair("k", "kk"), &other), [unknown]);
     assert_eq!(
         told(&join().on("k").take("x"), &other),
         [
@@ -268,15 +297,52 @@ fn mistakes_are_said_in_their_places() {
     );
     let query =
         SqlQuery::new("SELECT * FROM regions").table("input", json!({})).table("region", json!({}));
-    let kind = gristmill_transform::KINDS.iter().find(|kind| kind.name == "sql").unwrap();
-    let found = (kind.plan)(&serde_json::to_value(&query).unwrap(), &Sql::new()).err().unwrap();
-    let hinted =
-        |mistake: &Mistake| format!("{mistake} ({})", mistake.hint.as_deref().unwrap_or_default());
     assert_eq!(
-        found.iter().map(hinted).collect::<Vec<_>>(),
+        told_of_tables(&query),
         [
             "tables.input: `input` are the records (give the table another name)",
             "tables.region: the query does not read the table `region` (it reads `regions`: give both one name)",
         ]
     );
+}
+
+/// What is wrong with the tables of a query, before columns are known.
+fn told_of_tables(query: &SqlQuery) -> Vec<String> {
+    let kind = gristmill_transform::KINDS.iter().find(|kind| kind.name == "sql").unwrap();
+    let found = (kind.plan)(&serde_json::to_value(query).unwrap(), &Sql::new()).err();
+    let hinted =
+        |mistake: &Mistake| format!("{mistake} ({})", mistake.hint.as_deref().unwrap_or_default());
+    found.unwrap_or_default().iter().map(hinted).collect()
+}
+
+#[test]
+fn tables_that_are_not_there_are_named() {
+    let query = |text: &str| SqlQuery::new(text).table("f", json!({}));
+    // What is wrong is the name in the query, not that `f` is not read.
+    assert_eq!(
+        told_of_tables(&query("SELECT * FROM inpt")),
+        [
+            "query: no table `inpt` (did you mean `input`? the tables are `input`, `f`; others are named under `tables`)"
+        ]
+    );
+    assert_eq!(
+        told_of_tables(&query(
+            "SELECT * FROM f JOIN regions AS r ON true WHERE r.x IN (SELECT x FROM regions)"
+        )),
+        [
+            "query: no table `regions` (the tables are `input`, `f`; others are named under `tables`)"
+        ]
+    );
+    assert_eq!(
+        told_of_tables(&SqlQuery::new("SELECT * FROM data")),
+        ["query: no table `data` (the tables are `input`; others are named under `tables`)"]
+    );
+    assert_eq!(
+        told_of_tables(&query("SELECT * FROM input")),
+        ["tables.f: the query does not read the table `f` (leave it out)"]
+    );
+    // What the query makes itself is there.
+    let own =
+        "WITH a AS (SELECT * FROM input), b AS (SELECT * FROM a) SELECT * FROM b JOIN f ON true";
+    assert_eq!(told_of_tables(&query(own)), [""; 0]);
 }

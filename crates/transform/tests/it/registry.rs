@@ -115,7 +115,7 @@ fn mistakes_in_options_are_all_said_and_in_their_places() {
             "e": {"type": "int", "formats": ["%d"]}})
         ),
         [
-            "a: a decimal needs its digits: write decimal(18, 2)",
+            "a: a decimal needs its digits; write decimal(18, 2)",
             "c: `dat` is not a type; the types are string, bool, int, double, decimal(p,s), date, time, timestamp, timestamptz, json, binary",
             "d.formats[1]: `%Q` is not a strftime format",
             "e.formats: formats are for dates and times, not for int",

@@ -93,6 +93,18 @@ pub(crate) fn run_with(
     size: usize,
     memory: usize,
 ) -> Result<Given, Error> {
+    run_as(step, columns, sources, size, memory, true)
+}
+
+/// The same for who hands over one batch after the other, or gives the step a table of its own.
+pub(crate) fn run_as(
+    step: &dyn StepPlan,
+    columns: &RecordBatch,
+    sources: &[RecordBatch],
+    size: usize,
+    memory: usize,
+    table: bool,
+) -> Result<Given, Error> {
     let sql = Sql::new();
     let references = sources.iter().map(|source| source.schema()).collect();
     let context = BindContext { references, ..BindContext::new(&sql) };
@@ -124,7 +136,7 @@ pub(crate) fn run_with(
         });
     }
     let (mut left, mut parts, mut ended) = (left.into_iter(), Vec::new(), false);
-    if step.table().is_none() {
+    if !table || step.table().is_none() {
         for part in left {
             parts.push(step.apply(part, &mut findings)?);
         }

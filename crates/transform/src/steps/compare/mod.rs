@@ -11,10 +11,10 @@ use gristmill_core::{
 };
 
 use super::hashed::{HashKeys, Nulls};
-use super::matching::{Matching, Side, Wanted};
+use super::matching::{MatchedRows, Matching, Side, Wanted};
 use super::other::{Column, Sides};
 use crate::options as reading;
-use rows::{ComparedRows, Layout, Tracked};
+use rows::{Compared, Layout, Tracked};
 
 pub use options::Compare;
 
@@ -33,7 +33,8 @@ pub(super) const KIND: StepKind = StepKind {
 
 impl StepPlan for Compare {
     fn references(&self) -> Vec<Reference> {
-        vec![Reference { source: self.with.0.clone(), columns: None }]
+        let at = Pointer::root().key("with");
+        vec![Reference { at, source: self.with.0.clone(), columns: None }]
     }
 
     fn bind(&self, input: &SchemaRef, context: &BindContext<'_>) -> Result<Bound, Vec<Mistake>> {
@@ -41,6 +42,7 @@ impl StepPlan for Compare {
         let at = |key: &str| Pointer::root().key(key);
         let [source] = &context.references[..] else {
             mistakes.push(Mistake::new(at("with"), "there is nothing to compare with"));
+            mistakes.extend(self.on.unknown_keys(input));
             return Err(mistakes);
         };
         let mut sides = Sides::new(input, source, self.with.name());
@@ -97,12 +99,12 @@ impl StepPlan for Compare {
         };
         let keys = keys.into_iter().map(|key| (key.source, key.name)).collect();
         let schema = Arc::new(Schema::new(carried.fields));
-        let side = Side { name: name.clone(), keys, columns: carried.columns, schema };
+        let side = Side { name, keys, columns: carried.columns, schema };
         let wanted = Wanted { nulls: Nulls::Equal, alone: true, rest: true, unique: true };
         let matching = Matching::new(KIND.name, side, wanted);
         Ok(Bound {
             local: Some(Box::new(HashKeys::new(input, places, Nulls::Equal))),
-            ordered: Some(Box::new(ComparedRows::new(matching, name, layout))),
+            ordered: Some(Box::new(MatchedRows::new(matching, Compared::new(layout)))),
             output,
             grain: Grain::Changes,
         })
@@ -163,7 +165,7 @@ impl Compare {
         let names = sides.input.fields().iter().map(|field| field.name());
         let names = names.filter(|name| !is_key(name) && sides.source.index_of(name).is_ok());
         let wanted: Vec<_> = names.map(|name| (name.clone(), name.clone(), at.clone())).collect();
-        if wanted.is_empty() {
+        if wanted.is_empty() && sides.mistakes.is_empty() {
             let message =
                 format!("the records and `{}` have no columns in common but the key", sides.name);
             let mistake = Mistake::new(at, message);

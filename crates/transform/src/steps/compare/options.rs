@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::steps::other::{Columns, Source};
+use crate::steps::other::{Columns, Source, key_builders};
 
 /// Compares records with an earlier state of them, by key, and says of each what became of it:
 /// `new`, `changed`, `unchanged`, or `missing` for a record of the earlier state whose key no record
@@ -71,24 +71,12 @@ impl Compare {
         }
     }
 
-    /// Adds a column to the key, which has the same name in both.
-    #[must_use]
-    pub fn on(self, column: impl Into<String>) -> Self {
-        let column = column.into();
-        self.on_pair(column.clone(), column)
-    }
-
-    /// Adds a column of the records to the key, and what it is called in the source.
-    #[must_use]
-    pub fn on_pair(mut self, column: impl Into<String>, other: impl Into<String>) -> Self {
-        self.on.pairs.push((column.into(), other.into()));
-        self
-    }
+    key_builders!();
 
     /// Compares a column of the records with one of the source.
     #[must_use]
     pub fn track(mut self, column: impl Into<String>, other: impl Into<String>) -> Self {
-        self.track.get_or_insert_default().pairs.push((column.into(), other.into()));
+        self.track.get_or_insert_default().push_pair(column, other);
         self
     }
 

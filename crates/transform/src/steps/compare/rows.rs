@@ -9,14 +9,11 @@ use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, RecordBatch, new_
 use arrow_ord::cmp::not_distinct;
 use arrow_schema::{DataType, SchemaRef};
 use gristmill_core::text::value_text;
-use gristmill_core::{
-    Batch, Findings, OrderedStep, Origin, Place, Reason, Records, Result, Space, Stage, TableStep,
-    Turn,
-};
+use gristmill_core::{Batch, Reason, Result, Stage};
 use gristmill_parallel::ColumnKeys;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::super::matching::{Matching, Next, Piece, gathered, released};
+use super::super::matching::{Counts, Matched, Piece};
 use super::super::other::shown;
 
 /// Where columns are.
@@ -41,23 +38,43 @@ pub(super) struct Tracked {
     pub(super) found: usize,
 }
 
-pub(super) struct ComparedRows {
-    matching: Matching,
-    /// What messages call the source.
-    name: String,
+pub(super) struct Compared {
     layout: Layout,
     new: u64,
     changed: u64,
     unchanged: u64,
-    missing: u64,
     /// For each tracked column, how often it differs.
     differ: Vec<u64>,
 }
 
-impl ComparedRows {
-    pub(super) fn new(matching: Matching, name: String, layout: Layout) -> Self {
+impl Compared {
+    pub(super) fn new(layout: Layout) -> Self {
         let differ = vec![0; layout.tracked.len()];
-        Self { matching, name, layout, new: 0, changed: 0, unchanged: 0, missing: 0, differ }
+        Self { layout, new: 0, changed: 0, unchanged: 0, differ }
+    }
+
+    /// Columns of the source that records get.
+    fn old<'a>(&'a self, found: &'a [ArrayRef]) -> impl Iterator<Item = ArrayRef> + 'a {
+        let tracked = self.layout.tracked.iter().filter(|_| self.layout.old);
+        tracked.map(|it| Arc::clone(&found[it.found]))
+    }
+
+    fn came_before(&self, records: &RecordBatch, row: usize) -> Reason {
+        let keys = self.layout.keys.iter().map(|(_, place)| Arc::clone(records.column(*place)));
+        let keys: Vec<ArrayRef> = keys.collect();
+        let message = format!("{} came before: a key is compared once", shown(&keys, row));
+        match self.layout.keys.as_slice() {
+            [(name, _)] => {
+                Reason::field(name.clone(), "compare", message, value_text(&keys[0], row))
+            }
+            _ => Reason::record("compare", message),
+        }
+    }
+}
+
+impl Matched for Compared {
+    fn output(&self) -> &SchemaRef {
+        &self.layout.output
     }
 
     fn piece(&mut self, piece: Piece) -> Result<Batch> {
@@ -104,25 +121,7 @@ impl ComparedRows {
         Ok(batch)
     }
 
-    /// Columns of the source that records get.
-    fn old<'a>(&'a self, found: &'a [ArrayRef]) -> impl Iterator<Item = ArrayRef> + 'a {
-        let tracked = self.layout.tracked.iter().filter(|_| self.layout.old);
-        tracked.map(|it| Arc::clone(&found[it.found]))
-    }
-
-    fn came_before(&self, records: &RecordBatch, row: usize) -> Reason {
-        let keys = self.layout.keys.iter().map(|(_, place)| Arc::clone(records.column(*place)));
-        let keys: Vec<ArrayRef> = keys.collect();
-        let message = format!("{} came before: a key is compared once", shown(&keys, row));
-        match self.layout.keys.as_slice() {
-            [(name, _)] => {
-                Reason::field(name.clone(), "compare", message, value_text(&keys[0], row))
-            }
-            _ => Reason::record("compare", message),
-        }
-    }
-
-    fn rest(&mut self, found: Vec<ArrayRef>) -> Result<Batch> {
+    fn rest(&self, found: &[ArrayRef]) -> Result<RecordBatch> {
         let rows = found.first().map_or(0, |column| column.len());
         let output = &self.layout.output;
         let of_input = self.layout.of_input.iter().enumerate();
@@ -138,12 +137,24 @@ impl ComparedRows {
         if self.layout.lists {
             columns.push(new_null_array(&DataType::Utf8View, rows));
         }
-        columns.extend(self.old(&found));
-        let columns = RecordBatch::try_new(Arc::clone(output), columns)?;
-        let origin = Origin::columns("compare".into(), columns.clone());
-        origin.set_place(Place { first_record: self.missing + 1, first_line: 1 });
-        self.missing += rows as u64;
-        Batch::whole(columns, Arc::new(origin))
+        columns.extend(self.old(found));
+        Ok(RecordBatch::try_new(Arc::clone(output), columns)?)
+    }
+
+    /// How many records are `new`, `changed`, `unchanged` and `missing`, and in how many of the
+    /// changed ones each of the `columns` differs.
+    fn report(&self, _: Counts, alone: u64) -> Map<String, Value> {
+        let differ = self.layout.tracked.iter().zip(&self.differ).filter(|(_, count)| **count > 0);
+        let differ: Map<String, Value> =
+            differ.map(|(tracked, count)| (tracked.name.clone(), (*count).into())).collect();
+        let counts = [
+            ("new", self.new.into()),
+            ("changed", self.changed.into()),
+            ("unchanged", self.unchanged.into()),
+            ("missing", alone.into()),
+            ("columns", differ.into()),
+        ];
+        counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
     }
 }
 
@@ -169,59 +180,4 @@ fn canonical(column: &ArrayRef) -> Float64Array {
         value if value.is_nan() => f64::NAN,
         value => value + 0.0,
     })
-}
-
-impl TableStep for ComparedRows {
-    fn give(&mut self, batch: Option<Batch>) -> Result<()> {
-        self.matching.give(batch)
-    }
-
-    fn turn(&mut self) -> Result<Turn> {
-        Ok(match self.matching.turn()? {
-            Next::Piece(piece) => Turn::Gives(self.piece(*piece)?),
-            Next::Rest(found) => Turn::Gives(self.rest(found)?),
-            Next::Takes => Turn::Takes,
-            Next::Done => Turn::Done,
-        })
-    }
-}
-
-impl OrderedStep for ComparedRows {
-    fn load(&mut self, references: Vec<Records>) {
-        references.into_iter().for_each(|records| self.matching.load(records));
-    }
-
-    fn open(&mut self, space: Space) {
-        self.matching.open(space);
-    }
-
-    fn apply(&mut self, batch: Batch, _: &mut Findings) -> Result<Batch> {
-        let output = Arc::clone(&self.layout.output);
-        gathered(self, batch, &output)
-    }
-
-    fn release(&mut self, _: &mut Findings) -> Result<Option<Batch>> {
-        released(self)
-    }
-
-    fn table(&mut self) -> Option<&mut dyn TableStep> {
-        Some(self)
-    }
-
-    /// `source`, its `records`, how many are `new`, `changed`, `unchanged` and `missing`, and in how
-    /// many of the changed ones each of the `columns` differs.
-    fn report(&self) -> Option<Value> {
-        let differ = self.layout.tracked.iter().zip(&self.differ).filter(|(_, count)| **count > 0);
-        let differ: Map<String, Value> =
-            differ.map(|(tracked, count)| (tracked.name.clone(), (*count).into())).collect();
-        Some(json!({
-            "source": self.name,
-            "records": self.matching.counts().records,
-            "new": self.new,
-            "changed": self.changed,
-            "unchanged": self.unchanged,
-            "missing": self.missing,
-            "columns": differ,
-        }))
-    }
 }

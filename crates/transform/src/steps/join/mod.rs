@@ -12,11 +12,11 @@ use gristmill_core::{
 };
 
 use super::hashed::{HashKeys, Nulls};
-use super::matching::{Matching, Side, Wanted};
-use super::other::{Column, Sides};
+use super::matching::{MatchedRows, Matching, Side, Wanted};
+use super::other::{Column, Sides, taken};
 use crate::options as reading;
 use keep::Keep;
-use rows::{JoinedRows, Left};
+use rows::Joined;
 
 pub use options::{How, Join};
 
@@ -43,7 +43,8 @@ impl StepPlan for Join {
             }
             (None, _) => None,
         };
-        vec![Reference { source: self.with.0.clone(), columns }]
+        let at = Pointer::root().key("with");
+        vec![Reference { at, source: self.with.0.clone(), columns }]
     }
 
     fn bind(&self, input: &SchemaRef, context: &BindContext<'_>) -> Result<Bound, Vec<Mistake>> {
@@ -51,13 +52,19 @@ impl StepPlan for Join {
         let [source] = &context.references[..] else {
             let at = Pointer::root().key("with");
             mistakes.push(Mistake::new(at, "there is nothing to join with"));
+            mistakes.extend(self.on.unknown_keys(input));
             return Err(mistakes);
         };
         let mut sides = Sides::new(input, source, self.with.name());
         let keys = sides.keys(&self.on);
         let whole: Vec<Option<Column>> =
             keys.iter().map(|key| sides.whole(key.place, key.source.place)).collect();
-        let taken = if self.how.only_asks() { Vec::new() } else { self.taken(&mut sides) };
+        // A wrong key would be among the columns that are taken unasked.
+        let unknown = keys.len() < self.on.pairs.len() && self.take.is_none();
+        let taken = match self.how.only_asks() || unknown {
+            true => Vec::new(),
+            false => self.taken(&mut sides),
+        };
         let Sides { name, mistakes: of_columns, .. } = sides;
         mistakes.extend(of_columns);
         if !mistakes.is_empty() {
@@ -92,12 +99,11 @@ impl StepPlan for Join {
             How::Semi => (Box::new(Keep::new(side, true)), Grain::Preserves),
             How::Anti => (Box::new(Keep::new(side, false)), Grain::Preserves),
             How::Inner | How::Left | How::Right | How::Full => {
-                let name = side.name.clone();
                 let wanted = Wanted { nulls: Nulls::Unequal, alone, rest, unique: false };
                 let matching = Matching::new(KIND.name, side, wanted);
-                let left = Left { keys: if rest { places } else { Vec::new() } };
-                let joined = JoinedRows::new(matching, name, left, Arc::clone(&output));
-                (Box::new(joined), Grain::Changes)
+                let keys = if rest { places } else { Vec::new() };
+                let joined = Joined { keys, output: Arc::clone(&output) };
+                (Box::new(MatchedRows::new(matching, joined)), Grain::Changes)
             }
         };
         Ok(Bound { local: Some(Box::new(local)), ordered: Some(ordered), output, grain })
@@ -107,11 +113,13 @@ impl StepPlan for Join {
 impl Join {
     /// The columns of the source that records get: where they are, and what they are called then.
     fn taken(&self, sides: &mut Sides<'_>) -> Vec<(usize, String)> {
-        let mut taken: Vec<(usize, String)> = Vec::new();
-        for (name, other, at) in self.wanted(sides.source) {
+        let mut columns: Vec<(usize, String)> = Vec::new();
+        let is_key = |name: &String| self.on.pairs.iter().any(|(_, key)| key == name);
+        let wanted = taken(self.take.as_ref(), &self.prefix, sides.source, is_key, "with");
+        for (name, other, at) in wanted {
             let Some(place) = sides.of_source(&other, at.clone()) else { continue };
             let clashes = |name: &str| {
-                sides.input.index_of(name).is_ok() || taken.iter().any(|(_, known)| known == name)
+                sides.input.index_of(name).is_ok() || columns.iter().any(|(_, known)| known == name)
             };
             let name = match clashes(&name) && !self.suffix.is_empty() {
                 true => format!("{name}{}", self.suffix),
@@ -128,27 +136,9 @@ impl Join {
                 sides.mistakes.push(Mistake::new(at, message).hint(hint));
                 continue;
             }
-            taken.push((place, name));
+            columns.push((place, name));
         }
-        taken
-    }
-
-    /// Each column that is taken: its new name, its name, and where it is asked for.
-    fn wanted(&self, source: &Schema) -> Vec<(String, String, Pointer)> {
-        let prefix = &self.prefix;
-        if let Some(take) = &self.take {
-            let pairs = take.pairs.iter().enumerate();
-            let wanted = pairs.map(|(index, (name, other))| {
-                (format!("{prefix}{name}"), other.clone(), take.at("take", index))
-            });
-            return wanted.collect();
-        }
-        let is_key = |name: &String| self.on.pairs.iter().any(|(_, key)| key == name);
-        let names = source.fields().iter().map(|field| field.name());
-        let names = names.filter(|name| !is_key(name));
-        names
-            .map(|name| (format!("{prefix}{name}"), name.clone(), Pointer::root().key("with")))
-            .collect()
+        columns
     }
 }
 

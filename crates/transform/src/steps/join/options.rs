@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::steps::other::{Columns, Source};
+use crate::steps::other::{Columns, Source, key_builders, take_builders, take_mistakes};
 
 /// Brings records together with those of another source that have the same key, one record for each
 /// pair: a key that the source has several times makes as many of a record. Where a key may find one
@@ -102,19 +102,7 @@ impl Join {
         }
     }
 
-    /// Adds a column to the key, which has the same name in both.
-    #[must_use]
-    pub fn on(self, column: impl Into<String>) -> Self {
-        let column = column.into();
-        self.on_pair(column.clone(), column)
-    }
-
-    /// Adds a column of the records to the key, and what it is called in the source.
-    #[must_use]
-    pub fn on_pair(mut self, column: impl Into<String>, other: impl Into<String>) -> Self {
-        self.on.pairs.push((column.into(), other.into()));
-        self
-    }
+    key_builders!();
 
     /// Which records go on.
     #[must_use]
@@ -123,29 +111,7 @@ impl Join {
         self
     }
 
-    /// Takes a column.
-    #[must_use]
-    pub fn take(mut self, column: impl Into<String>) -> Self {
-        let column = column.into();
-        self.take.get_or_insert_default().pairs.push((column.clone(), column));
-        self
-    }
-
-    /// Takes a column under another name.
-    #[must_use]
-    pub fn take_as(mut self, name: impl Into<String>, column: impl Into<String>) -> Self {
-        let take = self.take.get_or_insert_default();
-        take.renamed = true;
-        take.pairs.push((name.into(), column.into()));
-        self
-    }
-
-    /// What stands before the names of the columns that records get.
-    #[must_use]
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
-        self
-    }
+    take_builders!();
 
     /// What stands behind the names of columns whose name is there already.
     #[must_use]
@@ -158,16 +124,7 @@ impl Join {
     pub(super) fn mistakes(&self) -> Vec<Mistake> {
         let at = |key: &str| Pointer::root().key(key);
         let mut mistakes = self.on.key_mistakes();
-        if let Some(take) = &self.take {
-            mistakes.extend(take.twice("take"));
-            if take.renamed && !self.prefix.is_empty() {
-                mistakes.push(
-                    Mistake::new(at("prefix"), "the columns of a mapping have their names already")
-                        .on_key()
-                        .hint("write `take` as a list, or leave the prefix out"),
-                );
-            }
-        }
+        mistakes.extend(take_mistakes(self.take.as_ref(), &self.prefix));
         let columns = [
             ("take", self.take.is_some()),
             ("prefix", !self.prefix.is_empty()),

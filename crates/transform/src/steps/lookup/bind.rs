@@ -15,7 +15,7 @@ use super::index::Kind;
 use super::options::{Early, Lookup, Otherwise, VersionDates};
 use super::{At, Plan, Taken};
 use crate::steps::convert::{Conversion, widened};
-use crate::steps::other::{Column, Family, Sides};
+use crate::steps::other::{self, Column, Family, Sides};
 
 type Found<T> = Result<T, Vec<Mistake>>;
 
@@ -29,13 +29,17 @@ pub(super) fn bind(
     let at = |key: &str| Pointer::root().key(key);
     let [source] = &context.references[..] else {
         mistakes.push(Mistake::new(at("from"), "there is nothing to look things up in"));
+        mistakes.extend(lookup.on.unknown_keys(input));
         return Err(mistakes);
     };
     let name = lookup.from.name();
     let mut sides = Lookups { lookup, sides: Sides::new(input, source, name) };
     let keys = sides.sides.keys(&lookup.on);
     let time = lookup.at.as_ref().and_then(|column| sides.time(column));
-    let (taken, output) = sides.taken();
+    let (taken, output) = match keys.len() < lookup.on.pairs.len() && lookup.take.is_none() {
+        true => (Vec::new(), Arc::clone(input)), // the key would be among the columns taken
+        false => sides.taken(),
+    };
     let Sides { name, mistakes: of_columns, .. } = sides.sides;
     mistakes.extend(of_columns);
     if !mistakes.is_empty() {
@@ -151,23 +155,13 @@ impl<'a> Lookups<'a> {
 
     /// Each column that is taken: its new name, its name, and where it is asked for.
     fn wanted(&self) -> Vec<(String, String, Pointer)> {
-        let prefix = &self.lookup.prefix;
-        if let Some(take) = &self.lookup.take {
-            let pairs = take.pairs.iter().enumerate();
-            let wanted = pairs.map(|(index, (name, other))| {
-                (format!("{prefix}{name}"), other.clone(), take.at("take", index))
-            });
-            return wanted.collect();
-        }
         let dates = &self.lookup.version_columns;
         let dates = [&dates.effective_date, &dates.end_date];
         let is_date = |name: &String| self.lookup.at.is_some() && dates.contains(&name);
         let is_key = |name: &String| self.lookup.on.pairs.iter().any(|(_, key)| key == name);
-        let names = self.sides.source.fields().iter().map(|field| field.name());
-        let names = names.filter(|name| !is_date(name) && !is_key(name));
-        names
-            .map(|name| (format!("{prefix}{name}"), name.clone(), Pointer::root().key("from")))
-            .collect()
+        let known = |name: &String| is_date(name) || is_key(name);
+        let Lookup { take, prefix, .. } = self.lookup;
+        other::taken(take.as_ref(), prefix, self.sides.source, known, "from")
     }
 
     /// The values that a lookup has for what it does not find.

@@ -20,8 +20,8 @@ use arrow_schema::SchemaRef;
 use arrow_select::take::take;
 use gristmill_core::text::value_text;
 use gristmill_core::{
-    Batch, BindContext, Bound, Findings, Grain, Mistake, Needs, Reason, Reference, Result, Stage,
-    Step, StepKind, StepPlan,
+    Batch, BindContext, Bound, Findings, Grain, Mistake, Needs, Pointer, Reason, Reference, Result,
+    Stage, Step, StepKind, StepPlan,
 };
 use serde_json::{Value, json};
 
@@ -55,7 +55,8 @@ impl StepPlan for Lookup {
             let named = self.on.pairs.iter().chain(&take.pairs).map(|(_, other)| other);
             named.chain(dates).cloned().collect()
         });
-        vec![Reference { source: self.from.0.clone(), columns }]
+        let at = Pointer::root().key("from");
+        vec![Reference { at, source: self.from.0.clone(), columns }]
     }
 
     fn needs(&self) -> Needs {

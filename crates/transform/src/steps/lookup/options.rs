@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
-use crate::steps::other::{Columns, Source};
+use crate::steps::other::{Columns, Source, key_builders, take_builders, take_mistakes};
 
 /// Adds columns from other records that are found by a key: the name of a region by its code, or
 /// the surrogate key of the version of a dimension member that held on the record's day. Records
@@ -115,19 +115,7 @@ impl Lookup {
         }
     }
 
-    /// Adds a column to the key, which has the same name in both.
-    #[must_use]
-    pub fn on(self, column: impl Into<String>) -> Self {
-        let column = column.into();
-        self.on_pair(column.clone(), column)
-    }
-
-    /// Adds a column of the records to the key, and what it is called in the source.
-    #[must_use]
-    pub fn on_pair(mut self, column: impl Into<String>, other: impl Into<String>) -> Self {
-        self.on.pairs.push((column.into(), other.into()));
-        self
-    }
+    key_builders!();
 
     /// The version that holds at the date or timestamp in this column.
     #[must_use]
@@ -136,29 +124,7 @@ impl Lookup {
         self
     }
 
-    /// Takes a column.
-    #[must_use]
-    pub fn take(mut self, column: impl Into<String>) -> Self {
-        let column = column.into();
-        self.take.get_or_insert_default().pairs.push((column.clone(), column));
-        self
-    }
-
-    /// Takes a column under another name.
-    #[must_use]
-    pub fn take_as(mut self, name: impl Into<String>, column: impl Into<String>) -> Self {
-        let take = self.take.get_or_insert_default();
-        take.renamed = true;
-        take.pairs.push((name.into(), column.into()));
-        self
-    }
-
-    /// What stands before the names of the columns that records get.
-    #[must_use]
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
-        self
-    }
+    take_builders!();
 
     /// What becomes of a record whose key finds nothing.
     #[must_use]
@@ -190,16 +156,7 @@ impl Lookup {
     pub(super) fn mistakes(&self) -> Vec<Mistake> {
         let at = |key: &str| Pointer::root().key(key);
         let mut mistakes = self.on.key_mistakes();
-        if let Some(take) = &self.take {
-            mistakes.extend(take.twice("take"));
-            if take.renamed && !self.prefix.is_empty() {
-                mistakes.push(
-                    Mistake::new(at("prefix"), "the columns of a mapping have their names already")
-                        .on_key()
-                        .hint("write `take` as a list, or leave the prefix out"),
-                );
-            }
-        }
+        mistakes.extend(take_mistakes(self.take.as_ref(), &self.prefix));
         let only_with_at = [
             ("early", self.early.is_some()),
             ("version_columns", !self.version_columns.is_default()),

@@ -10,6 +10,7 @@
 mod away;
 mod here;
 mod read;
+mod rows;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,9 +18,8 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, UInt32Array};
 use arrow_buffer::NullBuffer;
 use arrow_schema::{Schema, SchemaRef};
-use arrow_select::concat::concat_batches;
 use arrow_select::take::take;
-use gristmill_core::{Batch, Error, Records, Result, Rows, Space, TableStep, Turn};
+use gristmill_core::{Batch, Error, Records, Result, Space};
 use gristmill_parallel::spill::Seen;
 use gristmill_parallel::views::value_bytes;
 
@@ -30,6 +30,7 @@ use here::Here;
 use read::Read;
 
 pub(super) use read::unfit;
+pub(super) use rows::{Matched, MatchedRows};
 
 /// Bytes of values in a piece, about.
 const PIECE: usize = 512 << 10;
@@ -329,41 +330,6 @@ impl Part {
         };
         let columns = columns.iter().map(|column| taken(column, &right)).collect::<Result<_>>()?;
         Ok(Piece { batch, repeats, columns, nothing: right.nulls().cloned() })
-    }
-}
-
-/// All that a step with a table gives for a batch, for who cannot take it piece by piece. Only
-/// pieces of the batch itself come before the end.
-pub(super) fn gathered(
-    step: &mut dyn TableStep,
-    batch: Batch,
-    output: &SchemaRef,
-) -> Result<Batch> {
-    let origin = Arc::clone(batch.origin());
-    let (mut given, mut batch) = (Vec::new(), Some(batch));
-    loop {
-        match step.turn()? {
-            Turn::Gives(part) => given.push(part),
-            Turn::Takes if batch.is_some() => step.give(batch.take())?,
-            Turn::Takes | Turn::Done => break,
-        }
-    }
-    let parts: Vec<_> = given.iter().map(|part| part.columns().clone()).collect();
-    let columns = concat_batches(output, &parts)?;
-    let rows =
-        given.iter().flat_map(|part| (0..part.num_rows()).map(|row| part.rows().ordinal(row)));
-    let rows = Rows::Some(rows.collect());
-    Batch::new(columns, origin, rows)
-}
-
-/// What comes behind the last batch.
-pub(super) fn released(step: &mut dyn TableStep) -> Result<Option<Batch>> {
-    loop {
-        match step.turn()? {
-            Turn::Gives(batch) => return Ok(Some(batch)),
-            Turn::Takes => step.give(None)?,
-            Turn::Done => return Ok(None),
-        }
     }
 }
 
