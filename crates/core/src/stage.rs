@@ -322,6 +322,12 @@ pub trait OrderedStep: Send {
         None
     }
 
+    /// Whether it counts all that it holds, so that it may be told to take more than others, of which
+    /// nobody knows what they take beside what they count.
+    fn keeps_within(&self) -> bool {
+        false
+    }
+
     /// As [`Step::settles`].
     fn settles(&self) -> bool {
         true

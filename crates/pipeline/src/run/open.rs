@@ -41,6 +41,8 @@ pub(super) struct Opened {
 
 /// Memory limit divided by this is what the steps that remember may hold together.
 const REMEMBERING_SHARE: u64 = 4;
+/// So many times as much is for one that counts all that it holds.
+const COUNTED: usize = 2;
 
 /// Whether steps read their references.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,7 +211,8 @@ fn share_memory(segments: &mut [Segment], job: &Job, scratch: &Path, workers: us
     for segment in segments {
         if let Some(ordered) = &segment.ordered {
             let mut step = ordered.step.lock().unwrap_or_else(PoisonError::into_inner);
-            step.open(space.clone());
+            let times = if step.keeps_within() { COUNTED } else { 1 };
+            step.open(Space { memory: memory.saturating_mul(times), ..space.clone() });
         }
         let local = Arc::get_mut(&mut segment.local).into_iter();
         for (_, step) in local.flat_map(|local| &mut local.steps) {

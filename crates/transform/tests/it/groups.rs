@@ -48,17 +48,28 @@ fn given(ordered: &mut dyn OrderedStep) -> Result<Vec<RecordBatch>, Error> {
 
 /// The result of a step whose local part gets the batches on several threads, in no order.
 fn folded(step: &Aggregate, batches: &[RecordBatch], memory: usize) -> Result<RecordBatch, Error> {
+    let parts = folded_by(3, step, batches, memory)?;
+    Ok(concat_batches(&parts[0].schema(), &parts)?)
+}
+
+/// The same on so many threads, in the batches in which it is given; an empty one if there are none.
+fn folded_by(
+    workers: usize,
+    step: &Aggregate,
+    batches: &[RecordBatch],
+    memory: usize,
+) -> Result<Vec<RecordBatch>, Error> {
     let sql = Sql::new();
     let schema = batches[0].schema();
     let bound = step.bind(&schema, &BindContext::new(&sql)).unwrap();
     let (local, mut ordered) = (bound.local.unwrap(), bound.ordered.unwrap());
-    ordered.open(Space { memory, workers: 3, ..Space::default() });
+    ordered.open(Space { memory, workers, ..Space::default() });
     let outcomes: Vec<Result<(), Error>> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..3)
+        let threads: Vec<_> = (0..workers)
             .map(|of| {
                 let local = &local;
                 scope.spawn(move || {
-                    batches.iter().skip(of).step_by(3).try_for_each(|columns| {
+                    batches.iter().skip(of).step_by(workers).try_for_each(|columns| {
                         let left = local.apply(batch(columns.clone()), &mut Findings::default())?;
                         assert_eq!(left.num_rows(), 0);
                         Ok(())
@@ -69,7 +80,11 @@ fn folded(step: &Aggregate, batches: &[RecordBatch], memory: usize) -> Result<Re
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     outcomes.into_iter().collect::<Result<(), Error>>()?;
-    Ok(concat_batches(&bound.output, &given(ordered.as_mut())?)?)
+    let mut parts = given(ordered.as_mut())?;
+    if parts.is_empty() {
+        parts.push(RecordBatch::new_empty(bound.output));
+    }
+    Ok(parts)
 }
 
 /// The result of a query as it runs on one thread.
@@ -209,6 +224,27 @@ proptest! {
     }
 
     #[test]
+    fn keys_as_far_apart_as_can_be_are_in_order(
+        rows in prop::collection::vec(far(), 1..60),
+        size in 1usize..20,
+        little in any::<bool>(),
+    ) {
+        let n: Int64Array = rows.iter().map(|row| row.0).collect();
+        let t: TimestampMicrosecondArray = rows.iter().map(|row| row.1).collect();
+        let c: Decimal128Array = rows.iter().map(|row| row.2).collect();
+        let c = c.with_precision_and_scale(38, 3).unwrap();
+        let d: Date32Array = rows.iter().map(|row| row.3).collect();
+        let columns: [(&str, ArrayRef); 4] =
+            [("n", Arc::new(n)), ("t", Arc::new(t)), ("c", Arc::new(c)), ("d", Arc::new(d))];
+        let table = RecordBatch::try_from_iter(columns).unwrap();
+        let step = Aggregate::by(["t", "n", "c", "d"]).column("records", "count(*)");
+        let query = "SELECT t, n, c, d, count(*) AS records FROM input GROUP BY t, n, c, d ORDER BY t, n, c, d";
+        let expected = queried(query, &table).unwrap();
+        let found = folded(&step, &cut(&table, size), if little { 4 << 10 } else { MUCH }).unwrap();
+        prop_assert_eq!(shown(&found), shown(&expected));
+    }
+
+    #[test]
     fn sums_of_doubles_are_exact_in_any_order(
         rows in prop::collection::vec((0i64..4, double()), 1..200),
         size in 1usize..40,
@@ -235,6 +271,22 @@ proptest! {
             prop_assert!(same(value(2), sum.rounded() / f64::from(*count)));
         }
     }
+}
+
+/// Keys whose columns need all the bits of their types.
+fn far() -> impl Strategy<Value = (Option<i64>, Option<i64>, Option<i128>, Option<i32>)> {
+    let long = prop::sample::select(vec![i64::MIN, -1, 0, 1, i64::MAX]);
+    // Instants that have a year.
+    let time = prop::sample::select(vec![-62_000_000_000_000_000, 0, 1, 250_000_000_000_000_000]);
+    let most = 10i128.pow(38) - 1;
+    let wide = prop::sample::select(vec![-most, -(1 << 64), -1, 0, 1, 1 << 64, most]);
+    let day = prop::sample::select(vec![-700_000, -1, 0, 2_900_000]);
+    (
+        proptest::option::weighted(0.8, long),
+        proptest::option::weighted(0.8, time),
+        proptest::option::weighted(0.8, wide),
+        proptest::option::weighted(0.8, day),
+    )
 }
 
 /// Numbers of all sizes, many of which cancel.
@@ -271,6 +323,47 @@ fn as_many_groups_as_records_are_given_in_order_whatever_the_memory() {
     // Each part of the groups is put away many times.
     let little = folded(&step, &batches, 256 << 10).unwrap();
     assert_eq!(much, little);
+}
+
+#[test]
+fn any_number_of_workers_gives_the_same_batches_whatever_the_memory() {
+    // One key has half of the records; of the others there are as many as records, and their texts
+    // are more than a batch may have.
+    let rows = 40_000;
+    let (mut k, mut n) = (StringViewBuilder::new(), Vec::new());
+    let mut expected: BTreeMap<(String, i64), (i64, i64)> = BTreeMap::new();
+    for row in 0..rows {
+        let (text, number) = match row % 2 {
+            0 => ("every other".to_owned(), 0),
+            _ => (format!("{:>250}", row * 7_919 % rows), row % 3),
+        };
+        k.append_value(&text);
+        n.push(number);
+        let group = expected.entry((text, number)).or_default();
+        *group = (group.0 + 1, group.1 + row);
+    }
+    let columns: [(&str, ArrayRef); 3] = [
+        ("k", Arc::new(k.finish())),
+        ("n", Arc::new(Int64Array::from(n))),
+        ("x", Arc::new(Int64Array::from_iter_values(0..rows))),
+    ];
+    let table = RecordBatch::try_from_iter(columns).unwrap();
+    let step = Aggregate::by(["k", "n"]).column("records", "count(*)").column("x", "sum(x)");
+    let batches = cut(&table, 3_000);
+    let one = folded_by(1, &step, &batches, MUCH).unwrap();
+    assert!(one.len() > 3);
+    let all = concat_batches(&one[0].schema(), &one).unwrap();
+    let number =
+        |column: usize, row: usize| all.column(column).as_primitive::<Int64Type>().value(row);
+    assert_eq!(all.num_rows(), expected.len());
+    for (row, ((text, n), (records, x))) in expected.into_iter().enumerate() {
+        assert_eq!(all.column(0).as_string_view().value(row), text);
+        assert_eq!([number(1, row), number(2, row), number(3, row)], [n, records, x]);
+    }
+    for (workers, memory) in [(2, MUCH), (7, MUCH), (1, 1 << 20), (2, 1 << 20), (7, 1 << 20)] {
+        let found = folded_by(workers, &step, &batches, memory).unwrap();
+        assert!(found == one, "{workers} workers and {memory} bytes");
+    }
 }
 
 #[test]

@@ -16,11 +16,12 @@ use arrow_array::{
     Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array,
     Time64MicrosecondArray, TimestampMicrosecondArray,
 };
-use arrow_buffer::NullBuffer;
+use arrow_buffer::{NullBuffer, ScalarBuffer};
 use arrow_schema::{DataType, TimeUnit};
 use datafusion_common::{Result, internal_err};
 use gristmill_core::exact::{ExactSum, ShortSum};
 
+use super::table::Groups;
 use crate::relational::sum::fit;
 
 /// One number of a group.
@@ -91,9 +92,13 @@ impl Layout {
         Self { folds, width }
     }
 
-    /// Merges another group's words into those of the group of this number.
+    /// Merges another group into one.
     #[inline]
-    pub(super) fn merge(&self, into: &mut [u64], from: &[u64], group: u32, long: &mut Long) {
+    pub(super) fn merge(
+        &self,
+        (into, group, long): (&mut [u64], u32, &mut Long),
+        (from, other, other_long): (&[u64], u32, &Long),
+    ) {
         let (known, new) = (into[0], from[0]);
         for (bit, &(fold, at)) in self.folds.iter().enumerate() {
             if new >> bit & 1 == 0 {
@@ -102,17 +107,17 @@ impl Layout {
             let first = known >> bit & 1 == 0;
             match fold {
                 Fold::Count => into[at] += from[at],
-                Fold::Double => add(&mut into[at..at + 2], &from[at..at + 2], (group, at), long),
-                Fold::Whole => {
-                    let (low, high) = (low(&into[at..]), into[at + 2] as i64);
-                    let (sum, carry) = low.overflowing_add(self::low(&from[at..]));
-                    let high = high.wrapping_add(from[at + 2] as i64).wrapping_add(carry.into());
-                    into[at..at + 3].copy_from_slice(&[
-                        sum as u64,
-                        (sum >> 64) as u64,
-                        high as u64,
-                    ]);
+                Fold::Double => {
+                    add(&mut into[at..at + 2], short(&from[at..]), (group, at), long);
+                    let more = match other_long.is_empty() {
+                        true => None,
+                        false => other_long.get(&(other, at as u32)),
+                    };
+                    if let Some(more) = more {
+                        lengthen(&mut into[at..at + 2], (group, at), long).merge(more);
+                    }
                 }
+                Fold::Whole => add_whole(&mut into[at..at + 3], low(&from[at..]), from[at + 2]),
                 Fold::Extreme(side) => {
                     if first || !side.keeps(into[at] as i64, from[at] as i64) {
                         into[at] = from[at];
@@ -129,82 +134,69 @@ impl Layout {
         into[0] = known | new;
     }
 
-    /// Whether every sum of doubles in these words is a short one: a value that is no number is not.
-    pub(super) fn is_short(&self, words: &[u64]) -> bool {
-        self.folds.iter().all(|&(fold, at)| match fold {
-            Fold::Double => f64::from_bits(words[at]).is_finite(),
-            _ => true,
-        })
-    }
-
-    /// The words of records, one behind the other. `folded` has the values of each fold, none where
-    /// every record counts, and which records it looks at.
-    pub(super) fn of_records(&self, rows: usize, folded: &[Folded]) -> Result<Vec<u64>> {
-        let mut words = vec![0; rows * self.width];
-        for (bit, (&(fold, at), folded)) in self.folds.iter().zip(folded).enumerate() {
-            let mut put = |row: usize, values: &[u64]| {
-                let record = &mut words[row * self.width..];
-                record[0] |= 1 << bit;
-                record[at..at + values.len()].copy_from_slice(values);
-            };
-            let valid = folded.valid();
-            let counts = |row: &usize| valid.as_ref().is_none_or(|valid| valid.is_valid(*row));
-            let rows = (0..rows).filter(counts);
-            match (fold, &folded.values) {
-                (Fold::Count, _) => rows.for_each(|row| put(row, &[1])),
+    /// What there is to fold of records: `folded` has the values of each fold, none where every
+    /// record counts, and which records it looks at.
+    pub(super) fn records(&self, folded: &[Folded]) -> Result<Vec<Record>> {
+        let folds = self.folds.iter().zip(folded).enumerate();
+        let record = folds.map(|(bit, (&(fold, at), folded))| {
+            let values = match (fold, &folded.values) {
+                (Fold::Count, _) => Values::None,
                 (Fold::Double, Some(values)) => {
-                    let values = values.as_primitive::<Float64Type>().values();
-                    rows.for_each(|row| put(row, &[values[row].to_bits(), 0]));
+                    Values::Doubles(values.as_primitive::<Float64Type>().values().clone())
                 }
                 (Fold::Whole, Some(values)) if values.data_type() == &DataType::Int64 => {
-                    let values = values.as_primitive::<Int64Type>().values();
-                    rows.for_each(|row| {
-                        let sign = values[row] >> 63;
-                        put(row, &[values[row] as u64, sign as u64, sign as u64]);
-                    });
+                    Values::Ints(values.as_primitive::<Int64Type>().values().clone())
                 }
                 (Fold::Whole, Some(values)) => {
-                    let values = values.as_primitive::<Decimal128Type>().values();
-                    rows.for_each(|row| {
-                        let value = values[row];
-                        put(row, &[value as u64, (value >> 64) as u64, (value >> 127) as u64]);
-                    });
+                    Values::Decimals(values.as_primitive::<Decimal128Type>().values().clone())
                 }
-                (Fold::Extreme(_), Some(values)) => {
-                    let values = ordered(values)?;
-                    rows.for_each(|row| put(row, &[values[row] as u64]));
-                }
-                (Fold::WideExtreme(_), Some(values)) => {
+                (Fold::Extreme(side), Some(values)) => Values::Extremes(ordered(values)?, side),
+                (Fold::WideExtreme(side), Some(values)) => {
                     let values = values.as_primitive::<Decimal128Type>().values();
-                    rows.for_each(|row| {
-                        put(row, &[values[row] as u64, (values[row] >> 64) as u64])
-                    });
+                    Values::WideExtremes(values.clone(), side)
                 }
                 (_, None) => return internal_err!("a fold without values"),
-            }
-        }
-        Ok(words)
+            };
+            Ok(Record { bit: 1 << bit, at, values, valid: folded.valid() })
+        });
+        record.collect()
     }
 
-    /// The words that together are this sum, if it is a long one.
-    pub(super) fn parts(&self, group: u32, words: &[u64], long: &Long) -> Option<Vec<Vec<u64>>> {
-        let mut all: Option<Vec<Vec<u64>>> = None;
-        for (bit, &(fold, at)) in self.folds.iter().enumerate() {
+    /// Adds the long sums of a group to those of others, under another number.
+    pub(super) fn long(&self, long: &Long, group: u32, number: u32, others: &mut Long) {
+        for (fold, at) in &self.folds {
             let sum = match fold {
-                Fold::Double => long.get(&(group, at as u32)),
+                Fold::Double => long.get(&(group, *at as u32)),
                 _ => None,
             };
-            let Some(sum) = sum else { continue };
-            let all = all.get_or_insert_with(|| vec![words.to_vec()]);
-            all[0][at..at + 2].copy_from_slice(&[0, 0]);
-            for part in sum.parts() {
+            others.extend(sum.map(|sum| ((number, *at as u32), sum.clone())));
+        }
+    }
+
+    /// Hands over the words of a group, in as many parts as it takes for its long sums.
+    pub(super) fn parts(
+        &self,
+        group: u32,
+        words: &[u64],
+        long: &Long,
+        mut take: impl FnMut(&[u64]),
+    ) {
+        take(words);
+        if long.is_empty() {
+            return;
+        }
+        for (bit, (fold, at)) in self.folds.iter().enumerate() {
+            let sum = match fold {
+                Fold::Double => long.get(&(group, *at as u32)),
+                _ => None,
+            };
+            for part in sum.into_iter().flat_map(|sum| sum.parts()) {
                 let mut more = vec![0; self.width];
                 more[0] = 1 << bit;
-                more[at] = part.to_bits();
-                all.push(more);
+                more[*at] = part.to_bits();
+                take(&more);
             }
         }
-        all
     }
 
     /// The column of one fold. `words` are those of all groups, `long` the sums that those do not
@@ -254,6 +246,81 @@ impl Layout {
     }
 }
 
+/// One fold of the records of a batch.
+pub(super) struct Record {
+    /// The fold's bit in a group's first word, and the place of its words.
+    bit: u64,
+    at: usize,
+    values: Values,
+    /// The records that it looks at, if not all.
+    valid: Option<NullBuffer>,
+}
+
+enum Values {
+    None,
+    Doubles(ScalarBuffer<f64>),
+    Ints(ScalarBuffer<i64>),
+    Decimals(ScalarBuffer<i128>),
+    Extremes(Vec<i64>, Side),
+    WideExtremes(ScalarBuffer<i128>, Side),
+}
+
+impl Record {
+    /// Folds the values of these rows into their groups.
+    pub(super) fn fold(&self, rows: &[u32], groups: &[u32], all: &mut Groups, long: &mut Long) {
+        let at = self.at;
+        match &self.values {
+            Values::None => self.each(rows, groups, all, |words, _, _| words[at] += 1),
+            Values::Doubles(values) => self.each(rows, groups, all, |words, row, group| {
+                let value = ShortSum { high: values[row], low: 0.0 };
+                add(&mut words[at..at + 2], value, (group, at), long);
+            }),
+            Values::Ints(values) => self.each(rows, groups, all, |words, row, _| {
+                let value = i128::from(values[row]);
+                add_whole(&mut words[at..at + 3], value as u128, (value >> 127) as u64);
+            }),
+            Values::Decimals(values) => self.each(rows, groups, all, |words, row, _| {
+                let value = values[row];
+                add_whole(&mut words[at..at + 3], value as u128, (value >> 127) as u64);
+            }),
+            Values::Extremes(values, side) => self.each(rows, groups, all, |words, row, _| {
+                let known = words[0] & self.bit != 0;
+                if !known || !side.keeps(words[at] as i64, values[row]) {
+                    words[at] = values[row] as u64;
+                }
+            }),
+            Values::WideExtremes(values, side) => self.each(rows, groups, all, |words, row, _| {
+                let (known, new) = (words[0] & self.bit != 0, values[row]);
+                if !known || !side.keeps(low(&words[at..]) as i128, new) {
+                    words[at..at + 2].copy_from_slice(&[new as u64, (new >> 64) as u64]);
+                }
+            }),
+        }
+    }
+
+    #[inline]
+    fn each(
+        &self,
+        rows: &[u32],
+        groups: &[u32],
+        all: &mut Groups,
+        mut fold: impl FnMut(&mut [u64], usize, u32),
+    ) {
+        let both = rows.iter().zip(groups);
+        let mut fold = |row: u32, group: u32| {
+            let words = all.words(group);
+            fold(words, row as usize, group);
+            words[0] |= self.bit;
+        };
+        match &self.valid {
+            None => both.for_each(|(row, group)| fold(*row, *group)),
+            Some(valid) => both
+                .filter(|(row, _)| valid.is_valid(**row as usize))
+                .for_each(|(row, group)| fold(*row, *group)),
+        }
+    }
+}
+
 /// The values of a fold.
 pub(super) struct Folded {
     /// None where records count whatever is in them.
@@ -282,23 +349,44 @@ fn short(words: &[u64]) -> ShortSum {
 }
 
 #[inline]
-fn add(into: &mut [u64], from: &[u64], (group, at): (u32, usize), long: &mut Long) {
-    let (sum, more) = (short(into), short(from));
+fn add(into: &mut [u64], more: ShortSum, (group, at): (u32, usize), long: &mut Long) {
     if long.is_empty() || !long.contains_key(&(group, at as u32)) {
-        let both = sum.plus(more.high).and_then(|sum| match more.low {
+        let both = short(into).plus(more.high).and_then(|sum| match more.low {
             0.0 => Some(sum),
             low => sum.plus(low),
         });
         if let Some(ShortSum { high, low }) = both {
-            into.copy_from_slice(&[high.to_bits(), low.to_bits()]);
+            into[0] = high.to_bits();
+            into[1] = low.to_bits();
             return;
         }
     }
+    let long = lengthen(into, (group, at), long);
+    long.add(more.high);
+    long.add(more.low);
+}
+
+/// The long sum of a group that had a short one.
+#[cold]
+fn lengthen<'a>(
+    into: &mut [u64],
+    (group, at): (u32, usize),
+    long: &'a mut Long,
+) -> &'a mut ExactSum {
     let long = long.entry((group, at as u32)).or_default();
-    for part in [sum.high, sum.low, more.high, more.low] {
-        long.add(part);
-    }
+    let sum = short(into);
+    long.add(sum.high);
+    long.add(sum.low);
     into.fill(0);
+    long
+}
+
+/// Adds 192 bits: the lower 128, and the higher 64.
+#[inline]
+fn add_whole(into: &mut [u64], more: u128, high: u64) {
+    let (sum, carry) = low(into).overflowing_add(more);
+    let high = into[2].wrapping_add(high).wrapping_add(carry.into());
+    into.copy_from_slice(&[sum as u64, (sum >> 64) as u64, high]);
 }
 
 /// Values in 64 bits whose order as ints is theirs.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, RecordBatchOptions};
-use arrow_row::{RowConverter, SortField};
+use arrow_row::{RowConverter, Rows, SortField};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, SortOptions};
 use arrow_select::filter::filter_record_batch;
 use datafusion_common::{DFSchema, Result};
@@ -15,8 +15,11 @@ use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::{Aggregate, Expr, LogicalPlan};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
-use super::fold::{Fold, Folded, Layout, MOST, Side, extreme};
-use super::runs::Groups;
+use super::fold::{Fold, Folded, Layout, MOST, Record, Side, extreme};
+use super::keys::Keys;
+use super::runs::Merged;
+use super::sorted::Given;
+use super::table::Table;
 use crate::expression::bind::checked;
 use crate::relational::INPUT;
 use crate::relational::run::in_digits;
@@ -27,7 +30,8 @@ type Physical = Arc<dyn PhysicalExpr>;
 #[derive(Debug)]
 pub(super) struct Plan {
     before: Vec<Stage>,
-    keys: Vec<Physical>,
+    key_columns: Vec<Physical>,
+    pub(super) keys: Keys,
     folded: Vec<Value>,
     results: Vec<Output>,
     /// Keys as bytes that sort like them, nulls last.
@@ -142,12 +146,12 @@ fn grouped(
     let (key_fields, result_fields) = grouped.fields().split_at(aggregate.group_expr.len());
     if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_)))
         || result_fields.len() != aggregate.aggr_expr.len()
-        || !key_fields.iter().all(|field| is_key(field.data_type()))
     {
         return None;
     }
-    let keys = aggregate.group_expr.iter().map(|expr| physical(expr, schema));
-    let keys = keys.collect::<Option<Vec<_>>>()?;
+    let keys = Keys::new(key_fields.iter().map(|field| field.data_type()))?;
+    let key_columns = aggregate.group_expr.iter().map(|expr| physical(expr, schema));
+    let key_columns = key_columns.collect::<Option<Vec<_>>>()?;
     let mut folded = Vec::new();
     let results = aggregate.aggr_expr.iter().zip(result_fields);
     let results = results.map(|(expr, field)| result(expr, field.data_type(), schema, &mut folded));
@@ -160,6 +164,7 @@ fn grouped(
     let fields = fields.map(|data_type| SortField::new_with_options(data_type, options));
     Some(Plan {
         before,
+        key_columns,
         keys,
         converter: RowConverter::new(fields.collect()).ok()?,
         layout: Layout::new(folded.iter().map(|value| value.fold)),
@@ -169,16 +174,6 @@ fn grouped(
         after,
         output: Arc::clone(output),
     })
-}
-
-/// Whether equal values of this type are one key here as they are elsewhere: doubles have zeros and
-/// values that are no number, which are best told apart in one place.
-fn is_key(data_type: &DataType) -> bool {
-    use DataType::{Boolean, Date32, Decimal128, Int64, Time64, Timestamp, Utf8View};
-    matches!(
-        data_type,
-        Boolean | Date32 | Decimal128(..) | Int64 | Time64(_) | Timestamp(..) | Utf8View
-    )
 }
 
 fn result(
@@ -245,18 +240,13 @@ fn evaluated(expr: &Physical, columns: &RecordBatch) -> Result<ArrayRef> {
 }
 
 impl Plan {
-    /// Hands over the key of each record in its bytes, and its words.
-    pub(super) fn rows(
-        &self,
-        columns: &RecordBatch,
-        mut take: impl FnMut(&[u8], &[u64]),
-    ) -> Result<()> {
+    /// What there is to group of a batch.
+    pub(super) fn records(&self, columns: &RecordBatch) -> Result<Records> {
         let mut columns = columns.clone();
         for stage in &self.before {
             columns = stage.apply(&columns)?;
         }
-        let rows = columns.num_rows();
-        let keys = self.keys.iter().map(|key| evaluated(key, &columns));
+        let keys = self.key_columns.iter().map(|key| evaluated(key, &columns));
         let keys = keys.collect::<Result<Vec<_>>>()?;
         let folded = self.folded.iter().map(|value| {
             let of = value.filter.as_ref().map(|filter| evaluated(filter, &columns)).transpose()?;
@@ -265,33 +255,37 @@ impl Plan {
             Ok(Folded { values, of })
         });
         let folded = folded.collect::<Result<Vec<_>>>()?;
-        let words = self.layout.of_records(rows, &folded)?;
-        let mut words = words.chunks_exact(self.layout.width);
-        if keys.is_empty() {
-            words.for_each(|words| take(&[], words));
-            return Ok(());
-        }
-        let keys = self.converter.convert_columns(&keys)?;
-        for (key, words) in keys.iter().zip(&mut words) {
-            take(key.as_ref(), words);
-        }
-        Ok(())
+        Ok(Records { rows: columns.num_rows(), keys, folds: self.layout.records(&folded)? })
     }
 
-    /// The result's columns for some groups.
-    pub(super) fn columns(&self, groups: &Groups) -> Result<RecordBatch> {
-        let mut arrays = match self.keys.is_empty() {
+    /// Keys as bytes that sort like them, nulls last; none where they have no columns.
+    pub(super) fn key_bytes(&self, keys: &[ArrayRef]) -> Result<Option<Rows>> {
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(self.converter.convert_columns(keys)?))
+    }
+
+    /// Groups that come from runs.
+    pub(super) fn merged(&self, groups: Merged) -> Result<Given> {
+        let keys = match self.key_columns.is_empty() {
             true => Vec::new(),
             false => {
                 let parser = self.converter.parser();
                 self.converter.convert_rows(groups.keys().map(|key| parser.parse(key)))?
             }
         };
-        let places = self.keys.len()..;
+        Ok(Given { keys, words: groups.words, long: groups.long })
+    }
+
+    /// The result's columns for some groups.
+    pub(super) fn columns(&self, groups: Given) -> Result<RecordBatch> {
+        let Given { keys: mut arrays, words, long } = groups;
+        let places = self.key_columns.len()..;
         for (result, place) in self.results.iter().zip(places) {
             let data_type = self.grouped.field(place).data_type();
             let column = |fold: usize, data_type: &DataType| {
-                self.layout.column(fold, &groups.words, &groups.long, data_type)
+                self.layout.column(fold, &words, &long, data_type)
             };
             arrays.push(match result {
                 Output::Fold(fold) => column(*fold, data_type)?,
@@ -306,7 +300,8 @@ impl Plan {
                 }
             });
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(groups.len()));
+        let rows = words.len() / self.layout.width;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let grouped = Arc::clone(&self.grouped);
         let mut columns = RecordBatch::try_new_with_options(grouped, arrays, &options)?;
         for stage in &self.after {
@@ -315,8 +310,20 @@ impl Plan {
         in_digits(&columns, &self.output)
     }
 
+    /// No groups yet.
+    pub(super) fn table(&self) -> Table {
+        Table::new(self.keys.words, &self.layout)
+    }
+
     /// Whether there may be several groups.
     pub(super) fn has_keys(&self) -> bool {
-        !self.keys.is_empty()
+        !self.key_columns.is_empty()
     }
+}
+
+/// The keys of records, and what is folded of them.
+pub(super) struct Records {
+    pub(super) rows: usize,
+    pub(super) keys: Vec<ArrayRef>,
+    pub(super) folds: Vec<Record>,
 }

@@ -8,22 +8,26 @@ use std::sync::Arc;
 use gristmill_core::{Error, Result, Space};
 
 use super::fold::{Layout, Long};
-use super::table::{Table, front, key_words};
 
 /// Groups in the order of their keys, each as a row: the length of its key in bytes, the key, and
 /// the words. A key may come several times, one behind the other: together they are its group.
-#[derive(Debug)]
 pub(super) struct Run {
     /// Rows that are in memory.
     rows: Vec<u64>,
     /// The next row among them; empty at the end.
     row: Range<usize>,
-    /// What is still on disk.
-    stored: Option<Stored>,
+    /// What is not in `rows` yet.
+    rest: Rest,
+}
+
+/// Rows that follow.
+enum Rest {
+    Stored(Stored),
+    /// Makes the next ones; none at the end.
+    Made(Box<dyn FnMut() -> Result<Vec<u64>> + Send>),
 }
 
 /// A part of a file with rows.
-#[derive(Debug)]
 struct Stored {
     file: Arc<File>,
     left: Range<u64>,
@@ -41,6 +45,31 @@ pub(super) struct Store {
 
 /// Bytes that are written at once.
 const BUFFER: usize = 64 << 10;
+/// The first word of a row: bytes of the key, and above them those of its texts.
+const KEY: u64 = u32::MAX as u64;
+
+/// Groups of a batch, and bytes of the texts of their keys.
+pub(super) fn most() -> (usize, usize) {
+    (8192, 1 << 20)
+}
+
+/// Begins a row with a key, whose texts have so many bytes. Keys are in words, the first byte
+/// highest and zeros behind the last, so that they compare as their bytes do. No key begins another.
+pub(super) fn append_key(rows: &mut Vec<u64>, key: &[u8], text: usize) {
+    rows.push(key.len() as u64 | (text as u64) << 32);
+    let (whole, rest) = key.as_chunks::<8>();
+    rows.extend(whole.iter().map(|word| u64::from_be_bytes(*word)));
+    if !rest.is_empty() {
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        rows.push(u64::from_be_bytes(last));
+    }
+}
+
+/// Words of a key in the row that begins with this one.
+fn key_words(first: u64) -> usize {
+    ((first & KEY) as usize).div_ceil(8)
+}
 
 impl Store {
     pub(super) fn new(space: &Space) -> Result<Self> {
@@ -48,29 +77,39 @@ impl Store {
         Ok(Self { file: Arc::new(file), runs: Vec::new(), end: 0 })
     }
 
-    /// Writes the groups of a table as a run.
-    pub(super) fn put(&mut self, table: &Table, layout: &Layout, space: &Space) -> Result<()> {
+    /// Writes the rows that `next` makes, until there are none, as a run.
+    pub(super) fn put(
+        &mut self,
+        space: &Space,
+        mut next: impl FnMut() -> Result<Vec<u64>>,
+    ) -> Result<()> {
         let start = self.end;
-        let rows = table.sorted_rows(layout);
-        rows.chunks(BUFFER / size_of::<u64>()).try_for_each(|rows| self.write(rows, space))?;
+        loop {
+            let rows = next()?;
+            if rows.is_empty() {
+                break;
+            }
+            rows.chunks(BUFFER / size_of::<u64>()).try_for_each(|rows| self.write(rows, space))?;
+        }
         self.runs.push(start..self.end);
         Ok(())
     }
 
-    /// Writes several runs as one.
-    pub(super) fn merge(&mut self, runs: Vec<Run>, layout: &Layout, space: &Space) -> Result<()> {
-        let (mut rows, start) = (Vec::new(), self.end);
-        let mut merge = Merge::new(runs, layout);
-        while let Some(run) = merge.least() {
-            rows.extend_from_slice(run.row());
-            if rows.len() * size_of::<u64>() >= BUFFER {
-                self.write(&rows, space)?;
-                rows.clear();
+    /// Makes one run of all.
+    pub(super) fn merge(&mut self, reads: usize, layout: &Layout, space: &Space) -> Result<()> {
+        let mut merged = Self::new(space)?;
+        let mut merge = Merge::new(self.runs(reads, layout)?, layout);
+        merged.put(space, || {
+            let mut rows = Vec::new();
+            while rows.len() * size_of::<u64>() < BUFFER
+                && let Some(run) = merge.least()
+            {
+                rows.extend_from_slice(run.row());
+                merge.advance()?;
             }
-            merge.advance()?;
-        }
-        self.write(&rows, space)?;
-        self.runs.push(start..self.end);
+            Ok(rows)
+        })?;
+        *self = merged;
         Ok(())
     }
 
@@ -90,32 +129,35 @@ impl Store {
     pub(super) fn runs(&self, reads: usize, layout: &Layout) -> Result<Vec<Run>> {
         let run = |place: &Range<u64>| {
             let (file, left) = (Arc::clone(&self.file), place.clone());
-            let stored = Some(Stored { file, left, reads });
-            let mut run = Run { rows: Vec::new(), row: 0..0, stored };
-            run.advance(layout)?;
-            Ok(run)
+            Run::new(Rest::Stored(Stored { file, left, reads }), layout)
         };
         self.runs.iter().map(run).collect()
     }
 }
 
 impl Run {
-    /// The groups of a table.
-    pub(super) fn sorted(table: &Table, layout: &Layout) -> Result<Self> {
-        let mut run = Self { rows: table.sorted_rows(layout), row: 0..0, stored: None };
+    fn new(rest: Rest, layout: &Layout) -> Result<Self> {
+        let mut run = Self { rows: Vec::new(), row: 0..0, rest };
         run.advance(layout)?;
         Ok(run)
+    }
+
+    /// Rows that `next` makes, until there are none.
+    pub(super) fn made(
+        next: impl FnMut() -> Result<Vec<u64>> + Send + 'static,
+        layout: &Layout,
+    ) -> Result<Self> {
+        Self::new(Rest::Made(Box::new(next)), layout)
     }
 
     fn row(&self) -> &[u64] {
         &self.rows[self.row.clone()]
     }
 
-    /// The key of the next row, and its length in bytes.
-    fn key(&self) -> (&[u64], usize) {
+    /// The key of the next row.
+    fn key(&self) -> &[u64] {
         let row = self.row();
-        let bytes = row[0] as usize;
-        (&row[1..1 + key_words(bytes)], bytes)
+        &row[1..1 + key_words(row[0])]
     }
 
     /// Goes on to the next row.
@@ -123,7 +165,7 @@ impl Run {
         let start = self.row.end;
         self.row = start..start;
         if self.has(1)? {
-            let words = 1 + key_words(self.rows[self.row.start] as usize) + layout.width;
+            let words = 1 + key_words(self.rows[self.row.start]) + layout.width;
             if !self.has(words)? {
                 return Err(Error::internal("a group was cut off"));
             }
@@ -136,22 +178,32 @@ impl Run {
     #[inline]
     fn has(&mut self, words: usize) -> Result<bool> {
         while self.rows.len() - self.row.start < words {
-            let Some(Stored { file, left, reads }) = &mut self.stored else { return Ok(false) };
-            let bytes = (left.end - left.start).min((*reads).max(words * 8) as u64);
-            if bytes == 0 {
+            let more = match &mut self.rest {
+                Rest::Stored(stored) => stored.read(words * size_of::<u64>())?,
+                Rest::Made(next) => next()?,
+            };
+            if more.is_empty() {
                 return Ok(false);
             }
-            let mut read = vec![0; bytes as usize];
-            file.read_exact_at(&mut read, left.start).map_err(|source| {
-                Error::io("cannot read groups again that were put away", source)
-            })?;
-            left.start += bytes;
             self.rows.drain(..self.row.start);
             self.row = 0..0;
-            let (words, _) = read.as_chunks::<8>();
-            self.rows.extend(words.iter().map(|word| u64::from_le_bytes(*word)));
+            self.rows.extend(more);
         }
         Ok(true)
+    }
+}
+
+impl Stored {
+    /// The next words, so many bytes at least if there are.
+    fn read(&mut self, least: usize) -> Result<Vec<u64>> {
+        let bytes = (self.left.end - self.left.start).min(self.reads.max(least) as u64);
+        let mut read = vec![0; bytes as usize];
+        self.file
+            .read_exact_at(&mut read, self.left.start)
+            .map_err(|source| Error::io("cannot read groups again that were put away", source))?;
+        self.left.start += bytes;
+        let (words, _) = read.as_chunks::<8>();
+        Ok(words.iter().map(|word| u64::from_le_bytes(*word)).collect())
     }
 }
 
@@ -162,7 +214,6 @@ fn failed(space: &Space, source: std::io::Error) -> Error {
 }
 
 /// Runs, read together in the order of their keys.
-#[derive(Debug)]
 pub(super) struct Merge {
     runs: Vec<Run>,
     /// The first words of the next key of each run that has one, and its number: a heap, the least
@@ -174,7 +225,7 @@ pub(super) struct Merge {
 impl Merge {
     pub(super) fn new(runs: Vec<Run>, layout: &Layout) -> Self {
         let runs: Vec<Run> = runs.into_iter().filter(|run| !run.row.is_empty()).collect();
-        let heads = runs.iter().enumerate().map(|(i, run)| (front(run.key().0), i as u32));
+        let heads = runs.iter().enumerate().map(|(i, run)| (front(run.key()), i as u32));
         let heads = heads.collect();
         let mut merge = Self { runs, heads, layout: layout.clone() };
         (0..merge.heads.len() / 2).rev().for_each(|at| merge.sink(at));
@@ -194,7 +245,7 @@ impl Merge {
             run.rows = Vec::new();
             self.heads.swap_remove(0);
         } else {
-            self.heads[0].0 = front(run.key().0);
+            self.heads[0].0 = front(run.key());
         }
         self.sink(0);
         Ok(())
@@ -205,7 +256,7 @@ impl Merge {
         let ((front, run), (other_front, other_run)) = (self.heads[one], self.heads[other]);
         match front == other_front {
             false => front < other_front,
-            true => self.runs[run as usize].key().0 < self.runs[other_run as usize].key().0,
+            true => self.runs[run as usize].key() < self.runs[other_run as usize].key(),
         }
     }
 
@@ -226,21 +277,22 @@ impl Merge {
         }
     }
 
-    /// The next groups, so many or as many as have so many bytes of keys; none at the end.
-    pub(super) fn groups(&mut self, most: usize, most_bytes: usize) -> Result<Groups> {
-        let mut groups = Groups::default();
-        while let Some(run) = self.heads.first().map(|(_, run)| &self.runs[*run as usize]) {
-            let ((key, bytes), width) = (run.key(), self.layout.width);
+    /// The groups that are given next; none at the end.
+    pub(super) fn groups(&mut self) -> Result<Merged> {
+        let (most, most_bytes) = most();
+        let (mut groups, none) = (Merged::default(), Long::default());
+        while let Some(run) = self.least() {
+            let (key, width) = (run.key(), self.layout.width);
             let words = &run.row()[1 + key.len()..];
             if groups.last.as_slice() == key && groups.len() > 0 {
                 let (group, at) = (groups.len() - 1, groups.words.len() - width);
-                let into = &mut groups.words[at..];
-                self.layout.merge(into, words, group as u32, &mut groups.long);
+                let into = (&mut groups.words[at..], group as u32, &mut groups.long);
+                self.layout.merge(into, (words, 0, &none));
             } else {
-                if groups.len() >= most || groups.keys.len() >= most_bytes {
+                if groups.len() >= most || groups.text >= most_bytes {
                     break;
                 }
-                groups.push(key, bytes, words);
+                groups.push(key, run.row()[0], words);
             }
             self.advance()?;
         }
@@ -248,9 +300,14 @@ impl Merge {
     }
 }
 
+/// The first words of a key: keys that differ in them are in their order.
+fn front(key: &[u64]) -> [u64; 2] {
+    [key.first().copied().unwrap_or_default(), key.get(1).copied().unwrap_or_default()]
+}
+
 /// Groups one behind the other.
 #[derive(Debug, Default)]
-pub(super) struct Groups {
+pub(super) struct Merged {
     /// The bytes of their keys, and where each ends.
     keys: Vec<u8>,
     ends: Vec<usize>,
@@ -258,16 +315,19 @@ pub(super) struct Groups {
     pub(super) long: Long,
     /// The key of the last of them.
     last: Vec<u64>,
+    /// Bytes of the texts of their keys.
+    text: usize,
 }
 
-impl Groups {
-    /// Adds a group, whose key has so many bytes.
-    pub(super) fn push(&mut self, key: &[u64], bytes: usize, words: &[u64]) {
+impl Merged {
+    /// Adds a group, whose row begins with this word.
+    fn push(&mut self, key: &[u64], first: u64, words: &[u64]) {
         self.last.clear();
         self.last.extend_from_slice(key);
         key.iter().for_each(|word| self.keys.extend_from_slice(&word.to_be_bytes()));
-        self.keys.truncate(self.keys.len() - (key.len() * 8 - bytes));
+        self.keys.truncate(self.keys.len() - (key.len() * 8 - (first & KEY) as usize));
         self.ends.push(self.keys.len());
+        self.text += (first >> 32) as usize;
         self.words.extend_from_slice(words);
     }
 

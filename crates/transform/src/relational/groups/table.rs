@@ -1,214 +1,151 @@
-//! Groups by key, and rows of a key and numbers on their way into them.
+//! Groups by key.
 
-use super::fold::{Layout, Long};
+use super::fold::{Layout, Long, Record};
+use super::keys::{Codes, hash};
+use super::slots::{FULL, NONE, Slots};
 
-/// A row: its hash, the length of its key in bytes, the key, and a group's words.
-///
-/// Keys are in words, the first byte highest and zeros behind the last, so that they compare as
-/// their bytes do. No key begins another.
-const HEAD: usize = 2;
-
-/// Makes it the beginning of a row, up to the words.
-#[inline]
-pub(super) fn start_row(row: &mut Vec<u64>, key: &[u8]) {
-    row.clear();
-    row.extend_from_slice(&[0, key.len() as u64]);
-    let (whole, rest) = key.as_chunks::<8>();
-    row.extend(whole.iter().map(|word| u64::from_be_bytes(*word)));
-    if !rest.is_empty() {
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        row.push(u64::from_be_bytes(last));
-    }
-    row[0] = hash(&row[HEAD..]);
-}
-
-/// As [`start_row`] with a key in words.
-pub(super) fn restart_row(row: &mut Vec<u64>, (key, bytes): (&[u64], usize)) {
-    row.clear();
-    row.extend_from_slice(&[hash(key), bytes as u64]);
-    row.extend_from_slice(key);
-}
-
-/// Words of a key of so many bytes.
-pub(super) fn key_words(bytes: usize) -> usize {
-    bytes.div_ceil(8)
-}
-
-fn hash(key: &[u64]) -> u64 {
-    const A: u64 = 0x9e37_79b9_7f4a_7c15;
-    const B: u64 = 0xf39c_c060_5ced_c835;
-    let mixed = key.iter().fold(A, |mixed, word| {
-        let wide = u128::from(mixed ^ word) * u128::from(B);
-        (wide >> 64) as u64 ^ wide as u64 ^ A
-    });
-    let wide = u128::from(mixed ^ B) * u128::from(A);
-    (wide >> 64) as u64 ^ wide as u64
-}
-
-/// Groups.
-#[derive(Debug, Default)]
+/// Groups, numbered from 0 in the order in which they came.
+#[derive(Debug)]
 pub(super) struct Table {
-    /// Half a hash and the number of the group, from 1; 0 where there is none.
-    slots: Vec<u64>,
-    /// The keys, one behind the other.
-    keys: Vec<u64>,
-    /// Where each key ends, and how many bytes of its last word are none of it.
-    ends: Vec<(u32, u8)>,
-    words: Vec<u64>,
-    long: Long,
+    slots: Slots,
+    /// Each group's key, and behind it its words.
+    groups: Groups,
+    /// Sums that words do not hold.
+    pub(super) long: Long,
 }
 
-const SLOT: u64 = 0xFFFF_FFFF;
+/// Rows of words, in pieces that stay where they are.
+#[derive(Debug)]
+pub(super) struct Groups {
+    pieces: Vec<Box<[u64]>>,
+    len: usize,
+    key: usize,
+    width: usize,
+}
+
+/// Groups of a piece.
+const PIECE: usize = 256;
+
+impl Groups {
+    /// A group's key and its words.
+    #[inline]
+    fn row(&self, group: u32) -> &[u64] {
+        let (piece, at) = (group as usize / PIECE, group as usize % PIECE);
+        &self.pieces[piece][at * self.width..][..self.width]
+    }
+
+    #[inline]
+    pub(super) fn words(&mut self, group: u32) -> &mut [u64] {
+        let (piece, at) = (group as usize / PIECE, group as usize % PIECE);
+        &mut self.pieces[piece][at * self.width..][self.key..self.width]
+    }
+
+    #[inline]
+    fn key(&self, group: u32) -> &[u64] {
+        &self.row(group)[..self.key]
+    }
+
+    /// Looks at both ends of groups, one after the other and without a branch between, so that they
+    /// come from memory together.
+    #[inline]
+    fn touch(&self, groups: &[u32]) {
+        if self.len > 0 {
+            let ends = groups.iter().map(|group| {
+                let row = self.row(if *group == NONE { 0 } else { *group });
+                row.first().copied().unwrap_or_default() ^ row[self.width - 1]
+            });
+            std::hint::black_box(ends.fold(0, |all, ends| all ^ ends));
+        }
+    }
+
+    fn push(&mut self, key: &[u64]) {
+        let (piece, at) = (self.len / PIECE, self.len % PIECE);
+        if at == 0 {
+            self.pieces.push(vec![0; PIECE * self.width].into());
+        }
+        self.pieces[piece][at * self.width..][..self.key].copy_from_slice(key);
+        self.len += 1;
+    }
+}
 
 impl Table {
+    /// No groups yet. Their keys have so many words.
+    pub(super) fn new(key: usize, layout: &Layout) -> Self {
+        let groups = Groups { pieces: Vec::new(), len: 0, key, width: key + layout.width };
+        Self { slots: Slots::default(), groups, long: Long::default() }
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.ends.len()
+        self.groups.len
+    }
+
+    /// Whether there may be too many groups soon.
+    pub(super) fn is_full(&self) -> bool {
+        self.len() > FULL
     }
 
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
-        let words = self.slots.capacity() + self.keys.capacity() + self.words.capacity();
-        words * size_of::<u64>()
-            + self.ends.capacity() * size_of::<(u32, u8)>()
-            + self.long.len() * 700
+        let piece = PIECE * self.groups.width * size_of::<u64>();
+        self.slots.bytes() + self.groups.pieces.len() * piece + self.long.len() * 700
     }
 
-    /// Merges rows into their groups.
-    pub(super) fn fold(&mut self, layout: &Layout, mut rows: &[u64]) {
-        while let [_, bytes, ..] = rows {
-            let (row, rest) = rows.split_at(HEAD + key_words(*bytes as usize));
-            let (words, rest) = rest.split_at(layout.width);
-            rows = rest;
-            self.fold_row(layout, row, words);
-        }
+    pub(super) fn key(&self, group: u32) -> &[u64] {
+        self.groups.key(group)
     }
 
-    /// Merges one row, whose words stand elsewhere, into its group.
-    pub(super) fn fold_row(&mut self, layout: &Layout, row: &[u64], words: &[u64]) {
-        let [hash, bytes, key @ ..] = row else { return };
-        let (group, known) = self.group(*hash, key, *bytes as usize);
-        let at = group as usize * layout.width;
-        if known {
-            let into = &mut self.words[at..at + layout.width];
-            layout.merge(into, words, group, &mut self.long);
-            return;
-        }
-        reserve(&mut self.words, layout.width);
-        if layout.is_short(words) {
-            self.words.extend_from_slice(words);
-        } else {
-            self.words.resize(at + layout.width, 0);
-            layout.merge(&mut self.words[at..], words, group, &mut self.long);
-        }
+    /// The words of a group.
+    pub(super) fn words(&self, group: u32) -> &[u64] {
+        &self.groups.row(group)[self.groups.key..]
     }
 
-    /// The number of the group with this key, and whether it was there: if not, its words are to be
-    /// added.
-    fn group(&mut self, hash: u64, key: &[u64], bytes: usize) -> (u32, bool) {
-        if (self.ends.len() + 1) * 4 > self.slots.len() * 3 {
-            self.grow();
-        }
-        let mask = self.slots.len() - 1;
-        let tag = hash & !SLOT;
-        let mut at = place(tag, mask);
-        loop {
-            match self.slots[at] {
-                0 => break,
-                slot if slot & !SLOT == tag => {
-                    let group = (slot & SLOT) as u32 - 1;
-                    if self.key(group).0 == key {
-                        return (group, true);
-                    }
-                }
-                _ => {}
+    /// Folds the records of these rows into their groups.
+    pub(super) fn fold(&mut self, codes: &Codes, rows: &[u32], records: &[Record]) {
+        let (key, words) = (self.groups.key, &codes.words);
+        let code = |row: u32| &words[row as usize * key..][..key];
+        // One look into memory for each, then the next: none has to wait for the one before.
+        let first = rows.iter().map(|row| self.slots.first(codes.hashes[*row as usize]));
+        let mut groups: Vec<u32> = first.collect();
+        self.groups.touch(&groups);
+        for (row, group) in rows.iter().zip(&mut groups) {
+            if *group == NONE || !same(self.groups.key(*group), code(*row)) {
+                *group = self.group(codes.hashes[*row as usize], code(*row));
             }
-            at = (at + 1) & mask;
         }
-        let group = self.ends.len() as u32;
-        self.slots[at] = tag | u64::from(group + 1);
-        reserve(&mut self.keys, key.len());
-        self.keys.extend_from_slice(key);
-        reserve(&mut self.ends, 1);
-        self.ends.push((self.keys.len() as u32, (key.len() * 8 - bytes) as u8));
-        (group, false)
+        let Self { groups: all, long, .. } = self;
+        records.iter().for_each(|record| record.fold(rows, &groups, all, long));
     }
 
-    fn grow(&mut self) {
-        let mask = (self.slots.len() * 2).max(64) - 1;
-        let mut slots = vec![0; mask + 1];
-        for slot in self.slots.iter().filter(|slot| **slot != 0) {
-            let mut at = place(slot & !SLOT, mask);
-            while slots[at] != 0 {
-                at = (at + 1) & mask;
-            }
-            slots[at] = *slot;
-        }
-        self.slots = slots;
-    }
-
-    /// The key of a group, and its length in bytes.
-    pub(super) fn key(&self, group: u32) -> (&[u64], usize) {
-        let group = group as usize;
-        let start = group.checked_sub(1).map_or(0, |before| self.ends[before].0 as usize);
-        let (end, unused) = self.ends[group];
-        let key = &self.keys[start..end as usize];
-        (key, key.len() * 8 - usize::from(unused))
-    }
-
-    /// The words of a group, in as many parts as it takes.
-    pub(super) fn parts(&self, layout: &Layout, group: u32, mut take: impl FnMut(&[u64])) {
-        let at = group as usize * layout.width;
-        let words = &self.words[at..at + layout.width];
-        let long = match self.long.is_empty() {
-            true => None,
-            false => layout.parts(group, words, &self.long),
-        };
-        match long {
-            None => take(words),
-            Some(parts) => parts.iter().for_each(|part| take(part)),
+    /// Merges groups of another table.
+    pub(super) fn merge(&mut self, layout: &Layout, other: &Table, groups: &[u32]) {
+        for from in groups.iter().copied() {
+            let key = other.key(from);
+            let into = self.group(hash(key), key);
+            let words = self.groups.words(into);
+            layout.merge((words, into, &mut self.long), (other.words(from), from, &other.long));
         }
     }
 
-    /// The groups in the order of their keys, each as the length of its key in bytes, the key and
-    /// the words, in as many such rows as it takes.
-    pub(super) fn sorted_rows(&self, layout: &Layout) -> Vec<u64> {
-        let mut order: Vec<([u64; 2], u32)> =
-            (0..self.len() as u32).map(|group| (front(self.key(group).0), group)).collect();
-        order.sort_unstable_by(|(one, left), (other, right)| match one == other {
-            false => one.cmp(other),
-            true => self.key(*left).0.cmp(self.key(*right).0),
-        });
-        let mut rows = Vec::with_capacity(self.len() + self.keys.len() + self.words.len());
-        for (_, group) in order {
-            let (key, bytes) = self.key(group);
-            self.parts(layout, group, |words| {
-                rows.push(bytes as u64);
-                rows.extend_from_slice(key);
-                rows.extend_from_slice(words);
-            });
+    /// The number of the group with this key, perhaps a new one.
+    fn group(&mut self, hash: u64, key: &[u64]) -> u32 {
+        let Self { slots, groups, .. } = self;
+        if let Some(group) = slots.find(hash, |group| same(groups.key(group), key)) {
+            return group;
         }
-        rows
+        let group = groups.len;
+        slots.add(hash, group, |group| super::keys::hash(groups.key(group)));
+        groups.push(key);
+        group as u32
     }
 
-    /// Whether there may be too many keys for one table.
-    pub(super) fn is_full(&self) -> bool {
-        self.keys.len() > (u32::MAX / 2) as usize || self.len() > (u32::MAX / 2) as usize
+    /// Drops what is only needed to find groups.
+    pub(super) fn complete(&mut self) {
+        self.slots = Slots::default();
     }
 }
 
-/// The first words of a key: keys that differ in them are in their order.
-pub(super) fn front(key: &[u64]) -> [u64; 2] {
-    [key.first().copied().unwrap_or_default(), key.get(1).copied().unwrap_or_default()]
-}
-
-fn place(tag: u64, mask: usize) -> usize {
-    (tag >> 32) as usize & mask
-}
-
-/// Room for more in steps of a quarter: what a table does not need, another one can have.
-fn reserve<T>(values: &mut Vec<T>, more: usize) {
-    if values.capacity() - values.len() < more {
-        values.reserve_exact((values.len() / 4).max(more).max(64));
-    }
+/// Whether two keys are the same one. They are too short for a call.
+#[inline]
+fn same(one: &[u64], other: &[u64]) -> bool {
+    one.iter().zip(other).all(|(one, other)| one == other)
 }
