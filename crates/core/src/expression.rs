@@ -7,6 +7,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, SchemaRef};
 
 use crate::error::Result;
+use crate::prune::Prune;
 
 /// An SQL scalar expression, compiled against a schema.
 pub trait Expression: Send + Sync + std::fmt::Debug {
@@ -22,6 +23,12 @@ pub trait Expression: Send + Sync + std::fmt::Debug {
     /// Only for bugs and exhausted resources: a row that has no value (division by zero, a cast
     /// that fails, an overflow) is in [`Evaluated::failures`].
     fn evaluate(&self, columns: &RecordBatch) -> Result<Evaluated>;
+
+    /// As a condition: what tells that it has a value, and is true, for none of many records.
+    /// `None` where nothing does.
+    fn prune(&self) -> Option<Arc<dyn Prune>> {
+        None
+    }
 }
 
 /// The values of an expression.

@@ -25,6 +25,7 @@ use crate::findings::Findings;
 use crate::loaded::Loaded;
 use crate::mistake::{Mistake, Pointer};
 use crate::plan::ReadPlan;
+use crate::prune::Prune;
 
 /// Opens a source and cuts it into independent chunks of work, in source order.
 pub trait Extractor: Send {
@@ -53,6 +54,14 @@ pub trait Extractor: Send {
     fn keep(&mut self, places: &[usize]) -> Result<bool> {
         let _ = places;
         Ok(false)
+    }
+
+    /// Leaves records unread where that saves work and `prune` tells that the first step takes them
+    /// out. They are counted as read: in the origin of a batch without rows, and in
+    /// [`Findings::filtered`]. Places are those of the columns that chunks have. Called before the
+    /// first chunk, if at all.
+    fn prune(&mut self, prune: &Arc<dyn Prune>) {
+        let _ = prune;
     }
 
     /// The next piece of work; `None` at the end, and ever after. Boundaries follow the data only.
@@ -177,6 +186,17 @@ pub trait StepPlan: Send + Sync {
     /// out, or put them in another order: a source may leave the others unread.
     fn keeps(&self, columns: &[&str]) -> Option<Vec<usize>> {
         let _ = columns;
+        None
+    }
+
+    /// What tells of many records, by the bounds of their columns, that the step takes all of them
+    /// out as filtered; `None` where nothing does.
+    fn prune(
+        &self,
+        input: &SchemaRef,
+        expressions: &dyn ExpressionCompiler,
+    ) -> Option<Arc<dyn Prune>> {
+        let _ = (input, expressions);
         None
     }
 

@@ -8,8 +8,8 @@ use arrow_schema::{Schema, SchemaRef};
 use gristmill_core::registry::{Guess, longest_record};
 use gristmill_core::text::ColumnPlan;
 use gristmill_core::{
-    ByteSize, Chunk, Error, ErrorKind, ExtractContext, Extractor, FieldType, Findings, ReadPlan,
-    Result,
+    ByteSize, Chunk, Error, ErrorKind, ExtractContext, Extractor, FieldType, Findings, Prune,
+    ReadPlan, Result,
 };
 use gristmill_format::infer::Inference;
 use gristmill_format::json::{Columns, Layout, Piece, Pieces};
@@ -57,6 +57,8 @@ pub(super) struct FileExtractor {
     /// The leave to guess columns, and what they were guessed to be.
     guess: Option<Guess>,
     guessed: Option<Arc<Columns>>,
+    /// What tells of row groups that the first step takes all of their records out.
+    prune: Option<Arc<dyn Prune>>,
 }
 
 enum Stage {
@@ -119,6 +121,7 @@ impl FileExtractor {
             gaps: Vec::new(),
             guess: context.guess.clone(),
             guessed: None,
+            prune: None,
         })
     }
 
@@ -290,7 +293,12 @@ impl FileExtractor {
             Format::Parquet => {
                 let reader = parquet::Reader::open(name, source.file(&self.scratch, note)?)?;
                 match &self.stage {
-                    Stage::Reading(_, schema) => Box::new(reader.with_columns_of(schema)?),
+                    Stage::Reading(_, schema) => {
+                        let reader = reader.with_columns_of(schema)?;
+                        // Bounds are told for the columns as they come out in the end.
+                        let prune = self.prune.clone().filter(|_| reader.schema() == schema);
+                        Box::new(reader.with_prune(prune))
+                    }
                     _ => Box::new(reader),
                 }
             }
@@ -394,6 +402,10 @@ impl Extractor for FileExtractor {
             }
             _ => Ok(false),
         }
+    }
+
+    fn prune(&mut self, prune: &Arc<dyn Prune>) {
+        self.prune = Some(Arc::clone(prune));
     }
 
     fn next_chunk(&mut self) -> Result<Option<Box<dyn Chunk>>> {

@@ -6,6 +6,7 @@
 //! arrays into pages; the `parquet` crate encodes the others and writes all metadata. Text is a plain string column in the file, a `json` column has the
 //! logical type JSON, and statistics and page indexes are kept.
 
+mod bounds;
 mod compress;
 mod dictionary;
 mod gathered;

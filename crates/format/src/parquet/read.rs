@@ -4,10 +4,13 @@ use std::fs::File;
 use std::io::BufReader;
 use std::sync::Arc;
 
+use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use gristmill_core::types::{EXTENSION, JSON_EXTENSION};
-use gristmill_core::{Batch, Chunk, Error, ErrorKind, Findings, ReadPlan, Result};
+use gristmill_core::{
+    Batch, Chunk, Error, ErrorKind, Findings, Known, Origin, Prune, ReadPlan, Result, Rows,
+};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
@@ -18,6 +21,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::bounds;
 use crate::columnar::{ReadAt, ReadFrom, batch, batch_rows, engine_schema, to_engine, view_type};
 
 /// Uncompressed bytes that a chunk has at most, as far as whole batches allow.
@@ -39,6 +43,7 @@ struct Source {
     columns: ProjectionMask,
     order: Vec<usize>,
     schema: SchemaRef,
+    prune: Option<Arc<dyn Prune>>,
 }
 
 impl Source {
@@ -49,6 +54,19 @@ impl Source {
     ) -> impl Iterator<Item = &'a ColumnChunkMetaData> {
         let columns = group.columns().iter().enumerate();
         columns.filter(|(leaf, _)| self.columns.leaf_included(*leaf)).map(|(_, column)| column)
+    }
+
+    /// Whether a record of a row group may go on.
+    fn may_pass(&self, group: &RowGroupMetaData) -> bool {
+        let Some(prune) = &self.prune else { return true };
+        let known = prune.columns().iter().map(|&place| {
+            let name = self.schema.field(place).name();
+            match self.metadata.schema().index_of(name) {
+                Ok(column) => bounds::known(&self.metadata, group, column, &self.schema),
+                Err(_) => Known::default(),
+            }
+        });
+        prune.may_pass(group.num_rows() as u64, &known.collect::<Vec<_>>())
     }
 }
 
@@ -75,6 +93,7 @@ impl Reader {
             name,
             file,
             metadata,
+            prune: None,
         };
         Ok(Self { source: Arc::new(source), group: 0, row: 0, started: false, bytes: 0 })
     }
@@ -99,8 +118,19 @@ impl Reader {
             order: indices.iter().filter_map(|i| read.binary_search(i).ok()).collect(),
             schema: Arc::new(source.schema.project(&indices)?),
             metadata: source.metadata.clone(),
+            prune: None,
         };
         Ok(Self { source: Arc::new(source), ..self })
+    }
+
+    /// Does not read row groups of whose records none may pass. Each of them becomes a batch
+    /// without rows, its records counted as filtered. Places are those of [`Self::schema`].
+    #[must_use]
+    pub fn with_prune(mut self, prune: Option<Arc<dyn Prune>>) -> Self {
+        if let Some(source) = Arc::get_mut(&mut self.source) {
+            source.prune = prune;
+        }
+        self
     }
 
     /// The columns that are read.
@@ -134,6 +164,12 @@ impl crate::Reader for Reader {
                 self.group += 1;
                 self.row = 0;
                 continue;
+            }
+            if self.row == 0 && !self.source.may_pass(group) {
+                self.group += 1;
+                let starts_source = !std::mem::replace(&mut self.started, true);
+                let source = Arc::clone(&self.source);
+                return Ok(Some(Box::new(Unread { source, rows, starts_source, told: false })));
             }
             let bytes = columns.map(|column| column.uncompressed_size() as usize).sum::<usize>();
             let batch = batch_rows(rows, bytes);
@@ -227,6 +263,37 @@ impl Chunk for RowGroup {
         let columns = columns.project(&source.order)?;
         let columns = to_engine(&source.name, &columns, &source.schema)?;
         batch(&source.name, columns).map(Some)
+    }
+}
+
+/// A row group that is not read.
+struct Unread {
+    source: Arc<Source>,
+    rows: usize,
+    starts_source: bool,
+    told: bool,
+}
+
+impl Chunk for Unread {
+    fn size(&self) -> usize {
+        0
+    }
+
+    fn starts_source(&self) -> bool {
+        self.starts_source
+    }
+
+    fn next_batch(&mut self, findings: &mut Findings) -> Result<Option<Batch>> {
+        if std::mem::replace(&mut self.told, true) {
+            return Ok(None);
+        }
+        findings.filtered += self.rows as u64;
+        let records = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        let records =
+            RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &records)?;
+        let origin = Arc::new(Origin::columns(Arc::clone(&self.source.name), records));
+        let columns = RecordBatch::new_empty(Arc::clone(&self.source.schema));
+        Batch::new(columns, origin, Rows::Some(Arc::default())).map(Some)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -14,13 +14,14 @@ use arrow_array::builder::{Int32Builder, ListBuilder, StringBuilder};
 use arrow_array::types::Int32Type;
 use arrow_array::{
     Array, ArrayRef, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray,
-    Float64Array, Int16Array, Int64Array, RecordBatch, StringArray, StringViewArray, StructArray,
-    Time64MicrosecondArray, TimestampMicrosecondArray, TimestampMillisecondArray,
+    Float64Array, Int16Array, Int64Array, RecordBatch, Scalar, StringArray, StringViewArray,
+    StructArray, Time64MicrosecondArray, TimestampMicrosecondArray, TimestampMillisecondArray,
 };
 use arrow_cast::cast;
+use arrow_ord::cmp::{gt_eq, lt_eq};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
-use gristmill_core::{ErrorKind, FieldType, Findings, Result};
+use gristmill_core::{ErrorKind, FieldType, Findings, Known, Prune, Result};
 use gristmill_format::{Reader, Writer, ipc, parquet};
 use proptest::prelude::*;
 
@@ -350,6 +351,71 @@ fn columns_are_chosen_and_ordered() {
     assert_eq!(none.bytes_read(), Some(0));
     assert!(reader.bytes_read() < whole.bytes_read());
     assert_eq!(open().num_rows(), 20);
+}
+
+/// Lets nothing pass, and writes down what it was told.
+struct Nothing {
+    columns: Vec<usize>,
+    told: Mutex<Vec<(u64, Vec<Known>)>>,
+}
+
+impl Prune for Nothing {
+    fn columns(&self) -> &[usize] {
+        &self.columns
+    }
+
+    fn may_pass(&self, rows: u64, known: &[Known]) -> bool {
+        self.told.lock().unwrap().push((rows, known.to_vec()));
+        false
+    }
+}
+
+#[test]
+fn bounds_of_row_groups_hold_their_values() {
+    let all = all_types(20);
+    let parts = [vec![all.slice(0, 7)], vec![all.slice(7, 13)]];
+    let ours = write(&*parquet::writer(&all.schema(), &Default::default()).unwrap(), &parts);
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(7)).build();
+    let mut theirs = ArrowWriter::try_new(Vec::new(), all.schema(), Some(properties)).unwrap();
+    theirs.write(&all).unwrap();
+    for file in [ours, theirs.into_inner().unwrap()] {
+        let columns: Vec<usize> = (0..all.num_columns()).rev().collect();
+        let nothing = Arc::new(Nothing { columns, told: Mutex::default() });
+        let reader = parquet::Reader::open("x.parquet".into(), on_disk(&file)).unwrap();
+        let mut reader = reader.with_prune(Some(Arc::clone(&nothing) as _));
+        let schema = reader.begin(None).unwrap();
+        let (mut findings, mut read) = (Findings::default(), 0);
+        while let Some(mut chunk) = reader.next_chunk().unwrap() {
+            assert_eq!(chunk.starts_source(), read == 0);
+            let batch = chunk.next_batch(&mut findings).unwrap().unwrap();
+            assert_eq!((batch.num_rows(), batch.schema()), (0, Arc::clone(&schema)));
+            read += batch.origin().len();
+            assert!(chunk.next_batch(&mut findings).unwrap().is_none());
+        }
+        assert_eq!((read, findings.filtered), (20, 20));
+
+        let (mut from, mut bounded) = (0, 0);
+        for (rows, known) in nothing.told.lock().unwrap().iter() {
+            let group = all.slice(from, *rows as usize);
+            from += *rows as usize;
+            for (known, column) in known.iter().zip(group.columns().iter().rev()) {
+                let data_type = column.data_type();
+                if data_type.is_nested() {
+                    assert!(known.bounds.is_none());
+                    continue;
+                }
+                assert_eq!(known.nulls, Some(column.null_count() as u64), "{data_type}");
+                assert_eq!(known.bounds.is_none(), data_type.is_floating(), "{data_type}");
+                let Some((least, greatest)) = &known.bounds else { continue };
+                bounded += 1;
+                assert!(least.data_type() == data_type && greatest.data_type() == data_type);
+                let above = gt_eq(column, &Scalar::new(least)).unwrap();
+                let below = lt_eq(column, &Scalar::new(greatest)).unwrap();
+                assert!(above.iter().chain(below.iter()).flatten().all(|holds| holds));
+            }
+        }
+        assert!(from == 20 && bounded > 10, "{bounded} bounds");
+    }
 }
 
 #[test]

@@ -118,10 +118,17 @@ fn parts(
             None => {
                 let schema = extractor.begin(None)?;
                 let (places, pushed) = kept(job, &schema);
-                match pushed > 0 && extractor.keep(&places)? {
+                let (schema, pushed) = match pushed > 0 && extractor.keep(&places)? {
                     true => (Arc::new(schema.project(&places).map_err(Error::from)?), pushed),
                     false => (schema, 0),
+                };
+                // The books of one source know which step left records out.
+                if let ([_], Some(step)) = (&job.sources[..], job.steps.get(pushed))
+                    && let Some(prune) = step.plan.prune(&schema, &*job.expressions)
+                {
+                    extractor.prune(&prune);
                 }
+                (schema, pushed)
             }
         };
         read.push((extractor, schema, pushed));

@@ -59,6 +59,7 @@ impl Local {
         loop {
             let started = Instant::now();
             let rejects = work.findings.rejects().len();
+            let filtered = work.findings.filtered;
             let Some(mut batch) = chunk.next_batch(&mut work.findings)? else { break };
             work.decoded.busy += started.elapsed();
             let decoded = Count::of(&batch);
@@ -66,6 +67,13 @@ impl Local {
             work.decoded.passed += decoded.fit();
             work.decoded.rejected += (work.findings.rejects().len() - rejects) as u64;
             work.decoded.rejected += decoded.flawed;
+            // What the source did not read because the first step would take it out.
+            let unread = work.findings.filtered - filtered;
+            work.decoded.passed += unread;
+            if let Some((_, first)) = work.steps.first_mut() {
+                first.read += unread;
+                first.filtered += unread;
+            }
             work.lines.read(batch.origin());
             let mut tallied = steps.iter().zip(&mut work.steps);
             let mut each = |count: usize, batch: Batch, findings: &mut Findings| {

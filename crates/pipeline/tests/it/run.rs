@@ -326,6 +326,56 @@ fn chained_sources_need_not_have_their_columns_in_one_order() {
 }
 
 #[test]
+fn row_groups_without_a_record_that_a_filter_keeps_are_not_read_from_parquet() {
+    // Each file becomes a chunk, and each chunk a row group.
+    let folder = folder(&[
+        ("a.csv", "id,n,day\na,1,2024-01-31\nb,2,2024-02-01\n"),
+        ("b.csv", "id,n,day\nc,3,2024-02-02\nd,4,2024-03-01\ne,,2024-03-02\n"),
+    ]);
+    let base = || Pipeline::new("groups").base(folder.path());
+    let typed = |name: &str| {
+        let file = File::new(name).column("n", gristmill_core::FieldType::Int);
+        file.column("day", gristmill_core::FieldType::Date)
+    };
+    let both = base().extract(typed("a.csv")).extract(typed("b.csv"));
+    both.load(Output::new("in.parquet")).run().unwrap();
+    // The first row group stands behind the magic number.
+    let path = folder.path().join("in.parquet");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4..20].fill(0xFF);
+    fs::write(&path, bytes).unwrap();
+
+    let run = |condition: &str, select: &[&str]| {
+        let pipeline = base().extract(File::new("in.parquet")).step(Select::new(select.to_vec()));
+        pipeline.step(Filter::new(condition)).load(Output::new("out.csv")).run()
+    };
+    for (condition, inserted) in [
+        ("n > 2", 2),
+        ("n in (4, 7)", 1),
+        ("n is null", 1),
+        ("day between '2024-02-02' and '2024-03-01'", 2),
+        ("id >= 'c' and 12 / n = 4", 1),
+        ("(n = 4 or id = 'c') and day <> '2024-02-02'", 1),
+    ] {
+        let report = run(condition, &["day", "n", "id"]).unwrap();
+        balanced(&report);
+        let account = report.account;
+        assert_eq!((account.read, account.inserted), (5, inserted), "{condition}");
+        assert_eq!(account.filtered, 5 - inserted, "{condition}");
+        let filter = report.steps.iter().find(|step| step.filtered > 0).unwrap();
+        assert_eq!((filter.metrics.records_in, filter.filtered), (5, 5 - inserted));
+    }
+    // What may be true of a record there, and what may fail for one.
+    for condition in ["n > 1", "id <> 'a'", "12 / n = 4 and n > 2", "n > 2 or 12 / n = 4"] {
+        let damaged = run(condition, &["id", "n"]).unwrap_err();
+        assert!(
+            damaged.to_string().contains("is a damaged Parquet file"),
+            "{condition}: {damaged}"
+        );
+    }
+}
+
+#[test]
 fn what_leading_steps_leave_out_is_not_read_from_parquet() {
     let text = "{\"note\":\"x\",\"n\":1,\"id\":\"a\"}\n{\"note\":\"y\",\"n\":3,\"id\":\"b\"}\n";
     let folder = folder(&[("in.ndjson", text)]);

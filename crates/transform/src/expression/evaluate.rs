@@ -11,9 +11,10 @@ use arrow_select::concat::concat;
 use datafusion_common::DataFusionError;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
-use gristmill_core::{Error, Evaluated, Expression, Result, text};
+use gristmill_core::{Error, Evaluated, Expression, Prune, Result, text};
 
 use super::message;
+use super::prune::Bounded;
 
 /// An expression bound to a schema.
 #[derive(Debug)]
@@ -92,6 +93,10 @@ impl Expression for Compiled {
             _ => concat(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>())?,
         };
         limit_digits(values, failures)
+    }
+
+    fn prune(&self) -> Option<Arc<dyn Prune>> {
+        Some(Arc::new(Bounded::of(self.physical.as_ref())?))
     }
 }
 

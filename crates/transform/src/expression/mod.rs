@@ -24,6 +24,7 @@ pub(crate) mod literal;
 pub(crate) mod message;
 pub(crate) mod parse;
 pub(crate) mod provider;
+pub(crate) mod prune;
 pub(crate) mod resolve;
 
 use std::ops::ControlFlow;

@@ -7,8 +7,8 @@ use arrow_array::{Array, BooleanArray};
 use arrow_schema::{DataType, Field, SchemaRef};
 use gristmill_core::types::type_name;
 use gristmill_core::{
-    Batch, BindContext, Bound, Expression, Findings, Grain, Mistake, Needs, Pointer, Reason,
-    Result, Stage, Step, StepKind, StepPlan,
+    Batch, BindContext, Bound, Expression, ExpressionCompiler, Findings, Grain, Mistake, Needs,
+    Pointer, Prune, Reason, Result, Stage, Step, StepKind, StepPlan,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,9 @@ pub(super) const KIND: StepKind = StepKind {
 
 /// An SQL condition, for example `is_active AND aum > 0`. Records for which it is true go on;
 /// those for which it is false or null are taken out and counted as filtered; those for which it
-/// cannot be computed are rejected.
+/// cannot be computed are rejected. Where it comes first, but for `select` and `drop`, and compares
+/// columns with values, row groups of Parquet files in which it cannot be true for any record are
+/// not read; their records are counted as read and filtered all the same.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Filter(String);
@@ -51,6 +53,14 @@ impl StepPlan for Filter {
             Some(uses) => Needs::Some { uses, adds: Vec::new() },
             None => Needs::All,
         }
+    }
+
+    fn prune(
+        &self,
+        input: &SchemaRef,
+        expressions: &dyn ExpressionCompiler,
+    ) -> Option<Arc<dyn Prune>> {
+        expressions.compile(&self.0, input).ok()?.prune()
     }
 
     fn bind(&self, input: &SchemaRef, context: &BindContext<'_>) -> Result<Bound, Vec<Mistake>> {

@@ -6,11 +6,13 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array,
-    RecordBatch, StringViewArray, StructArray, TimestampMicrosecondArray,
+    RecordBatch, StringViewArray, StructArray, TimestampMicrosecondArray, UInt32Array,
 };
+use arrow_ord::sort::sort_to_indices;
 use arrow_schema::{DataType, Field, Fields};
+use arrow_select::take::take;
 use gristmill_core::text::value_text;
-use gristmill_core::{Evaluated, ExpressionCompiler, ExpressionError};
+use gristmill_core::{Evaluated, ExpressionCompiler, ExpressionError, Known};
 use gristmill_transform::Sql;
 use proptest::prelude::*;
 
@@ -357,11 +359,11 @@ fn numbers(rows: &[(Option<i64>, Option<i64>, Option<String>)]) -> RecordBatch {
     let b: Int64Array = rows.iter().map(|row| row.1).collect();
     let x: Float64Array = rows.iter().map(|row| row.0.map(|a| a as f64 / 8.0)).collect();
     let s: StringViewArray = rows.iter().map(|row| row.2.as_deref()).collect();
-    RecordBatch::try_from_iter([
-        ("a", Arc::new(a) as ArrayRef),
-        ("b", Arc::new(b)),
-        ("x", Arc::new(x)),
-        ("s", Arc::new(s)),
+    RecordBatch::try_from_iter_with_nullable([
+        ("a", Arc::new(a) as ArrayRef, true),
+        ("b", Arc::new(b), true),
+        ("x", Arc::new(x), true),
+        ("s", Arc::new(s), true),
     ])
     .unwrap()
 }
@@ -430,6 +432,14 @@ const MODELLED: [&str; 14] = [
     "CAST(s AS int)",
 ];
 
+#[test]
+fn what_can_fail_or_is_computed_is_not_pruned() {
+    let schema = numbers(&[]).schema();
+    for condition in ["a / b > 1", "a / b > 1 and a > 3", "a > 3 or upper(s) = 'X'", "a < b"] {
+        assert!(Sql::new().compile(condition, &schema).unwrap().prune().is_none(), "{condition}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -478,6 +488,49 @@ proptest! {
                     "{} of {:?}", text, of
                 );
             }
+        }
+    }
+
+    #[test]
+    fn no_record_is_pruned_for_which_a_condition_is_true_or_fails(
+        rows in rows(),
+        (n, text) in (-100i64..100, "[a-cA-C]{1,2}"),
+    ) {
+        let batch = numbers(&rows);
+        let known = |place: usize| {
+            let column = batch.column(place);
+            let indices = sort_to_indices(column, None, None).unwrap();
+            let nulls = column.null_count();
+            let value = |at: usize| take(column, &UInt32Array::from(vec![indices.value(at)]), None);
+            let bounds = (nulls < rows.len())
+                .then(|| (value(nulls).unwrap(), value(rows.len() - 1).unwrap()));
+            Known { bounds, nulls: Some(nulls as u64) }
+        };
+        for condition in [
+            format!("a = {n}"),
+            format!("{n} < a"),
+            format!("a <> {n} and b <= {n}"),
+            format!("not (a > {n} or b > {n})"),
+            format!("a between {n} and {n} + 7 or b is null"),
+            format!("s in ('{text}', 'x') and a / b > 1"),
+            format!("(s is null and a / b > 1) and a > {n}"),
+            format!("a > {n} and (b > {n} and a / b > 1)"),
+            format!("a > {n} or (b > {n} and a / b > 1)"),
+            format!("s >= '{text}' and s is not null and a not in (1, 2)"),
+            format!("a is null and s < '{text}'"),
+        ] {
+            let compiled = Sql::new().compile(&condition, &batch.schema()).unwrap();
+            let prune = compiled.prune();
+            let prune = prune.ok_or_else(|| TestCaseError::fail(condition.clone()))?;
+            let known: Vec<_> = prune.columns().iter().map(|place| known(*place)).collect();
+            if !prune.may_pass(rows.len() as u64, &known) {
+                let evaluated = compiled.evaluate(&batch).unwrap();
+                prop_assert!(evaluated.failures.is_empty(), "{} of {:?}", condition, rows);
+                let kept = evaluated.values.as_boolean().true_count();
+                prop_assert_eq!(kept, 0, "{} of {:?}", condition, rows);
+            }
+            // Nothing known, nothing left out.
+            prop_assert!(prune.may_pass(1, &vec![Known::default(); known.len()]));
         }
     }
 
