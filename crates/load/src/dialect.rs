@@ -10,6 +10,17 @@ pub(crate) enum Dialect {
     MySql,
 }
 
+/// How the keys of a dimension are found that no record has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Absent {
+    /// By the join that judges the records: the rows of either side that have no partner remain.
+    Joined,
+    /// By the judged records. Those that change nothing are kept among them for it.
+    Unseen,
+    /// By the staged records, whose keys have an index.
+    NotStaged,
+}
+
 impl Dialect {
     /// The number of a staged record.
     pub(crate) fn row(self) -> &'static str {
@@ -51,6 +62,14 @@ impl Dialect {
             Dialect::Sqlite => format!("{one} IS {other} COLLATE BINARY"),
             Dialect::Postgres => format!("{one} IS NOT DISTINCT FROM {other}"),
             Dialect::MySql => format!("{one} <=> {other}"),
+        }
+    }
+
+    /// Equal, or both null, of values that perhaps can be compared as texts only.
+    pub(crate) fn same_value(self, one: &str, other: &str, as_text: bool) -> String {
+        match as_text {
+            true => self.same(&self.text(one), &self.text(other)),
+            false => self.same(one, other),
         }
     }
 
@@ -121,15 +140,35 @@ impl Dialect {
         }
     }
 
-    /// Whether records that change nothing are kept among the judged ones, to know which keys the
-    /// input has. Otherwise the same join finds out which keys are missing.
-    pub(crate) fn keeps_unchanged(self) -> bool {
-        self != Dialect::Postgres
+    /// How the keys of a dimension are found that no record has.
+    pub(crate) fn absent(self) -> Absent {
+        match self {
+            Dialect::Sqlite => Absent::Unseen,
+            Dialect::Postgres => Absent::Joined,
+            Dialect::MySql => Absent::NotStaged,
+        }
     }
 
-    /// Whether it can join two tables so that the rows of either that have no partner remain.
-    pub(crate) fn joins_fully(self) -> bool {
-        self == Dialect::Postgres
+    /// Changes the rows of a table whose number is in the column `sk` of another.
+    pub(crate) fn update_listed(
+        self,
+        table: &str,
+        set: &[(String, String)],
+        number: &str,
+        listed: &str,
+    ) -> String {
+        if self == Dialect::MySql {
+            // It would walk through the table to look up each of its rows.
+            return self.update(
+                table,
+                set,
+                &format!("{listed} AS g"),
+                &format!("t.{number} = g.sk"),
+            );
+        }
+        let set: Vec<String> =
+            set.iter().map(|(column, value)| format!("{column} = {value}")).collect();
+        format!("UPDATE {table} SET {} WHERE {number} IN (SELECT sk FROM {listed})", set.join(", "))
     }
 
     /// What an INSERT says behind the columns, so that it may give numbers that the database would
@@ -158,7 +197,7 @@ impl Dialect {
         }
     }
 
-    /// A table that lasts for the load. One with a column `cur` is asked for its values.
+    /// A table that lasts for the load.
     pub(crate) fn create_table(self, name: &str, columns: &str, key: &str) -> String {
         match self {
             Dialect::Sqlite => {
@@ -166,8 +205,7 @@ impl Dialect {
             }
             Dialect::Postgres => format!("CREATE TABLE {name} ({columns});"),
             Dialect::MySql => {
-                let index = if columns.contains(" cur ") { ", KEY (cur)" } else { "" };
-                format!("CREATE TEMPORARY TABLE {name} ({columns}, PRIMARY KEY ({key}){index});")
+                format!("CREATE TEMPORARY TABLE {name} ({columns}, PRIMARY KEY ({key}));")
             }
         }
     }

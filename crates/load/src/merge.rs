@@ -106,11 +106,11 @@ pub(crate) struct Merge<'a, D> {
 }
 
 impl<D: Database> Merge<'_, D> {
-    /// Merges the records from 1 to `last`.
-    pub(crate) fn run(mut self, last: i64, findings: &mut Findings) -> Result<Outcome> {
-        self.in_steps(1, last, self.step, findings)?;
+    /// Merges the records from `first` to `last`.
+    pub(crate) fn run(mut self, first: i64, last: i64, findings: &mut Findings) -> Result<Outcome> {
+        self.in_steps(first, last, self.step, findings)?;
         while self.gives_back()? {
-            self.in_steps(1, last, self.step, findings)?;
+            self.in_steps(first, last, self.step, findings)?;
         }
         if let Plan::Versions(versions) = &mut self.plan {
             let counts = versions.finish(self.database).map_err(|e| cannot::<D>(self.table, e))?;

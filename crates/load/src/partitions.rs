@@ -119,8 +119,8 @@ impl Partitions {
     }
 
     /// The values that tell partitions apart, of the staging table `s`.
-    fn values(&self) -> Vec<&str> {
+    fn values(&self) -> Vec<String> {
         let columns = self.sides.columns.iter().filter(|column| column.is_part);
-        columns.map(|column| column.value.as_str()).collect()
+        columns.map(|column| column.value.of("s")).collect()
     }
 }

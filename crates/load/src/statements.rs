@@ -13,9 +13,7 @@ pub(crate) struct MergeColumn {
     pub(crate) field: String,
     /// Its name as the records have it.
     pub(crate) given: String,
-    /// Its value, of the staging table `s`: the name of a column there, and perhaps a cast or a
-    /// collation behind it.
-    pub(crate) value: String,
+    pub(crate) value: StagedValue,
     /// The collation, where it is part of the key.
     pub(crate) key: Option<String>,
     /// Whether two values have to be compared as text.
@@ -24,10 +22,24 @@ pub(crate) struct MergeColumn {
     pub(crate) is_part: bool,
 }
 
-impl MergeColumn {
-    /// Its value without the name of the staging table.
-    pub(crate) fn staged(&self) -> String {
-        self.value.trim_start_matches("s.").to_owned()
+/// A value of a staged record: a column of the staging table, and what SQL writes around it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StagedValue {
+    pub(crate) before: &'static str,
+    pub(crate) column: String,
+    /// Perhaps a cast, or a collation.
+    pub(crate) behind: String,
+}
+
+impl StagedValue {
+    /// That of the staging table's column with this number, as it is.
+    pub(crate) fn plain(i: usize) -> Self {
+        Self { before: "", column: format!("c{i}"), behind: String::new() }
+    }
+
+    /// As SQL writes it, where the staging table, or a part of it, has this name.
+    pub(crate) fn of(&self, table: &str) -> String {
+        format!("{}{table}.{}{}", self.before, self.column, self.behind)
     }
 }
 
@@ -41,6 +53,9 @@ pub(crate) struct Sides {
     /// The table of staged records that are not loaded, if there are any.
     pub(crate) losers: Option<String>,
     pub(crate) columns: Vec<MergeColumn>,
+    /// A column that is 1 in the current rows of a dimension and null in others, with an index
+    /// behind the key, if there is one.
+    pub(crate) marker: Option<String>,
     pub(crate) silent: Silent,
 }
 
@@ -108,7 +123,7 @@ impl Statements {
             range += &format!(" AND {wins}");
         }
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-        let values: Vec<&str> = columns.iter().map(|column| column.value.as_str()).collect();
+        let values: Vec<String> = columns.iter().map(|column| column.value.of("s")).collect();
         let insert = format!(
             "INSERT INTO {table} ({}){} SELECT {} FROM {staged} AS s WHERE {range}",
             names.join(", "),
@@ -124,7 +139,11 @@ impl Statements {
             .iter()
             .filter_map(|column| {
                 let collation = column.key.as_deref()?;
-                Some(dialect.same_key(&format!("t.{}", column.name), &column.value, collation))
+                Some(dialect.same_key(
+                    &format!("t.{}", column.name),
+                    &column.value.of("s"),
+                    collation,
+                ))
             })
             .collect();
         let same_key = same_key.join(" AND ");
@@ -144,11 +163,8 @@ impl Statements {
             return statements;
         }
         let same = |column: &MergeColumn| {
-            let (row, record) = (format!("t.{}", column.name), column.value.clone());
-            match column.as_text {
-                true => dialect.same(&dialect.text(&row), &dialect.text(&record)),
-                false => dialect.same(&row, &record),
-            }
+            let row = format!("t.{}", column.name);
+            dialect.same_value(&row, &column.value.of("s"), column.as_text)
         };
         let differs: Vec<String> =
             others.iter().map(|column| format!("NOT ({})", same(column))).collect();
@@ -156,7 +172,7 @@ impl Statements {
         let join = dialect.join();
         let pairs = format!("FROM {staged} AS s {join} {table} AS t ON {same_key}");
         let set: Vec<(String, String)> =
-            others.iter().map(|column| (column.name.clone(), column.value.clone())).collect();
+            others.iter().map(|column| (column.name.clone(), column.value.of("s"))).collect();
         let condition = format!("{range} AND {same_key} AND ({differs})");
         statements.update =
             Some(dialect.update(table, &set, &format!("{staged} AS s"), &condition));
@@ -166,13 +182,13 @@ impl Statements {
         let keys = columns.iter().filter(|column| column.key.is_some());
         statements.changes = Changes {
             rows: format!("{pairs} WHERE {} AND ({differs})", wins.as_deref().unwrap_or("1 = 1")),
-            keys: keys.map(|column| (column.field.clone(), column.value.clone())).collect(),
+            keys: keys.map(|column| (column.field.clone(), column.value.of("s"))).collect(),
             columns: others
                 .iter()
                 .map(|column| Change {
                     name: column.field.clone(),
                     old: format!("t.{}", column.name),
-                    new: column.value.clone(),
+                    new: column.value.of("s"),
                     same: same(column),
                 })
                 .collect(),

@@ -3,7 +3,7 @@
 use crate::database::Database;
 use crate::preview::Changes;
 use crate::scd2::{Missing, Names, verdict};
-use crate::statements::Silent;
+use crate::statements::{Silent, StagedValue};
 
 /// What a load of versions makes of a range of records.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,7 +45,7 @@ impl Versions {
         database: &D,
         names: &Names,
         missing: Missing,
-        partition: &[(String, String)],
+        partition: &[(String, StagedValue)],
         unknown: Option<i64>,
     ) -> Result<Self, D::Error> {
         let Names { table, surrogate, work, .. } = names;
@@ -63,8 +63,8 @@ impl Versions {
         if missing != Missing::Keep {
             let gone = format!("{work}gone");
             database.batch(&D::DIALECT.create_table(&gone, "sk BIGINT", "sk"))?;
-            if let Some(latest) = names.latest() {
-                database.batch(&latest)?;
+            for sql in names.latest().into_iter().chain(names.parts(partition)) {
+                database.batch(&sql)?;
             }
             retire = names.retire(missing, partition);
         }
@@ -181,5 +181,6 @@ pub(crate) fn highest<D: Database>(
 }
 
 fn drop_tables<D: Database>(work: &str) -> String {
-    ["work", "gone", "latest"].map(|name| D::DIALECT.drop_table(&format!("{work}{name}"))).concat()
+    let tables = ["work", "gone", "latest", "parts"];
+    tables.map(|name| D::DIALECT.drop_table(&format!("{work}{name}"))).concat()
 }

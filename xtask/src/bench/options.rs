@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+use super::server;
 use super::workload::Workload;
 use crate::data;
 
@@ -16,6 +17,7 @@ pub(crate) const USAGE: &str = "\
         --rows N           so many records in place of the workload's own number
         --scale SHARE      that share of the workload's own number
         --rounds N         so many alternating rounds (5)
+        --database NAME    w5 and w7 on this one only: postgresql, mariadb or sqlite
         --infer            our side finds the types itself, in place of being told them
         --alone            without peers
         --against FILE     another gristmill binary as one more peer
@@ -41,6 +43,8 @@ pub(crate) struct Options {
     /// W5 and W7, on databases.
     pub(crate) facts: bool,
     pub(crate) dimension: bool,
+    /// The only one of their databases to measure.
+    pub(crate) database: Option<server::Kind>,
     pub(crate) shapes: Shapes,
     pub(crate) rows: Option<u64>,
     /// Of the workload's own number of records, where `rows` is not said.
@@ -61,6 +65,7 @@ impl Options {
             growth: false,
             facts: false,
             dimension: false,
+            database: None,
             shapes: Shapes::Main,
             rows: None,
             scale: 1.0,
@@ -93,6 +98,7 @@ impl Options {
                         bail!("--rounds takes a number of at least 1");
                     }
                 }
+                "--database" => options.database = Some(server::Kind::named(value()?)?),
                 "--infer" => options.infer = true,
                 "--alone" => options.alone = true,
                 "--against" => options.against = Some(value()?.into()),
@@ -155,7 +161,8 @@ mod tests {
         assert_eq!(options.rows(2_000_000), 10_000);
         assert!(options.start && !options.growth);
         assert_eq!(options.shapes, Shapes::One("wide".to_owned()));
-        let options = Options::parse(&["w7"]).unwrap();
+        let options = Options::parse(&["w7", "--database", "mariadb"]).unwrap();
+        assert_eq!(options.database, Some(server::Kind::MariaDb));
         assert!(options.dimension && !options.facts && options.workloads.is_empty());
     }
 
@@ -171,6 +178,7 @@ mod tests {
             ["w99"].as_slice(),
             &["--shape", "round"],
             &["--rounds", "0"],
+            &["w7", "--database", "oracle"],
             &["--scale", "0"],
             &["--rows"],
         ] {

@@ -39,14 +39,14 @@ pub(crate) fn key_columns(
         }
     }
     let current = options.version_columns.is_current.to_lowercase();
-    let is_marker = |column: &String| {
+    let names_current = |column: &String| {
         generated(column).is_some_and(|expression| expression.to_lowercase().contains(&current))
     };
     let is_key = |column: &String| options.keys.iter().any(|key| key.eq_ignore_ascii_case(column));
     let found = indexes.into_iter().find_map(|(_, mut columns)| {
         let all = columns.len();
         if options.mode == Mode::Scd2 {
-            columns.retain(|column| !is_marker(column));
+            columns.retain(|column| !names_current(column));
         }
         let marked = (columns.len() < all) == (options.mode == Mode::Scd2);
         let fits = columns.len() == options.keys.len() && columns.iter().all(is_key);
@@ -87,8 +87,16 @@ pub(crate) fn marker(options: &Options) -> String {
     )
 }
 
-fn marker_name(options: &Options) -> String {
+/// What the column of [`marker`] is called.
+pub(crate) fn marker_name(options: &Options) -> String {
     format!("{}_or_null", options.version_columns.is_current)
+}
+
+/// Whether a generated column has the values of [`marker`], so that current rows are found by it.
+pub(crate) fn is_marker(options: &Options, expression: &str) -> bool {
+    let plain = |text: &str| text.to_lowercase().replace(['`', '"', '(', ')'], "");
+    let marker = format!("case when {} then 1 end", options.version_columns.is_current);
+    plain(expression) == plain(&marker)
 }
 
 /// The clauses that add the indexes of a dimension.

@@ -1,14 +1,16 @@
-//! MariaDB and MySQL: workers write rows for `LOAD DATA`, a temporary table takes them, one
-//! transaction merges them from there, its commit publishes them.
+//! MariaDB and MySQL: workers write rows for `LOAD DATA`, one transaction takes them, its commit
+//! publishes them.
 //!
-//! Rows go into the table by strict statements only: `LOAD DATA LOCAL` itself would change values
-//! that do not fit and drop rows that are refused, with a warning. Readers see the old rows until
-//! the commit. A load holds a lock by name on its table, so that two runs do not load one table at
+//! Records that only become new rows (`append`, `replace`) go straight into the table. All others,
+//! and those of a chunk of which the table refuses some, go into a temporary table first and are
+//! merged from there by strict statements: `LOAD DATA LOCAL` itself would change values that do not
+//! fit and drop rows that are refused, with a warning. Readers see the old rows until the commit. A load holds a lock by name on its table, so that two runs do not load one table at
 //! once, and the lock of a run that died is gone with its connection. Tables without transactions
 //! are refused.
 
 mod connection;
 mod dimension;
+mod direct;
 mod fresh;
 mod index;
 mod loads;
@@ -21,10 +23,12 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
 use gristmill_core::{
-    Encoded, Encoder, Error, Findings, LoadContext, Loaded, Loader, Preview, Result,
+    Encoded, Encoder, Error, Findings, LoadContext, Loaded, Loader, Origin, Preview, Result,
+    Rows as Ordinals,
 };
 use gristmill_database::mysql::{Address, error_of};
 use gristmill_database::quoted;
+use gristmill_database::rows::Rows;
 
 use crate::changes::known;
 use crate::merge::{Merge, Outcome, Plan, empty};
@@ -33,6 +37,7 @@ use crate::session::Shared;
 use crate::statements::{MergeColumn, Sides, Silent};
 use crate::table::{Mode, Options};
 use connection::Tabbed;
+use direct::Direct;
 use session::Session;
 use stage::Stage;
 use target::Target;
@@ -59,7 +64,11 @@ pub(crate) struct MySql {
     /// Memory that rejects of the merge may take.
     room: u64,
     stage: Stage,
+    /// The way of records that need not be staged, and what became of them.
+    direct: Option<Direct>,
+    outcome: Outcome,
     bytes: u64,
+    begun: bool,
     transaction: u64,
     prepared: Option<Outcome>,
     /// Whether nothing will be published, and what would change.
@@ -87,17 +96,23 @@ impl MySql {
         });
         let (target, stage, unknown) =
             opened.inspect_err(|_| session.leave(transaction, &options.table))?;
+        let is_direct = matches!(options.mode, Mode::Append | Mode::Replace)
+            && target.takes_as_sent()
+            && session.client()?.takes_files();
         drop(session);
         let loader = Self {
             name: format!("{} in {}", options.table, address.name()),
             options: options.clone(),
             schema: known(schema, &unknown),
             started: context.started,
+            direct: is_direct.then(|| Direct::new(&target)),
             target,
             shared,
             room: space.memory as u64 / 4,
             stage,
+            outcome: Outcome::default(),
             bytes: 0,
+            begun: false,
             transaction,
             prepared: None,
             plans: false,
@@ -106,18 +121,75 @@ impl MySql {
         Ok((loader, unknown))
     }
 
+    /// Begins to change the table, once: old rows that are replaced go.
+    fn begin(&mut self, session: &mut Session) -> Result<()> {
+        session.check(self.transaction)?;
+        session.begin(&self.options.table, self.plans)?;
+        let first = !std::mem::replace(&mut self.begun, true);
+        if first && self.options.mode == Mode::Replace && self.target.existed {
+            let table = &self.options.table;
+            empty(session.client()?, &self.target.table, Silent::default(), table)?;
+        }
+        Ok(())
+    }
+
+    /// Loads a chunk, straight into the table if that takes all of it.
+    fn load(
+        &mut self,
+        rows: Rows,
+        origins: &[(Arc<Origin>, Ordinals)],
+        hashes: Vec<u64>,
+        findings: &mut Findings,
+    ) -> Result<()> {
+        let shared = self.shared.clone();
+        let mut session = shared.lock();
+        session.check(self.transaction)?;
+        let rows = self.stage.number(rows);
+        if self.direct.is_none() {
+            return self.stage.add(session.client()?, rows, origins, hashes);
+        }
+        self.begin(&mut session)?;
+        let Self { target, options, stage, direct, outcome, .. } = self;
+        let client = session.client()?;
+        let count = rows.ends.len() as i64;
+        if let Some(direct) = direct
+            && direct.load(client, &rows, &options.table)?
+        {
+            outcome.inserted += count as u64;
+            return Ok(());
+        }
+        stage.add(client, rows, origins, hashes)?;
+        let last = stage.records.last;
+        let merge = Merge {
+            database: client,
+            table: &options.table,
+            plan: Plan::rows(client, sides(target, stage, options), options)?,
+            step: STEP,
+            spool: &mut stage.records.spool,
+            outcome: std::mem::take(outcome),
+            room: self.room,
+        };
+        *outcome = merge.run(last - count + 1, last, findings)?;
+        // They are written down by now.
+        outcome.refused.clear();
+        stage.clear(client)
+    }
+
     /// Merges what is staged.
     fn merge(&mut self, findings: &mut Findings) -> Result<Outcome> {
         let shared = self.shared.clone();
         let mut session = shared.lock();
-        session.check(self.transaction)?;
-        session.begin(&self.options.table, self.plans)?;
+        self.begin(&mut session)?;
         let client = session.client()?;
         let Self { target, options, stage, .. } = self;
-        let loading = |e| error_of(&format!("cannot load table `{}`", options.table), e);
-        if options.mode == Mode::Replace && target.existed {
-            empty(client, &target.table, Silent::default(), &options.table)?;
+        if self.direct.is_some() {
+            let outcome = std::mem::take(&mut self.outcome);
+            if !self.plans {
+                loads::record(client, &session, &target.name, options.mode, &outcome)?;
+            }
+            return Ok(outcome);
         }
+        let loading = |e| error_of(&format!("cannot load table `{}`", options.table), e);
         let plan = if options.mode == Mode::Scd2 {
             dimension::plan(client, target, options, stage, self.started)?
         } else {
@@ -136,7 +208,7 @@ impl MySql {
             outcome: Outcome::default(),
             room: self.room,
         };
-        let outcome = merge.run(last, findings)?;
+        let outcome = merge.run(1, last, findings)?;
         if !self.plans {
             loads::record(client, &session, &target.name, options.mode, &outcome)?;
         }
@@ -161,6 +233,7 @@ fn sides(target: &Target, stage: &Stage, options: &Options) -> Sides {
         work: stage.work.clone(),
         losers: stage.losers().map(str::to_owned),
         columns: columns.collect(),
+        marker: target.marker.as_deref().map(quoted),
         // Triggers change values or raise errors.
         silent: Silent::default(),
     }
@@ -201,9 +274,7 @@ impl Loader for MySql {
         if rows.is_empty() {
             return Ok(());
         }
-        let session = self.shared.lock();
-        session.check(self.transaction)?;
-        self.stage.add(session.client()?, rows, &origins, hashes)
+        self.load(rows, &origins, hashes, findings)
     }
 
     fn settle(&mut self, findings: &mut Findings) -> Result<bool> {

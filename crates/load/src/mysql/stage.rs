@@ -13,10 +13,18 @@ use gristmill_database::rows::Rows;
 use super::target::Target;
 use crate::dialect::Dialect;
 use crate::records::Records;
-use crate::table::Options;
+use crate::scd2::Missing;
+use crate::table::{Mode, Options};
 
 /// Bytes of a statement, where rows are sent in statements.
 const STATEMENT: usize = 512 << 10;
+
+/// Rows with the numbers that they get when they are staged.
+pub(crate) struct Numbered {
+    pub(crate) bytes: Bytes,
+    /// Where each row ends.
+    pub(crate) ends: Vec<usize>,
+}
 
 /// Staged records.
 pub(crate) struct Stage {
@@ -48,11 +56,17 @@ impl Stage {
             .map(|(i, column)| format!(", c{i} {}", column.staged))
             .collect();
         let table = format!("gristmill_stage_{number}");
-        let columns = format!("seq BIGINT NOT NULL PRIMARY KEY{}", columns.concat());
+        let mut columns = format!("seq BIGINT NOT NULL PRIMARY KEY{}", columns.concat());
+        if options.mode == Mode::Scd2 && options.missing != Missing::Keep {
+            // It is asked which keys are not there.
+            let keys: Vec<String> = target.keys().map(|i| format!("c{i}")).collect();
+            columns += &format!(", KEY ({})", keys.join(", "));
+        }
         client
             .batch(&format!("CREATE TEMPORARY TABLE {table} ({columns}) DEFAULT CHARSET utf8mb4"))
             .map_err(|e| error_of("cannot stage records", e))?;
-        let mut keys: Vec<String> = target.keys().map(|i| target.columns[i].value(i)).collect();
+        let mut keys: Vec<String> =
+            target.keys().map(|i| target.columns[i].value(i).of("s")).collect();
         keys.extend(target.time_value());
         let is_bytes = |form| matches!(form, Form::Bytes(_));
         let bytes = target.columns.iter().map(|column| is_bytes(column.form));
@@ -67,23 +81,31 @@ impl Stage {
         })
     }
 
+    /// Gives rows the numbers that follow those of the staged ones.
+    pub(crate) fn number(&self, mut rows: Rows) -> Numbered {
+        rows::number(&mut rows, self.records.last + 1);
+        let (bytes, ends) = rows.finish();
+        Numbered { bytes, ends }
+    }
+
     /// Stages a chunk.
     pub(crate) fn add(
         &mut self,
         client: &Client,
-        mut rows: Rows,
+        rows: Numbered,
         origins: &[(Arc<Origin>, Ordinals)],
         hashes: Vec<u64>,
     ) -> Result<()> {
-        let first = self.records.add(rows.len(), origins, hashes)?;
-        rows::number(&mut rows, first);
-        let count = rows.len() as u64;
-        let (bytes, ends) = rows.finish();
+        let Numbered { bytes, ends } = rows;
+        self.records.add(ends.len(), origins, hashes)?;
+        let count = ends.len() as u64;
         let staging = |e| error_of("cannot stage records", e);
         if !client.takes_files() {
             return self.insert(client, &bytes, &ends).map_err(staging);
         }
-        let (taken, warnings) = client.load(&self.load_statement(), bytes).map_err(staging)?;
+        let columns: Vec<String> = (0..self.bytes.len() - 1).map(|i| format!("c{i}")).collect();
+        let sql = load_statement(&self.table, "seq", &columns, &self.bytes[1..]);
+        let (taken, warnings) = client.load(&sql, bytes).map_err(staging)?;
         // The staging table holds every value that is sent, so there is nothing to warn of.
         if (taken, warnings) == (count, 0) {
             return Ok(());
@@ -98,22 +120,10 @@ impl Stage {
         .hint("nothing was published; please report it with the server's version"))
     }
 
-    fn load_statement(&self) -> String {
-        let columns = self.bytes.iter().enumerate().map(|(i, is_bytes)| match (i, is_bytes) {
-            (0, _) => "seq".to_owned(),
-            (i, true) => format!("@c{}", i - 1),
-            (i, false) => format!("c{}", i - 1),
-        });
-        let columns: Vec<String> = columns.collect();
-        let set = self.bytes.iter().enumerate().filter(|(_, is_bytes)| **is_bytes);
-        let set: Vec<String> = set.map(|(i, _)| format!("c{0} = UNHEX(@c{0})", i - 1)).collect();
-        format!(
-            "LOAD DATA LOCAL INFILE 'gristmill' INTO TABLE {} {CLAUSES} ({}){}{}",
-            self.table,
-            columns.join(", "),
-            if set.is_empty() { "" } else { " SET " },
-            set.join(", ")
-        )
+    /// Takes all staged records out.
+    pub(crate) fn clear(&self, client: &Client) -> Result<()> {
+        let clear = client.batch(&format!("DELETE FROM {}", self.table));
+        clear.map_err(|e| error_of("cannot stage records", e))
     }
 
     /// Stages rows in statements, where the server takes no files.
@@ -185,4 +195,30 @@ impl Stage {
         let sql = tables.map(|table| Dialect::MySql.drop_table(table)).concat();
         let _ = client.batch(&sql); // it goes with the connection
     }
+}
+
+/// The statement that takes numbered rows from a file: their numbers go into `number`, a column or
+/// a variable, their values into columns, some of which hold bytes.
+pub(crate) fn load_statement(
+    table: &str,
+    number: &str,
+    columns: &[String],
+    bytes: &[bool],
+) -> String {
+    let mut fields = vec![number.to_owned()];
+    let mut set = Vec::new();
+    for (i, (column, is_bytes)) in columns.iter().zip(bytes).enumerate() {
+        if *is_bytes {
+            fields.push(format!("@b{i}"));
+            set.push(format!("{column} = UNHEX(@b{i})"));
+        } else {
+            fields.push(column.clone());
+        }
+    }
+    format!(
+        "LOAD DATA LOCAL INFILE 'gristmill' INTO TABLE {table} {CLAUSES} ({}){}{}",
+        fields.join(", "),
+        if set.is_empty() { "" } else { " SET " },
+        set.join(", ")
+    )
 }

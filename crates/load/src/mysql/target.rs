@@ -10,10 +10,11 @@ use gristmill_database::{literal, quoted};
 
 use super::dimension;
 use super::fresh::{self, Fresh};
-use super::index::{current_index, key_columns, key_list, qualified};
+use super::index::{current_index, is_marker, key_columns, key_list, marker_name, qualified};
 use super::session::Session;
 use crate::changes::{SchemaChanges, known};
 use crate::reading::{listed, misfit};
+use crate::statements::StagedValue;
 use crate::table::{Create, Mode, Options};
 
 /// A column that records are loaded into.
@@ -32,12 +33,13 @@ pub(crate) struct Column {
 }
 
 impl Column {
-    /// Its value, from the staging table `s`, where it has the number `i`.
-    pub(crate) fn value(&self, i: usize) -> String {
-        match self.kind.compares_as_text() {
-            true => format!("CAST(s.c{i} AS JSON)"),
-            false => format!("s.c{i}{}", self.collated),
-        }
+    /// Its value in the staging table, where it has the number `i`.
+    pub(crate) fn value(&self, i: usize) -> StagedValue {
+        let (before, behind) = match self.kind.compares_as_text() {
+            true => ("CAST(", " AS JSON)".to_owned()),
+            false => ("", self.collated.clone()),
+        };
+        StagedValue { before, behind, ..StagedValue::plain(i) }
     }
 }
 
@@ -67,6 +69,10 @@ pub(crate) struct Target {
     pub(crate) time_type: Option<ColumnType>,
     /// All columns but those that the load keeps.
     pub(crate) attributes: Vec<String>,
+    /// In a dimension, the column that is 1 in current rows only.
+    pub(crate) marker: Option<String>,
+    /// Whether something else happens when a row is added.
+    has_triggers: bool,
 }
 
 impl Target {
@@ -137,11 +143,18 @@ impl Target {
             time: time(options, schema),
             time_type: None,
             attributes: Vec::new(),
+            marker: None,
+            has_triggers: existed && has_triggers(client, &database, name).map_err(refused)?,
         };
         target.match_columns(&existing, options, schema, &keys, client.flavour())?;
         if options.mode == Mode::Scd2 {
             let find = |name: &str| find_column(&existing, name).map(|column| column.kind.clone());
             target.time_type = Some(dimension::check_columns(&options.table, options, find)?);
+            let marks = |name: &String| {
+                let generated = find_column(&existing, name)?.generated.as_ref()?;
+                is_marker(options, generated).then_some(())
+            };
+            target.marker = Some(marker_name(options)).filter(|name| marks(name).is_some());
         }
         Ok((target, unknown))
     }
@@ -232,6 +245,20 @@ impl Target {
     pub(crate) fn time_value(&self) -> Option<String> {
         let i = self.time?;
         Some(format!("CAST(s.c{i} AS {})", dimension::time_type(self.time_type.as_ref()?)))
+    }
+
+    /// Whether `LOAD DATA` makes of what is sent what a statement would make of staged records: no
+    /// column needs a cast, or takes the present time for a null.
+    pub(crate) fn takes_as_sent(&self) -> bool {
+        let fits = |column: &Column| {
+            let base = column.kind.base.as_str();
+            match column.form {
+                Form::Text(..) | Form::Json => column.kind.is_text() || base == "json",
+                Form::Written => false,
+                _ => !matches!(base, "bit" | "timestamp"),
+            }
+        };
+        !self.has_triggers && self.columns.iter().all(fits)
     }
 
     /// Whether equal keys have equal bytes when they are sent, and only they.
@@ -347,6 +374,17 @@ fn check_engine(table: &str, (kind, engine): &(String, String)) -> Result<()> {
         .hint(format!("run: ALTER TABLE {} ENGINE=InnoDB;", qualified(table))));
     }
     Ok(())
+}
+
+/// Whether the table has triggers that see new rows, as far as they are shown.
+fn has_triggers(client: &Client, database: &str, name: &str) -> Result<bool, DatabaseError> {
+    let sql = format!(
+        "SELECT count(*) FROM information_schema.triggers WHERE event_manipulation = 'INSERT' \
+         AND event_object_schema = {} AND event_object_table = {}",
+        literal(database),
+        literal(name)
+    );
+    Ok(client.numbers(&sql, &[])? != [[0]])
 }
 
 fn existing_columns(

@@ -186,7 +186,7 @@ impl Postgres {
                 outcome,
                 room: self.space.memory as u64 / 4,
             };
-            outcome = merge.run(last, findings)?;
+            outcome = merge.run(1, last, findings)?;
         }
         client.batch(&target.finish_statements(options)).map_err(loading)?;
         loads::record(client, &session, target, options.mode, &outcome)?;
@@ -215,6 +215,7 @@ fn sides(target: &Target, stage: &Stage, options: &Options) -> Sides {
         work: stage.work.clone(),
         losers: stage.losers().map(str::to_owned),
         columns: columns.collect(),
+        marker: None,
         silent: target.silent,
     }
 }

@@ -50,7 +50,7 @@ impl Stage {
             .batch(&format!("CREATE TABLE {table} (seq bigint{})", columns.concat()))
             .map_err(|e| error_of("cannot stage records", e))?;
         let records = Records::new(options.duplicates, true, target.has_exact_keys(), space)?;
-        let value = |i: usize| target.columns[i].value(i);
+        let value = |i: usize| target.columns[i].value(i).of("s");
         let mut keys: Vec<String> = target.keys().map(value).collect();
         keys.extend(target.time_value());
         let is_part = |i: &usize| options.partition_by.contains(&target.columns[*i].field);

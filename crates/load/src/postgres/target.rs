@@ -11,7 +11,7 @@ use super::silent::silent;
 use super::stage::key_list;
 use crate::changes::SchemaChanges;
 use crate::reading::{listed, misfit};
-use crate::statements::Silent;
+use crate::statements::{Silent, StagedValue};
 use crate::table::{Create, Mode, Options};
 
 /// A column that records are loaded into.
@@ -31,12 +31,13 @@ impl Column {
         if self.form == Form::Cast { "text" } else { &self.kind.name }
     }
 
-    /// Its value, from the staging table `s`, where it has the number `i`.
-    pub(crate) fn value(&self, i: usize) -> String {
-        match self.form {
-            Form::Cast => format!("s.c{i}::{}", self.kind.name),
-            _ => format!("s.c{i}"),
-        }
+    /// Its value in the staging table, where it has the number `i`.
+    pub(crate) fn value(&self, i: usize) -> StagedValue {
+        let behind = match self.form {
+            Form::Cast => format!("::{}", self.kind.name),
+            _ => String::new(),
+        };
+        StagedValue { behind, ..StagedValue::plain(i) }
     }
 
     /// Whether the database can say that two values are equal.

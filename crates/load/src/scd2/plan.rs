@@ -9,7 +9,7 @@ use crate::database::Database;
 use crate::dialect::Dialect;
 use crate::merge::{Plan, cannot};
 use crate::reading::{listed, misfit};
-use crate::statements::Sides;
+use crate::statements::{Sides, StagedValue};
 use crate::table::Options;
 use crate::versions::{Versions, highest};
 
@@ -36,12 +36,12 @@ pub(crate) fn plan<D: Database>(
     options: &Options,
 ) -> Result<Plan> {
     let first = times.first.clone();
-    let partition: Vec<(String, String)> = match &options.scope {
+    let partition: Vec<(String, StagedValue)> = match &options.scope {
         Scope::Full => Vec::new(),
         Scope::Partition(columns) => {
             let found = columns.iter().filter_map(|name| {
                 let column = sides.columns.iter().find(|column| column.given == *name)?;
-                Some((column.name.clone(), column.staged()))
+                Some((column.name.clone(), column.value.clone()))
             });
             found.collect()
         }
@@ -70,19 +70,19 @@ impl Names {
         options: &Options,
     ) -> Self {
         let kept = &options.version_columns;
-        let Sides { table, staged, work, losers, columns, silent } = sides;
+        let Sides { table, staged, work, losers, columns, marker, silent } = sides;
         let written = columns.iter().filter(|column| !options.is_time(&column.given));
         let (mut all, mut tracked) = (Vec::new(), Vec::new());
         for column in written {
-            let pair = (column.name.clone(), column.staged());
+            let (name, value) = (column.name.clone(), column.value.clone());
             if options.tracks(&column.given) && column.key.is_none() {
-                tracked.push(pair.clone());
+                tracked.push((name.clone(), value.clone(), column.as_text));
             }
-            all.push(pair);
+            all.push((name, value));
         }
-        let keys = columns
-            .iter()
-            .filter_map(|column| Some((column.name.clone(), column.staged(), column.key.clone()?)));
+        let keys = columns.iter().filter_map(|column| {
+            Some((column.name.clone(), column.value.clone(), column.key.clone()?))
+        });
         Self {
             dialect,
             keys: keys.collect(),
@@ -92,6 +92,7 @@ impl Names {
             staged,
             work,
             losers,
+            marker,
             silent,
             surrogate: quoted(&options.surrogate()),
             effective: quoted(&kept.effective_date),

@@ -1,9 +1,9 @@
 //! The statements of a load of versions. Where the words of databases differ, they ask
 //! [`Dialect`].
 
-use crate::dialect::Dialect;
+use crate::dialect::{Absent, Dialect};
 use crate::preview::{Change, Changes};
-use crate::statements::{Silent, Statements};
+use crate::statements::{Silent, StagedValue, Statements};
 
 /// The names that statements are made of, each in the form in which SQL writes it.
 #[derive(Debug, Clone)]
@@ -21,14 +21,14 @@ pub(crate) struct Names {
     pub(crate) current: String,
     /// Only where missing keys are marked.
     pub(crate) deleted: Option<String>,
-    /// Columns that records give, with their name in the staging table; keys included.
-    pub(crate) columns: Vec<(String, String)>,
+    /// Columns that records give, with their staged values; keys included.
+    pub(crate) columns: Vec<(String, StagedValue)>,
     /// All columns of the table but those that the load keeps.
     pub(crate) attributes: Vec<String>,
     /// The columns of the key, as in `columns`, with a collation.
-    pub(crate) keys: Vec<(String, String, String)>,
-    /// The columns that are compared.
-    pub(crate) tracked: Vec<(String, String)>,
+    pub(crate) keys: Vec<(String, StagedValue, String)>,
+    /// The columns that are compared, and whether as texts.
+    pub(crate) tracked: Vec<(String, StagedValue, bool)>,
     /// A record's time: a column of the staging table `s`, or a literal.
     pub(crate) time: String,
     /// The type of times.
@@ -41,6 +41,8 @@ pub(crate) struct Names {
     pub(crate) losers: Option<String>,
     /// Whether it is asked which keys are missing.
     pub(crate) asks_missing: bool,
+    /// See [`crate::statements::Sides::marker`].
+    pub(crate) marker: Option<String>,
     pub(crate) silent: Silent,
 }
 
@@ -65,8 +67,9 @@ impl Names {
     /// Judges every record. The parameters of the statements that follow are the first and the
     /// last group; a group is what has to stand or fall together, all records of a key.
     pub(crate) fn judge(&self) -> String {
-        let Self { dialect, table, staged, work, surrogate, effective, current, time, .. } = self;
-        let (row, join, yes) = (dialect.row(), dialect.join(), dialect.truth(true));
+        let Self { dialect, table, staged, work, surrogate, effective, time, .. } = self;
+        let (row, join) = (dialect.row(), dialect.join());
+        let current = self.is_current();
         let key = self.same_key("t", "s");
         let same = self.same_as_row("t", "s");
         let known =
@@ -74,7 +77,8 @@ impl Names {
         let joins_missing = self.joins_missing();
         // A key without a current row may have ended ones. Where new records are few among those
         // that are kept, they are asked for that together, afterwards.
-        let later = !dialect.keeps_unchanged();
+        let later = dialect.absent() == Absent::Joined;
+        let keeps_unchanged = dialect.absent() == Absent::Unseen;
         let judged = format!(
             "CASE {missing}WHEN t.{surrogate} IS NULL THEN {unknown} \
              WHEN t.{effective} <= {time} AND {same} THEN 0 \
@@ -96,9 +100,9 @@ impl Names {
         );
         // One join answers which keys are known and which are missing.
         let found = if joins_missing {
-            format!("FULL JOIN (SELECT * FROM {table} WHERE {current} = {yes}) AS t ON {key}")
+            format!("FULL JOIN (SELECT * FROM {table} AS t WHERE {current}) AS t ON {key}")
         } else {
-            format!("LEFT JOIN {table} AS t ON {key} AND t.{current} = {yes}")
+            format!("LEFT JOIN {table} AS t ON {key} AND {current}")
         };
         let mut sql = self.create(
             "work",
@@ -113,8 +117,7 @@ impl Names {
             )
         };
         let records = if self.timed {
-            let keys: Vec<String> =
-                self.keys.iter().map(|(_, staged, _)| format!("s.{staged}")).collect();
+            let keys: Vec<String> = self.keys.iter().map(|(_, staged, _)| staged.of("s")).collect();
             let window = format!("WINDOW k AS (PARTITION BY {})", keys.join(", "));
             let groups = format!("min(s.{row}) OVER k AS grp, count(*) OVER k AS n");
             if dialect == &Dialect::MySql {
@@ -139,17 +142,20 @@ impl Names {
             let columns = columns(&number, &number, &judged);
             format!("SELECT {columns} FROM {staged} AS s {found} WHERE {wins}")
         };
-        sql += &if dialect.keeps_unchanged() {
-            format!("INSERT INTO {work}work {records};")
-        } else {
-            format!("INSERT INTO {work}work SELECT * FROM ({records}) AS j WHERE verdict <> 0;")
+        sql += &match dialect.absent() {
+            Absent::Unseen => format!("INSERT INTO {work}work {records};"),
+            Absent::Joined => {
+                format!("INSERT INTO {work}work SELECT * FROM ({records}) AS j WHERE verdict <> 0;")
+            }
+            // A query around it would be put down in a table first.
+            Absent::NotStaged => format!("INSERT INTO {work}work {records} HAVING verdict <> 0;"),
         };
-        if let Some(losers) = self.losers.as_ref().filter(|_| dialect.keeps_unchanged()) {
+        if let Some(losers) = self.losers.as_ref().filter(|_| keeps_unchanged) {
             // Their key is in the input, whatever becomes of them.
             sql += &format!(
                 "INSERT INTO {work}work SELECT -s.{row}, s.{row}, NULL, {}, NULL, NULL, t.{surrogate} \
                  FROM {losers} AS l {join} {staged} AS s ON s.{row} = l.seq \
-                 JOIN {table} AS t ON {key} AND t.{current} = {yes};",
+                 JOIN {table} AS t ON {key} AND {current};",
                 verdict::LOST
             );
         }
@@ -283,11 +289,8 @@ impl Names {
     /// Corrects versions that began at the instant of a record.
     pub(crate) fn correct(&self) -> String {
         let Self { dialect, table, staged, work, surrogate, .. } = self;
-        let mut set: Vec<(String, String)> = self
-            .columns
-            .iter()
-            .map(|(name, staged)| (name.clone(), format!("s.{staged}")))
-            .collect();
+        let mut set: Vec<(String, String)> =
+            self.columns.iter().map(|(name, staged)| (name.clone(), staged.of("s"))).collect();
         let no = dialect.truth(false);
         set.extend(self.deleted.as_ref().map(|deleted| (deleted.clone(), no.to_owned())));
         let condition = format!(
@@ -301,8 +304,7 @@ impl Names {
     /// Adds the new versions, with surrogate keys from the one after the third parameter.
     pub(crate) fn insert(&self) -> String {
         let Self { dialect, staged, work, .. } = self;
-        let values: Vec<String> =
-            self.columns.iter().map(|(_, staged)| format!("s.{staged}")).collect();
+        let values: Vec<String> = self.columns.iter().map(|(_, staged)| staged.of("s")).collect();
         let names: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
         let no = dialect.truth(false);
         format!(
@@ -339,17 +341,14 @@ impl Names {
                 dialect.row(),
                 join = dialect.join(),
             ),
-            keys: self
-                .keys
-                .iter()
-                .map(|(name, staged, _)| (plain(name), format!("s.{staged}")))
-                .collect(),
+            keys: self.keys.iter().map(|(name, staged, _)| (plain(name), staged.of("s"))).collect(),
             columns: self
                 .tracked
                 .iter()
-                .map(|(name, staged)| {
-                    let (old, new) = (format!("t.{name}"), format!("s.{staged}"));
-                    Change { name: plain(name), same: dialect.same(&old, &new), old, new }
+                .map(|(name, staged, as_text)| {
+                    let (old, new) = (format!("t.{name}"), staged.of("s"));
+                    let same = dialect.same_value(&old, &new, *as_text);
+                    Change { name: plain(name), same, old, new }
                 })
                 .collect(),
         }
@@ -362,7 +361,7 @@ impl Names {
             .losers
             .as_ref()
             .map_or_else(|| "0".to_owned(), |losers| format!("(SELECT count(*) FROM {losers})"));
-        (!dialect.keeps_unchanged()).then(|| {
+        (dialect.absent() != Absent::Unseen).then(|| {
             format!(
                 "SELECT {records} - {losers} - (SELECT count(*) FROM {work}work WHERE verdict <> {})",
                 verdict::MISSING
@@ -372,7 +371,15 @@ impl Names {
 
     /// Whether missing keys are among the judged records.
     pub(super) fn joins_missing(&self) -> bool {
-        self.asks_missing && self.dialect.joins_fully()
+        self.asks_missing && self.dialect.absent() == Absent::Joined
+    }
+
+    /// That a row `t` of the table is a current one.
+    fn is_current(&self) -> String {
+        match &self.marker {
+            Some(marker) => format!("t.{marker} = 1"),
+            None => format!("t.{} = {}", self.current, self.dialect.truth(true)),
+        }
     }
 
     /// The statements for a table without versions yet, where each record begins one. Surrogate
@@ -386,8 +393,7 @@ impl Names {
             range += &format!(" AND {}", dialect.not_among(&format!("s.{row}"), "seq", losers));
         }
         let names: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
-        let values: Vec<String> =
-            self.columns.iter().map(|(_, staged)| format!("s.{staged}")).collect();
+        let values: Vec<String> = self.columns.iter().map(|(_, staged)| staged.of("s")).collect();
         let deleted = match &self.deleted {
             Some(_) => format!(", {}", dialect.truth(false)),
             None => String::new(),
@@ -445,8 +451,7 @@ impl Names {
             .keys
             .iter()
             .map(|(name, staged, collation)| {
-                let (row, record) = (format!("{row}.{name}"), format!("{record}.{staged}"));
-                self.dialect.same_key(&row, &record, collation)
+                self.dialect.same_key(&format!("{row}.{name}"), &staged.of(record), collation)
             })
             .collect();
         parts.join(" AND ")
@@ -456,8 +461,8 @@ impl Names {
         let mut parts: Vec<String> = self
             .tracked
             .iter()
-            .map(|(name, staged)| {
-                self.dialect.same(&format!("{row}.{name}"), &format!("{record}.{staged}"))
+            .map(|(name, staged, as_text)| {
+                self.dialect.same_value(&format!("{row}.{name}"), &staged.of(record), *as_text)
             })
             .collect();
         let no = self.dialect.truth(false);
@@ -469,8 +474,8 @@ impl Names {
         let parts: Vec<String> = self
             .tracked
             .iter()
-            .map(|(_, staged)| {
-                self.dialect.same(&format!("{one}.{staged}"), &format!("{other}.{staged}"))
+            .map(|(_, staged, as_text)| {
+                self.dialect.same_value(&staged.of(one), &staged.of(other), *as_text)
             })
             .collect();
         all(&parts)
@@ -484,4 +489,77 @@ fn unquoted(name: &str) -> String {
 
 fn all(parts: &[String]) -> String {
     if parts.is_empty() { "1 = 1".to_owned() } else { format!("({})", parts.join(" AND ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scd2::Missing;
+
+    /// A dimension of MySQL with a document, which is cast wherever it is used.
+    fn names(timed: bool, losers: bool) -> Names {
+        let document =
+            StagedValue { before: "CAST(", behind: " AS JSON)".into(), ..StagedValue::plain(1) };
+        let (key, doc) = ("\"k\"".to_owned(), "\"doc\"".to_owned());
+        Names {
+            dialect: Dialect::MySql,
+            table: "dim".into(),
+            staged: "stage".into(),
+            work: "w_".into(),
+            surrogate: "id".into(),
+            effective: "since".into(),
+            end: "until".into(),
+            current: "latest".into(),
+            deleted: Some("deleted".into()),
+            columns: vec![(key.clone(), StagedValue::plain(0)), (doc.clone(), document.clone())],
+            attributes: vec![key.clone(), doc.clone()],
+            keys: vec![(key, StagedValue::plain(0), String::new())],
+            tracked: vec![(doc, document, false)],
+            time: if timed { "s.c2" } else { "'2025-01-01'" }.into(),
+            time_type: "DATETIME(6)".into(),
+            timed,
+            records: 1,
+            losers: losers.then(|| "losers".to_owned()),
+            asks_missing: true,
+            marker: Some("mark".into()),
+            silent: Silent::default(),
+        }
+    }
+
+    #[test]
+    fn mysql_is_asked_what_it_understands() {
+        for (timed, losers) in [(false, false), (false, true), (true, false), (true, true)] {
+            let names = names(timed, losers);
+            let part = [("\"part\"".to_owned(), StagedValue::plain(3))];
+            let changes = names.changes();
+            let mut all = vec![
+                names.judge(),
+                names.judge_history(),
+                names.end(),
+                names.correct(),
+                names.insert(),
+                names.count(),
+                names.first_load(0).insert,
+                format!("SELECT {} {}", changes.columns[0].new, changes.rows),
+            ];
+            all.extend(names.latest().into_iter().chain(names.parts(&part)));
+            all.extend(names.count_unchanged());
+            all.extend(names.retire(Missing::Mark, &part));
+            let all: Vec<&str> = all.iter().flat_map(|sql| sql.split(';')).collect();
+            let casts = all.iter().filter(|sql| sql.contains("CAST(s.c1 AS JSON)")).count();
+            assert!(casts >= 4, "{casts}");
+            for sql in all {
+                assert!(!sql.contains(".CAST("), "{sql}");
+                // A statement may name a temporary table once, and knows no full join.
+                for table in
+                    ["stage", "losers", "w_work", "w_gone", "w_parts", "w_points", "w_judged"]
+                {
+                    let named = sql.split(|c: char| !c.is_alphanumeric() && c != '_');
+                    let named = named.filter(|word| *word == table).count();
+                    assert!(named <= 1, "{table}: {sql}");
+                }
+                assert!(!sql.contains("FULL JOIN") && !sql.contains(" IS NOT DISTINCT "), "{sql}");
+            }
+        }
+    }
 }

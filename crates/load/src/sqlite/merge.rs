@@ -9,7 +9,7 @@ use super::{quoted, refused};
 use crate::database::Database;
 use crate::dialect::Dialect;
 use crate::merge::undo;
-use crate::statements::{MergeColumn, Sides};
+use crate::statements::{MergeColumn, Sides, StagedValue};
 use crate::table::Options;
 
 impl Database for Connection {
@@ -64,11 +64,11 @@ impl Database for Connection {
 
 /// The table and the staged records as merges want them.
 pub(crate) fn sides(target: &Target, stage: &Stage, options: &Options) -> Sides {
-    let columns = target.columns.iter().zip(0..).map(|(column, i)| MergeColumn {
+    let columns = target.columns.iter().enumerate().map(|(i, column)| MergeColumn {
         name: quoted(&column.name),
         field: column.name.clone(),
         given: column.field.clone(),
-        value: format!("s.c{i}"),
+        value: StagedValue::plain(i),
         key: column.key.as_deref().map(quoted),
         as_text: false,
         is_part: options.partition_by.contains(&column.field),
@@ -79,6 +79,7 @@ pub(crate) fn sides(target: &Target, stage: &Stage, options: &Options) -> Sides 
         work: format!("temp.gristmill_{}_", stage.number()),
         losers: stage.has_losers.then(|| format!("temp.{}", stage.losers())),
         columns: columns.collect(),
+        marker: None,
         silent: target.silent,
     }
 }

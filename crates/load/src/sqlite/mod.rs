@@ -200,7 +200,7 @@ impl Sqlite {
             outcome: Outcome::default(),
             room: self.room,
         };
-        merge.run(stage.last as i64, findings)
+        merge.run(1, stage.last as i64, findings)
     }
 }
 

@@ -357,3 +357,58 @@ fn rows_get_in_without_files_too() {
     assert_eq!(rows[0][1].as_deref(), Some("0027"));
     assert_eq!(rows[1][1], None);
 }
+
+/// What a table takes straight away, and what it refuses of which chunk, is the same as where each
+/// record is staged: a trigger that does nothing makes the difference.
+#[test]
+fn rows_that_go_straight_in_are_those_that_statements_would_add() {
+    let Some(warehouse) = Warehouse::mysql() else { return };
+    warehouse.run(
+        "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (0), (1);
+         CREATE TABLE straight (id int PRIMARY KEY, name varchar(5) NOT NULL, parent int,
+            bytes varbinary(3), n decimal(6, 1) CHECK (n < 10), at datetime, doc json,
+            FOREIGN KEY (parent) REFERENCES parent (id));
+         CREATE TABLE staged (id int PRIMARY KEY, name varchar(5) NOT NULL, parent int,
+            bytes varbinary(3), n decimal(6, 1) CHECK (n < 10), at datetime, doc json,
+            FOREIGN KEY (parent) REFERENCES parent (id));
+         CREATE TRIGGER nothing BEFORE INSERT ON staged FOR EACH ROW SET @nothing = 1",
+    );
+    let chunk = |n: i64| {
+        let ids = (0..40).map(|i| n * 40 + i);
+        // A few of some chunks are refused, each for its reason, and all of one chunk.
+        let odd = move |every: i64, of: i64| move |i: i64| n % every == of && i % 13 == of;
+        let (long, none, lost, high, bad) = (odd(5, 1), odd(5, 2), odd(7, 3), odd(6, 4), odd(9, 5));
+        let name = |i| match (long(i), none(i) || n == 6) {
+            (true, _) => Some("too long"),
+            (_, true) => None,
+            _ => Some("\\\t\n"),
+        };
+        let bytes = BinaryViewArray::from_iter((0..40).map(|i| (i % 3 > 0).then_some(b"\x00\xff")));
+        let decimals = (0..40).map(|i| Some(if high(i) { 100 } else { i128::from(i) }));
+        let decimals = Decimal128Array::from_iter(decimals).with_precision_and_scale(3, 1).unwrap();
+        let at = TimestampMicrosecondArray::from_iter((0..40).map(|i| Some(i * 1_000_000)));
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("id", ints(ids)),
+            ("name", texts((0..40).map(name))),
+            ("parent", ints((0..40).map(|i| if lost(i) { 9 } else { i % 2 }))),
+            ("bytes", Arc::new(bytes)),
+            ("n", Arc::new(decimals)),
+            ("at", Arc::new(at)),
+            ("doc", texts((0..40).map(|i| if bad(i) { "{" } else { "{}" }))),
+        ];
+        batch(1 + n as u64 * 40, columns)
+    };
+    let chunks: Vec<Batch> = (0..12).map(chunk).collect();
+    let found = ["straight", "staged"].map(|table| {
+        let item = append_to(&warehouse, table);
+        let (loaded, findings) = load(&item, &chunks, &context(warehouse.folder(), table)).unwrap();
+        let rows = warehouse.rows(&format!(
+            "SELECT id, name, parent, hex(bytes), n, at, doc FROM {table} ORDER BY id"
+        ));
+        let mut rejects = rejects(&findings);
+        rejects.iter_mut().for_each(|reject| reject.3 = reject.3.replace("staged", "straight"));
+        (loaded.inserted, rows, rejects)
+    });
+    assert_eq!(found[0], found[1]);
+    assert!(found[0].0 > 400 && found[0].2.len() > 50, "{} {}", found[0].0, found[0].2.len());
+}

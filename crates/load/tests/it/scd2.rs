@@ -421,6 +421,38 @@ fn a_hand_made_table_keeps_its_names_and_its_other_columns(warehouse: &Warehouse
     );
 }
 
+fn documents_are_compared(warehouse: &Warehouse) {
+    let kept = "is_current boolean, CONSTRAINT current_only UNIQUE (k, is_current_or_null)";
+    let marker = "is_current_or_null boolean GENERATED ALWAYS AS (CASE WHEN is_current THEN 1 END)";
+    let marked = format!("{marker}, {kept}");
+    let index = "CREATE UNIQUE INDEX one ON dim (k) WHERE is_current";
+    let columns = warehouse.either([
+        "dim_key INTEGER PRIMARY KEY, k INTEGER, doc TEXT, day TEXT, effective_date TEXT, end_date TEXT",
+        "dim_key int PRIMARY KEY, k int, doc json, day date, effective_date date, end_date date",
+        "dim_key int PRIMARY KEY, k int, doc json, day date, effective_date date, end_date date",
+    ]);
+    let rest = warehouse.either(["is_current INTEGER", "is_current boolean", &marked]);
+    let of_sqlite = format!("{index} = 1");
+    let index = warehouse.either([&of_sqlite, index, "SELECT 1"]);
+    warehouse.run(&format!("CREATE TABLE dim ({columns}, {rest}); {index}"));
+    let mut item = item(warehouse, true, "keep");
+    item["track"] = json!(["doc"]);
+    let input = |records: &[(i64, &'static str, i32)]| {
+        let days: ArrayRef = Arc::new(records.iter().map(|r| Some(r.2)).collect::<Date32Array>());
+        let docs = texts(records.iter().map(|r| r.1));
+        [batch(1, vec![("k", ints(records.iter().map(|r| r.0))), ("doc", docs), ("day", days)])]
+    };
+    let (one, two) = (r#"{"a": 1}"#, r#"{"a": 2}"#);
+    let first = input(&[(1, one, 1), (1, one, 2), (1, two, 3), (2, one, 1)]);
+    let (loaded, _) = load_on(warehouse, 1, &item, &first).unwrap();
+    assert_eq!((loaded.inserted, loaded.closed, loaded.unchanged), (2, 1, 1));
+    let second = input(&[(1, two, 4), (2, two, 4)]);
+    let (loaded, _) = load_on(warehouse, 2, &item, &second).unwrap();
+    assert_eq!((loaded.closed, loaded.unchanged), (1, 1));
+    let current = "SELECT k, doc FROM dim WHERE is_current ORDER BY k";
+    assert_eq!(warehouse.lines(current), [format!("1 {two}"), format!("2 {two}")]);
+}
+
 fn errors_say_the_statement_that_helps(warehouse: &Warehouse) {
     let input = batches(&[(Some(1), Some(10), None)], 1);
     let mut never = item(warehouse, false, "keep");
@@ -535,6 +567,7 @@ macro_rules! on {
             scenarios_of_others_come_out_as_they_promise,
             keys_whose_concatenations_collide_stay_apart,
             a_hand_made_table_keeps_its_names_and_its_other_columns,
+            documents_are_compared,
             errors_say_the_statement_that_helps,
             what_the_table_refuses_of_a_key_is_rejected_and_other_keys_are_loaded,
             the_unknown_member_is_there_once_and_never_missing,

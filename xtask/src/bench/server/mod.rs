@@ -15,7 +15,9 @@ use super::side::Bench;
 use super::workload::{Job, Workload};
 use crate::data;
 use crate::data::Random;
-use place::{KINDS, Kind, Place};
+use place::{KINDS, Place};
+
+pub(crate) use place::Kind;
 
 pub(crate) const HEAD: [&str; 9] = [
     "workload",
@@ -29,6 +31,8 @@ pub(crate) const HEAD: [&str; 9] = [
     "wanted",
 ];
 
+/// Rounds of tools that take many times as long as the others.
+const SLOW_ROUNDS: usize = 2;
 /// So many members has the dimension of W7.
 const MEMBERS: u64 = 500_000;
 /// Other tools that read PostgreSQL into Parquet: their names for the script, and ours at most.
@@ -38,7 +42,7 @@ const READERS: [(&str, &str, f64); 2] =
 /// W5 and W7 on each database.
 pub(crate) fn measured(bench: &Bench, cache: &Path, options: &Options) -> Result<Vec<Vec<String>>> {
     let mut lines = Vec::new();
-    for kind in KINDS {
+    for kind in KINDS.into_iter().filter(|kind| options.database.is_none_or(|only| only == *kind)) {
         let folder = bench.folder.join(kind.name());
         fs::create_dir_all(&folder)?;
         let side = Side { bench, place: Place::start(kind, &folder)?, folder };
@@ -158,7 +162,7 @@ impl Side<'_> {
                 place.settle(self.bench)?;
                 by_hand.push(place.by_hand(self.bench, input)?);
                 place.settle(self.bench)?;
-                if let Some(python) = &dlt {
+                if let Some(python) = dlt.as_ref().filter(|_| round < SLOW_ROUNDS) {
                     by_dlt.push(self.dlt(python, input)?);
                     place.settle(self.bench)?;
                 }
