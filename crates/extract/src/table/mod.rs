@@ -7,6 +7,7 @@
 
 mod cells;
 mod cursor;
+mod kept;
 mod library;
 mod mysql;
 mod options;
@@ -23,7 +24,8 @@ use serde_json::Value;
 pub use cursor::Cursor;
 pub use options::{Query, Table};
 
-use source::{Database, Wanted};
+use kept::Kept;
+use source::Wanted;
 
 /// The registry's entry for tables.
 pub const TABLE: ExtractorKind = ExtractorKind {
@@ -78,11 +80,5 @@ fn open(
 ) -> Result<Box<dyn Extractor>> {
     let wanted =
         wanted.map_err(|mistake| Error::new(ErrorKind::Configuration, mistake.message.clone()))?;
-    Ok(match &wanted.database {
-        Database::Postgres(address) => {
-            Box::new(postgres::PostgresExtractor::open(&wanted, address, context)?)
-        }
-        Database::MySql(address) => Box::new(mysql::open(&wanted, address, context)?),
-        Database::Sqlite(path) => Box::new(sqlite::open(&wanted, path, context)?),
-    })
+    Ok(Box::new(Kept::open(wanted, context)?))
 }

@@ -6,6 +6,7 @@ mod cursors;
 mod drift;
 mod files;
 mod fresh;
+mod kept;
 mod mistakes;
 mod mysql;
 mod postgres;

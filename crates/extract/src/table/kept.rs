@@ -1,0 +1,106 @@
+//! Tables of which only some columns are read: those that leading steps keep.
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use gristmill_core::{Chunk, Error, ErrorKind, ExtractContext, Extractor, ReadPlan, Result};
+use gristmill_database::quoted;
+use serde_json::Value;
+
+use super::source::{Database, Wanted};
+use super::{mysql, postgres, sqlite};
+
+/// A table or a query that is opened again, with other columns, while nothing was read.
+pub(super) struct Kept {
+    wanted: Wanted,
+    context: ExtractContext,
+    /// `None` while it is opened again.
+    inner: Option<Box<dyn Extractor>>,
+    schema: Option<SchemaRef>,
+}
+
+impl Kept {
+    /// Opens a source with all its columns.
+    pub(super) fn open(wanted: Wanted, context: &ExtractContext) -> Result<Self> {
+        let inner = Some(open(&wanted, context)?);
+        Ok(Self { wanted, context: context.clone(), inner, schema: None })
+    }
+
+    fn inner(&mut self) -> Result<&mut dyn Extractor> {
+        match &mut self.inner {
+            Some(inner) => Ok(inner.as_mut()),
+            None => Err(Error::internal("a table that could not be opened again was read")),
+        }
+    }
+}
+
+fn open(wanted: &Wanted, context: &ExtractContext) -> Result<Box<dyn Extractor>> {
+    Ok(match &wanted.database {
+        Database::Postgres(address) => {
+            Box::new(postgres::PostgresExtractor::open(wanted, address, context)?)
+        }
+        Database::MySql(address) => Box::new(mysql::open(wanted, address, context)?),
+        Database::Sqlite(path) => Box::new(sqlite::open(wanted, path, context)?),
+    })
+}
+
+impl Extractor for Kept {
+    fn read_plan(&mut self) -> Result<Option<ReadPlan>> {
+        self.inner()?.read_plan()
+    }
+
+    fn begin(&mut self, plan: Option<ReadPlan>) -> Result<SchemaRef> {
+        let schema = self.inner()?.begin(plan)?;
+        self.schema = Some(Arc::clone(&schema));
+        Ok(schema)
+    }
+
+    /// Of a query it is not known what its columns cost, or what else they do.
+    fn keep(&mut self, places: &[usize]) -> Result<bool> {
+        let (Some(schema), Some(table)) = (&self.schema, &self.wanted.relation.table) else {
+            return Ok(false);
+        };
+        let kept = schema.project(places)?;
+        let names: Vec<&str> = kept.fields().iter().map(|field| field.name().as_str()).collect();
+        let needs = self.wanted.cursor.as_ref().map(|cursor| cursor.column.as_str());
+        if names.is_empty() || needs.is_some_and(|needed| !names.contains(&needed)) {
+            return Ok(false);
+        }
+        let columns: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+        self.wanted.relation.select = format!("SELECT {} FROM {table}", columns.join(", "));
+        self.wanted.columns.retain(|name, _| names.contains(&name.as_str()));
+        self.inner = None;
+        let inner = self.inner.insert(open(&self.wanted, &self.context)?);
+        match inner.begin(None)? == Arc::new(kept) {
+            true => Ok(true),
+            false => Err(Error::new(
+                ErrorKind::Transient,
+                format!(
+                    "the columns of `{}` changed while it was opened",
+                    self.wanted.relation.name
+                ),
+            )
+            .hint("run again")),
+        }
+    }
+
+    fn next_chunk(&mut self) -> Result<Option<Box<dyn Chunk>>> {
+        self.inner()?.next_chunk()
+    }
+
+    fn total_bytes(&self) -> Option<u64> {
+        self.inner.as_ref()?.total_bytes()
+    }
+
+    fn bytes_read(&self) -> u64 {
+        self.inner.as_ref().map_or(0, |inner| inner.bytes_read())
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.inner.as_ref().map_or_else(Vec::new, |inner| inner.notes())
+    }
+
+    fn bookmarks(&self) -> Vec<(String, Value)> {
+        self.inner.as_ref().map_or_else(Vec::new, |inner| inner.bookmarks())
+    }
+}
