@@ -163,6 +163,9 @@ pub(crate) struct Init {
     /// Where to write the pipeline; standard output when it is not given.
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Write a contract, with types and which columns have a value in every record, in place of types alone.
+    #[arg(long)]
+    pub(crate) contract: bool,
     /// Write over a file that is there.
     #[arg(long)]
     pub(crate) force: bool,
@@ -203,6 +206,9 @@ pub(crate) struct Profile {
     /// Write rules that the data satisfies, in place of the profile.
     #[arg(long, value_enum, value_name = "FORM")]
     pub(crate) suggest: Option<Form>,
+    /// Write the different values of a column, as `pivot` takes them, in place of the profile.
+    #[arg(long, value_name = "COLUMN", conflicts_with = "suggest")]
+    pub(crate) values: Option<String>,
     /// Keep every field of a text format as it is written; infer no types.
     #[arg(long)]
     pub(crate) strings: bool,
@@ -236,7 +242,7 @@ pub(crate) enum ContractCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ContractDiff {
-    /// The contract: a file with `columns` and `policy`, or one of the Open Data Contract Standard.
+    /// The contract: a file with `columns` and `policy`, one of the Open Data Contract Standard, or a pipeline with one.
     #[arg(value_name = "CONTRACT")]
     pub(crate) contract: PathBuf,
     /// The data: a file, several by a pattern in quotes, or a table as `DATABASE#TABLE`.

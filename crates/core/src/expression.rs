@@ -8,6 +8,7 @@ use arrow_schema::{DataType, SchemaRef};
 
 use crate::error::Result;
 use crate::prune::Prune;
+use crate::stage::Bound;
 
 /// An SQL scalar expression, compiled against a schema.
 pub trait Expression: Send + Sync + std::fmt::Debug {
@@ -57,6 +58,27 @@ pub trait ExpressionCompiler: Send + Sync {
     /// # Errors
     /// [`ExpressionError`], pointing into the text.
     fn check(&self, text: &str) -> Result<(), ExpressionError>;
+
+    /// Plans a query over records, the table `input`, which the text may call
+    /// by another name, and over `others`. What it
+    /// answers makes a table of its own of all batches ([`crate::OrderedStep::table`]); the records of the
+    /// others are its references, in this order.
+    ///
+    /// # Errors
+    /// [`ExpressionError`]; always, where there is nothing that runs queries.
+    fn query(
+        &self,
+        text: &str,
+        input: (&str, &SchemaRef),
+        others: &[(String, SchemaRef)],
+    ) -> Result<Bound, ExpressionError> {
+        let _ = (text, input, others);
+        Err(ExpressionError {
+            message: "nothing here runs queries".to_owned(),
+            span: None,
+            hint: Some("measure it with a rule type of its own".to_owned()),
+        })
+    }
 }
 
 /// What is wrong with an expression.

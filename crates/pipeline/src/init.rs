@@ -12,6 +12,8 @@ use gristmill_core::{
 use gristmill_transform::{Sql, snake_case_all};
 use serde_json::{Value as Json, json};
 
+use crate::execute::{RunOptions, State};
+use crate::profile::{profile, suggest_contract};
 use crate::scratch::Scratch;
 
 /// The memory that looking at a file may use.
@@ -19,11 +21,12 @@ const MEMORY: ByteSize = ByteSize(1 << 30);
 
 /// A pipeline file, in YAML with comments, for a data file. The whole file is read to find the
 /// types of its columns. Paths in it are relative to the folder of `output`, which is where the
-/// caller is going to write it; to the current folder without it.
+/// caller is going to write it; to the current folder without it. With a `contract`, types stand in one,
+/// with which columns have a value in every record.
 ///
 /// # Errors
 /// When the data cannot be read, or its name does not tell the format.
-pub fn pipeline_for(data: &Path, output: Option<&Path>) -> Result<String> {
+pub fn pipeline_for(data: &Path, output: Option<&Path>, contract: bool) -> Result<String> {
     let base = output.and_then(Path::parent).unwrap_or(Path::new(""));
     let path = relative(data, base)?;
     let look = look_at(data)?;
@@ -39,7 +42,16 @@ pub fn pipeline_for(data: &Path, output: Option<&Path>) -> Result<String> {
     out.push_str("# `gristmill check` finds mistakes, `gristmill run` runs it.\n\n");
     let _ = writeln!(out, "pipeline: {}\n", text(&name));
     let _ = writeln!(out, "extract:\n  - file: {}", text(&pattern(&path)));
-    if look.declares {
+    if contract {
+        out.push_str(
+            "    # What was agreed about the records: here, what holds for all of this file.\n",
+        );
+        out.push_str("    # `gristmill contract diff` tells how other files differ from it.\n");
+        out.push_str("    contract:\n");
+        for line in contract_for(data)?.lines() {
+            let _ = writeln!(out, "      {line}");
+        }
+    } else if look.declares {
         out.push_str("    # The types that fit every value. A value that does not fit its type, ");
         out.push_str("in a later file,\n    # is rejected with its record.\n");
         if look.schema.fields().is_empty() {
@@ -70,6 +82,17 @@ pub fn pipeline_for(data: &Path, output: Option<&Path>) -> Result<String> {
     out.push_str("\n# Past a limit nothing is published.\n");
     out.push_str("# limits: {rejected_ratio: 0.05}\n");
     Ok(out)
+}
+
+/// A contract that a data file keeps.
+fn contract_for(data: &Path) -> Result<String> {
+    let options = RunOptions { state: State::None, ..RunOptions::default() };
+    let (outcome, profile) = profile(&pattern(&data.to_string_lossy()), true, &options)?;
+    let profile = profile.ok_or_else(|| {
+        let why = outcome.report.error.map(|failure| failure.message).unwrap_or_default();
+        Error::new(ErrorKind::Corrupt, format!("cannot read `{}`: {why}", data.display()))
+    })?;
+    Ok(suggest_contract(&profile))
 }
 
 /// What is in a data file.
@@ -257,7 +280,7 @@ fn pattern(path: &str) -> String {
 }
 
 /// A text as YAML: bare where that is the same text in a block and in a list.
-fn text(value: &str) -> String {
+pub(crate) fn text(value: &str) -> String {
     let bare = |ch: char| ch.is_alphanumeric() || matches!(ch, '_' | '/' | '.' | '-');
     let words = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
     let starts = value.starts_with(|ch: char| ch.is_alphabetic() || ch == '_' || ch == '/');

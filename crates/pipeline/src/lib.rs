@@ -43,6 +43,7 @@ pub mod report;
 pub mod run;
 mod scratch;
 pub mod testing;
+pub mod values;
 
 pub use definition::Definition;
 pub use gristmill_core::{Error, ErrorKind, Result};

@@ -55,7 +55,10 @@ pub fn judge(judgement: &Judgement, options: &RunOptions<'_>) -> Result<Outcome,
         None => discard(&mut definition),
     }
     let mut outcome = run_definition(&definition, options)?;
-    if let Some(mistakes) = outcome.diagnostics {
+    // An input that is not there has no place in the rules.
+    if let Some(mistakes) = outcome.diagnostics.take()
+        && outcome.report.status == Status::Invalid
+    {
         return Err(mistakes.into());
     }
     if let Some(failure) = &mut outcome.report.error
@@ -202,7 +205,7 @@ pub(crate) fn definition(name: &str, source: &Value, steps: &[Value]) -> Result<
 }
 
 /// Lets a pipeline load one file.
-fn into_file(definition: &mut Definition, file: &str) -> Result<()> {
+pub(crate) fn into_file(definition: &mut Definition, file: &str) -> Result<()> {
     let kind = registry().loaders.iter().find(|kind| kind.name == "file");
     let kind = kind.ok_or_else(|| Error::internal("there is no loader for files"))?;
     let options = json!({"file": file});
@@ -222,7 +225,7 @@ pub(crate) fn discard(definition: &mut Definition) {
 }
 
 /// A text in which `${` is no parameter.
-fn literal(text: &str) -> Value {
+pub(crate) fn literal(text: &str) -> Value {
     text.replace("${", "$${").into()
 }
 

@@ -44,5 +44,5 @@ pub use names::{snake_case, snake_case_all};
 pub use steps::{
     Aggregate, Cast, CastTo, Clean, Compare, Dedupe, Derive, Drop, Early, Explode, Filter, Flatten,
     How, Join, KINDS, Lookup, MapFields, NullValues, Others, Otherwise, Pivot, PivotAggregate,
-    Select, Sort, SqlQuery, Unpivot, Window,
+    Select, Sort, SqlQuery, Tolerance, Unpivot, Window,
 };

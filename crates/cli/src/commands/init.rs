@@ -11,8 +11,8 @@ use crate::arguments::{Globals, Init};
 use crate::output;
 
 pub(crate) fn run(arguments: &Init, globals: &Globals) -> Done {
-    let text =
-        gristmill_pipeline::init::pipeline_for(&arguments.data, arguments.output.as_deref())?;
+    let Init { data, output, contract, .. } = arguments;
+    let text = gristmill_pipeline::init::pipeline_for(data, output.as_deref(), *contract)?;
     let Some(path) = &arguments.output else {
         output::print(text);
         return Ok(ExitCode::SUCCESS);

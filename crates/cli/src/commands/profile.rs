@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use gristmill_core::Error;
+use gristmill_core::{Error, ErrorKind};
 use gristmill_pipeline::execute::{Outcome, RunOptions, State};
 use gristmill_pipeline::profile::{
     ForeignKey, Profile, foreign_key_table, foreign_keys, profile, suggest_contract, suggest_dqdl,
     suggest_yaml, table,
 };
+use gristmill_pipeline::values::{values, yaml};
 use serde_json::json;
 
 use super::{Done, running};
@@ -15,6 +16,9 @@ use crate::arguments::{Form, Globals, Profile as Arguments};
 use crate::output;
 
 pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Done {
+    if let Some(column) = &arguments.values {
+        return list(arguments, column, globals);
+    }
     let profiled =
         running(globals, arguments.workers, State::None, |options| read(arguments, &options))?;
     let Read { profiles, foreign_keys, rejected, failed } = profiled;
@@ -47,6 +51,24 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Done {
     }
     if rejected > 0 {
         output::say(globals, format!("note: {rejected} records could not be read\n"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the values of a column.
+fn list(arguments: &Arguments, column: &str, globals: &Globals) -> Done {
+    let [data] = arguments.data.as_slice() else {
+        let error =
+            Error::new(ErrorKind::Configuration, "the values of a column are those of one input");
+        return Err(error.hint("give one file or table").into());
+    };
+    let (outcome, found) = running(globals, arguments.workers, State::None, |options| {
+        values(data, column, !arguments.strings, &options)
+    })?;
+    match found {
+        None => return Ok(super::show(&outcome, globals)),
+        Some(found) if globals.json => output::print_json(&found),
+        Some(found) => output::print(yaml(&found)),
     }
     Ok(ExitCode::SUCCESS)
 }

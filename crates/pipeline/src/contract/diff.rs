@@ -1,18 +1,20 @@
 //! How a file or a table differs from a contract.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::path::Path;
 
 use arrow_schema::SchemaRef;
 use gristmill_core::registry::Range;
 use gristmill_core::types::type_name;
-use gristmill_core::{ExtractContext, FieldType, Pointer, Result};
+use gristmill_core::{Error, ErrorKind, ExtractContext, FieldType, Pointer, Result};
 use gristmill_extract::file::find_column;
 use serde::Serialize;
 
 use super::{Agreed, Agreement, Contract, NullWay, Policy, Way};
-use crate::definition::{LoadError, SourceContract};
-use crate::execute::{Outcome, RunOptions, run_definition};
+use crate::definition::{LoadError, SourceContract, yaml_to_json};
+use crate::execute::{Outcome, RunOptions, registry, run_definition};
+use crate::params::Params;
 use crate::quality::{definition, discard, source};
 use crate::report::{RejectTally, Status, thousands};
 use crate::run::Limits;
@@ -48,8 +50,8 @@ pub struct Difference {
     pub records: Option<u64>,
 }
 
-/// Reads an input in full and compares it with the contract in a file. No differences are told where the
-/// run failed, as the outcome says.
+/// Reads an input in full and compares it with the contract in a file, which may be a pipeline. No
+/// differences are told where the run failed, as the outcome says.
 ///
 /// # Errors
 /// When the contract cannot be read, or the input not be opened.
@@ -59,7 +61,10 @@ pub fn diff(
     data: &str,
     options: &RunOptions<'_>,
 ) -> Result<(Outcome, Option<Vec<Difference>>), LoadError> {
-    let contract = super::read_file(contract, schema)?;
+    let contract = match is_pipeline(contract) {
+        true => of_pipeline(contract)?,
+        false => super::read_file(contract, schema)?,
+    };
     let agreement = Agreement::new(&contract, Policy::default());
     let mut definition = definition("contract", &source(data, false)?, &[])?;
     discard(&mut definition);
@@ -81,6 +86,41 @@ pub fn diff(
     }
     values(&agreement, &columns, &outcome.report.rejected_by, &mut found);
     Ok((outcome, Some(found)))
+}
+
+fn is_pipeline(path: &Path) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    yaml_to_json(&text).is_ok_and(|document| document.get("extract").is_some())
+}
+
+/// The contract of a pipeline: the only one that its sources have.
+fn of_pipeline(path: &Path) -> Result<Contract, LoadError> {
+    let definition = registry().load(path, &Params::from_environment())?;
+    let mut contracts: Vec<Contract> = Vec::new();
+    for SourceContract { contract, .. } in definition.contracts.iter().flatten() {
+        if !contracts.contains(contract) {
+            contracts.push(contract.clone());
+        }
+    }
+    let name = path.display();
+    let wrong = |message: String, hint: &str| {
+        Err(Error::new(ErrorKind::Configuration, message).hint(hint).into())
+    };
+    match (contracts.len(), contracts.pop()) {
+        (1, Some(Contract { file: Some(file), schema, policy, .. })) => {
+            let contract = super::read_file(&definition.base.join(file), schema.as_deref())?;
+            Ok(Contract { policy: policy.or(contract.policy), ..contract })
+        }
+        (1, Some(contract)) => Ok(contract),
+        (_, None) => wrong(
+            format!("the sources of the pipeline `{name}` have no contract"),
+            "`gristmill profile DATA --suggest contract` writes one for a data file",
+        ),
+        (many, Some(_)) => wrong(
+            format!("the sources of the pipeline `{name}` have {many} contracts"),
+            "put the one that is meant into a file, `contract: {file: …}`, and give that",
+        ),
+    }
 }
 
 /// Differences as a person reads them.

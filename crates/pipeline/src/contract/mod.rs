@@ -60,7 +60,7 @@ impl Agreement {
     }
 
     fn new(contract: &Contract, over: Policy) -> Self {
-        let policy = contract.policy;
+        let policy = over.or(contract.policy);
         let columns = contract.columns.iter();
         let agreed = |(name, column): (&String, &Column)| Agreed {
             name: name.clone(),
@@ -68,10 +68,10 @@ impl Agreement {
         };
         Self {
             columns: columns.map(agreed).collect(),
-            new_column: over.new_column.or(policy.new_column).unwrap_or(Way::Evolve),
-            missing_column: over.missing_column.or(policy.missing_column).unwrap_or(Way::Freeze),
-            field_type: over.field_type.or(policy.field_type).unwrap_or(Way::QuarantineRecord),
-            null: over.null.or(policy.null).unwrap_or(NullWay::QuarantineRecord),
+            new_column: policy.new_column.unwrap_or(Way::Evolve),
+            missing_column: policy.missing_column.unwrap_or(Way::Freeze),
+            field_type: policy.field_type.unwrap_or(Way::QuarantineRecord),
+            null: policy.null.unwrap_or(NullWay::QuarantineRecord),
         }
     }
 }

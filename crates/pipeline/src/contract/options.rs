@@ -57,6 +57,18 @@ pub struct Policy {
     pub null: Option<NullWay>,
 }
 
+impl Policy {
+    /// What this one says, and the other where it says nothing.
+    pub(crate) fn or(self, other: Policy) -> Policy {
+        Policy {
+            new_column: self.new_column.or(other.new_column),
+            missing_column: self.missing_column.or(other.missing_column),
+            field_type: self.field_type.or(other.field_type),
+            null: self.null.or(other.null),
+        }
+    }
+}
+
 /// What becomes of a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{FieldRef, Schema, SchemaRef};
 use gristmill_core::text::ColumnPlan;
 use gristmill_core::types::type_name;
 use gristmill_core::{
@@ -35,6 +35,8 @@ pub(crate) struct Contracted {
     /// Columns that records lack, for those of each file or of all.
     absent: Absent,
     notes: Vec<String>,
+    /// Of a source with types: what is known of it, and how many notes came before it was judged.
+    typed: Option<(Typed, usize)>,
     judge: Option<Arc<Judge>>,
 }
 
@@ -54,6 +56,7 @@ impl Contracted {
             fresh: Vec::new(),
             absent: Absent::default(),
             notes: Vec::new(),
+            typed: None,
             judge: None,
         }
     }
@@ -161,34 +164,48 @@ impl Contracted {
         let schema = self.inner.begin(None)?;
         let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
         let Compared { found, new } = self.compare(&names)?;
-        let mut judge = Judge::new(&self.agreement, std::mem::take(&mut self.absent));
-        let mut cast = Vec::new();
         let agreement = Arc::clone(&self.agreement);
+        let absent = std::mem::take(&mut self.absent);
+        let mut typed = Typed { schema: Arc::clone(&schema), absent, ..Typed::default() };
         for (at, field) in schema.fields().iter().enumerate() {
             let is_new = new.contains(&at);
             if is_new && agreement.new_column == Way::QuarantineRecord {
-                judge.fresh.push((at, field.name().clone()));
+                typed.fresh.push((at, field.name().clone()));
             }
             if !is_new || agreement.new_column == Way::Evolve {
-                judge.picks.push((Some(at), Arc::clone(field)));
+                typed.picks.push((Some(at), Arc::clone(field)));
             }
         }
         for (agreed, at) in agreement.columns.iter().zip(found) {
             match at {
                 Some(at) => {
-                    judge.hold(agreed, at);
                     let to = agreed.field_type();
                     let to = to.filter(|to| FieldType::of(schema.field(at)) != Some(*to));
-                    cast.extend(to.map(|to| (at, agreed.clone(), to)));
+                    typed.held.push((at, agreed.clone(), to));
                 }
                 None if self.stands_in() => {
                     let field_type = agreed.field_type().unwrap_or(FieldType::String);
-                    judge.picks.push((None, Arc::new(field_type.field(&agreed.name))));
+                    typed.picks.push((None, Arc::new(field_type.field(&agreed.name))));
                 }
                 None => {}
             }
         }
-        self.complete(judge, schema, cast)
+        let notes = self.notes.len();
+        let output = self.judge_typed(&typed)?;
+        self.typed = Some((typed, notes));
+        Ok(output)
+    }
+
+    fn judge_typed(&mut self, typed: &Typed) -> Result<SchemaRef> {
+        let mut judge = Judge::new(&self.agreement, typed.absent.clone());
+        judge.picks.clone_from(&typed.picks);
+        judge.fresh.clone_from(&typed.fresh);
+        let mut cast = Vec::new();
+        for (at, agreed, to) in &typed.held {
+            judge.hold(agreed, *at);
+            cast.extend(to.map(|to| (*at, agreed.clone(), to)));
+        }
+        self.complete(judge, Arc::clone(&typed.schema), cast)
     }
 
     /// Adds the casts that the contract asks for, and says what comes out.
@@ -242,6 +259,64 @@ impl Contracted {
         let output = Arc::clone(&judge.schema);
         self.judge = Some(Arc::new(judge));
         Ok(output)
+    }
+}
+
+/// What is known of a source whose columns have types. Columns are told by their places in it.
+#[derive(Clone)]
+struct Typed {
+    schema: SchemaRef,
+    absent: Absent,
+    /// What comes out: which column, or null.
+    picks: Vec<(Option<usize>, FieldRef)>,
+    /// Columns that may have no value, with their names.
+    fresh: Vec<(usize, String)>,
+    /// Agreed columns, and the type that each becomes where it has another.
+    held: Vec<(usize, Agreed, Option<FieldType>)>,
+}
+
+impl Default for Typed {
+    fn default() -> Self {
+        Self {
+            schema: Arc::new(Schema::empty()),
+            absent: Absent::default(),
+            picks: Vec::new(),
+            fresh: Vec::new(),
+            held: Vec::new(),
+        }
+    }
+}
+
+impl Typed {
+    /// With these of what comes out, and the columns that must be read for it: those, and what the
+    /// contract has something to say about.
+    fn kept(&self, places: &[usize]) -> Result<(Self, Vec<usize>)> {
+        let picks = places.iter().map(|place| self.picks[*place].clone());
+        let picks: Vec<_> = picks.collect();
+        let mut read: Vec<usize> = picks.iter().filter_map(|(at, _)| *at).collect();
+        let judged =
+            self.held.iter().filter(|(_, agreed, to)| to.is_some() || !agreed.column.nullable);
+        let judged = judged.map(|(at, ..)| *at).chain(self.fresh.iter().map(|(at, _)| *at));
+        for at in judged {
+            if !read.contains(&at) {
+                read.push(at);
+            }
+        }
+        let new_place = |at: usize| read.iter().position(|other| *other == at);
+        let held = self
+            .held
+            .iter()
+            .filter_map(|(at, agreed, to)| Some((new_place(*at)?, agreed.clone(), *to)));
+        let kept = Self {
+            schema: Arc::new(self.schema.project(&read).map_err(Error::from)?),
+            absent: self.absent.clone(),
+            picks: picks.into_iter().map(|(at, field)| (at.and_then(new_place), field)).collect(),
+            fresh: (self.fresh.iter())
+                .filter_map(|(at, name)| Some((new_place(*at)?, name.clone())))
+                .collect(),
+            held: held.collect(),
+        };
+        Ok((kept, read))
     }
 }
 
@@ -299,6 +374,20 @@ impl Extractor for Contracted {
             Some(plan) => self.begin_text(plan),
             None => self.begin_typed(),
         }
+    }
+
+    /// Columns that nobody keeps are read all the same where the contract could find something wrong
+    /// with their values: another type than the agreed one, nulls that may not be, values of columns
+    /// that should not be there.
+    fn keep(&mut self, places: &[usize]) -> Result<bool> {
+        let Some((typed, notes)) = &self.typed else { return Ok(false) };
+        let (kept, read) = typed.kept(places)?;
+        if read.is_empty() || !self.inner.keep(&read)? {
+            return Ok(false);
+        }
+        self.notes.truncate(*notes); // they are said again
+        self.judge_typed(&kept)?;
+        Ok(true)
     }
 
     fn next_chunk(&mut self) -> Result<Option<Box<dyn Chunk>>> {

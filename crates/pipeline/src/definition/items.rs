@@ -181,6 +181,14 @@ fn reference(
     found: &mut Vec<Diagnostic>,
 ) {
     let kinds: Vec<_> = registry.extractors.iter().map(|kind| kind.name).collect();
+    if !matches!(from.value.value, Value::Mapping(_)) {
+        // The schema says so; how it is written, it does not.
+        let said = found.iter_mut().find(|it| it.span.as_ref() == Some(&from.value.span));
+        if let (Some(said), Value::Scalar(scalar)) = (said, &from.value.value) {
+            said.hint = Some(format!("write `{{file: {}}}`", scalar.text));
+        }
+        return;
+    }
     let Some(index) = kind_of(&from.value, "extract", &kinds, found) else { return };
     let kind = &registry.extractors[index];
     let checked = Checked { source, node: &from.value, place: Place::named(kind.name), at };

@@ -174,8 +174,12 @@ fn changes_are_told_from_the_last_runs() {
     assert_eq!(run(DATA), [""; 0]);
     // Means of grades: 3.8, 3.8, then (3 + 5) / 2. Of 2 records, aum is there in both.
     let few = DATA.lines().take(3).collect::<Vec<_>>().join("\n");
+    let mut found = run(&few.replace("2024-", "1984-"));
+    let fresh = found.remove(3);
+    assert!(fresh.starts_with("age of the newest `day` in seconds is 1"), "{fresh}");
+    assert!(fresh.contains(", as in the last run (a change of "), "{fresh}");
     assert_eq!(
-        run(&few),
+        found,
         [
             "row count is 2, expected 3 to 9, as in the last run (a change of -66.7%)",
             "completeness of `aum` is 1, expected 0.75 to 0.916667, as in the last run (a change of 20%)",
@@ -185,7 +189,7 @@ fn changes_are_told_from_the_last_runs() {
     );
     // Last two means: 4 and 3.8.
     let found = run(DATA);
-    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found.len(), 3, "{found:?}");
     assert!(
         found[0].starts_with("row count is 6, expected 1 to 3, as in the last run"),
         "{found:?}"
@@ -293,4 +297,27 @@ fn results_are_the_same_for_any_number_of_workers() {
     };
     let one = run(1);
     assert_eq!(one, run(4));
+}
+
+#[test]
+fn a_query_gives_the_number_that_is_compared() {
+    let folder = folder();
+    fs::write(folder.path().join("rates.csv"), "code,rate\nUSD,1\nEUR,2\nGBP,4\n").unwrap();
+    let step = "  - check:
+      references: {rates: {file: rates.csv, columns: {rate: int}}}
+      checks:
+        - measure: query
+          query: SELECT sum(i.id * r.rate) FROM input i JOIN rates r ON i.currency = r.code
+          between: [41, 42]
+        - {measure: query, query: \"SELECT count(*) FROM input WHERE currency NOT IN (SELECT code FROM rates)\", equals: 0}
+        - {measure: query, query: \"SELECT count(DISTINCT day) - 6 FROM input\", equals: 0, severity: warn}";
+    let report = run_in(folder.path(), step, &none()).report;
+    assert_eq!(report.status, Status::Published, "{:?}", report.error);
+    let observed = |check: &CheckResult| check.observed[0].value.unwrap();
+    // 1 + 2 + 2 * 3 + 2 * 4 + 4 * 5 + 5
+    assert_eq!(report.checks.iter().map(observed).collect::<Vec<_>>(), [42.0, 0.0, -1.0]);
+    assert_eq!(
+        report.checks[2].message.as_deref(),
+        Some("result of SELECT count(DISTINCT day) - 6 FROM input is -1, expected = 0")
+    );
 }

@@ -376,6 +376,35 @@ fn a_difference_is_told_in_a_line_for_each() {
 }
 
 #[test]
+fn of_parquet_only_those_columns_are_read_that_are_kept_or_judged() {
+    let folder = folder();
+    let path = folder.path();
+    let raw = "pipeline: raw\nextract: [{file: in.csv, columns: {Id: int}}]\nload: [{file: in.parquet}]\n";
+    outcome(path, raw, 1);
+    // `price` may be anything, `desk` is not in it, and `day` is a text here.
+    let contract = "{columns: {id: {type: int, nullable: false}, fund_code: {nullable: false}, price: string, day: date}}";
+    let judged = |steps: &str| {
+        let report = run(path, "file: in.parquet", contract, steps);
+        assert_eq!(report.status, Status::Published, "{:?}", report.error);
+        let raw = text(path, "rejects.ndjson");
+        let raw: Vec<String> =
+            raw.lines().map(|line| serde_json::from_str::<RejectLine>(line).unwrap().raw).collect();
+        (text(path, "out.csv"), rejects(path), raw)
+    };
+    let (out, found, raw) = judged("steps: [{select: [price, Id]}]\n");
+    assert_eq!(
+        raw,
+        [
+            r#"{"price":"1.25","Id":3,"fund_code":null,"day":"2024-05-02"}"#,
+            r#"{"price":"7","Id":null,"fund_code":"FND4","day":"2024-05-02"}"#,
+        ]
+    );
+    let (same_out, same, whole) = judged("steps: [{filter: 'true'}, {select: [price, Id]}]\n");
+    assert_eq!((out, found), (same_out, same));
+    assert!(whole[0].contains("desk"), "{}", whole[0]);
+}
+
+#[test]
 fn the_first_break_in_the_source_is_told_for_any_number_of_workers() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use gristmill_pipeline::execute::registry;
+use gristmill_pipeline::Status;
+use gristmill_pipeline::contract::diff::diff;
+use gristmill_pipeline::execute::{RunOptions, State, registry, run_definition};
 use gristmill_pipeline::init::pipeline_for;
 use gristmill_pipeline::params::Params;
 use insta::assert_snapshot;
@@ -14,7 +16,7 @@ fn pipeline(name: &str, content: &str) -> String {
     fs::create_dir(folder.path().join("data")).expect("a new folder");
     let data = folder.path().join("data").join(name);
     fs::write(&data, content).expect("a new file");
-    let text = pipeline_for(&data, Some(&folder.path().join("p.yaml"))).expect("a pipeline");
+    let text = pipeline_for(&data, Some(&folder.path().join("p.yaml")), false).expect("a pipeline");
     for text in [text.clone(), uncommented(&text)] {
         let parsed =
             registry().parse(&text, Path::new("p.yaml"), folder.path(), &Params::default());
@@ -119,7 +121,7 @@ fn files_of_every_kind() {
 
 #[test]
 fn paths_lead_from_the_pipeline_to_the_data() {
-    let text = pipeline_for(Path::new("tests/it/../it/data.csv"), None).unwrap_err();
+    let text = pipeline_for(Path::new("tests/it/../it/data.csv"), None, false).unwrap_err();
     assert!(text.to_string().contains("data.csv"), "{text}");
 }
 
@@ -128,6 +130,28 @@ fn a_file_of_no_known_format_is_refused_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("notes.docx");
     fs::write(&data, "?").unwrap();
-    let error = pipeline_for(&data, None).unwrap_err();
+    let error = pipeline_for(&data, None, false).unwrap_err();
     assert!(error.hint_text().is_some(), "{error}");
+}
+
+#[test]
+fn a_contract_is_written_where_it_is_asked_for_and_the_file_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, path) = (folder.path().join("funds.csv"), folder.path().join("p.yaml"));
+    fs::write(&data, "code,aum,day\nA,1.5,2024-01-01\nB,,2024-01-02\n").unwrap();
+    let text = pipeline_for(&data, Some(&path), true).unwrap();
+    assert!(text.contains("    contract:\n      columns:\n        code: {type: string, nullable: false}\n        aum: {type: double}\n        day: {type: date, nullable: false}\n"), "{text}");
+    assert!(!text.contains("\n    columns:"), "{text}");
+    fs::write(&path, &text).unwrap();
+    let definition = registry().load(&path, &Params::default()).unwrap();
+    let options = RunOptions { state: State::None, ..RunOptions::default() };
+    let report = run_definition(&definition, &options).unwrap().report;
+    assert_eq!((report.status, report.read, report.rejected), (Status::Published, 2, 0));
+    // The pipeline can be given in place of the contract.
+    let other = folder.path().join("other.csv");
+    fs::write(&other, "code,aum,desk\nA,1.5,x\n,abc,y\n").unwrap();
+    let (_, found) = diff(&path, None, &other.display().to_string(), &options).unwrap();
+    let found: Vec<String> =
+        found.unwrap().iter().map(|it| format!("{} {}", it.column, it.breaks)).collect();
+    assert_eq!(found, ["day true", "desk false", "code true", "aum true"]);
 }

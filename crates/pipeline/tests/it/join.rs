@@ -173,6 +173,8 @@ steps:
   - compare: {with: {table: t, database: 'sqlite://w.db', cursor: {column: at}}, on: region}
   - sql: {query: SELECT * FROM c, tables: {c: {file: c.csv, colums: {}}}}
   - pivot: {names_from: a, values: [x], values_from: b, agregate: sum}
+  - join: {with: regions.csv, on: region}
+  - sql: SELECT * FROM input
 ";
     let path = Path::new("p.yaml");
     let parsed = registry().parse(text, path, Path::new(""), &Params::default());

@@ -11,6 +11,7 @@ use gristmill_pipeline::profile::{
     foreign_key_table, foreign_keys, profile, suggest_contract, suggest_dqdl, suggest_yaml, table,
 };
 use gristmill_pipeline::quality::{Judgement, judge};
+use gristmill_pipeline::values::{MOST, values, yaml};
 use insta::assert_snapshot;
 
 fn options(workers: usize) -> RunOptions<'static> {
@@ -142,4 +143,25 @@ fn columns_that_refer_to_keys_of_others_are_found() {
     let found = foreign_keys(&profiles, true, &options(1)).unwrap();
     let shown = foreign_key_table(&found).replace(&format!("{}/", folder.path().display()), "");
     assert_snapshot!(shown);
+}
+
+#[test]
+fn the_values_of_a_column_are_listed_as_pivot_takes_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in.csv");
+    let write = |text: &str| fs::write(&path, text).unwrap();
+    let data = path.display().to_string();
+    write("month,region,n\n2024-02,EU,10\n2024-01,\"no, where\",9\n2024-02,,10\n");
+    let listed = |column: &str| {
+        let (_, found) = values(&data, column, true, &options(2)).unwrap();
+        yaml(&found.unwrap())
+    };
+    assert_eq!(listed("month"), "values: [\"2024-01\", \"2024-02\"]\n");
+    assert_eq!(listed("region"), "values: [EU, \"no, where\"]\n");
+    assert_eq!(listed("n"), "values: [9, 10]\n");
+    let error = values(&data, "mnth", true, &options(1)).unwrap_err();
+    assert_eq!(error.to_string(), "no column `mnth`");
+    write(&(0..=MOST).fold("n\n".to_owned(), |text, n| format!("{text}{n}\n")));
+    let error = values(&data, "n", true, &options(1)).unwrap_err();
+    assert_eq!(error.to_string(), "`n` has 1,001 different values, and at most 1,000 are listed");
 }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use gristmill_core::CheckResult;
 use gristmill_pipeline::definition::LoadError;
 use gristmill_pipeline::execute::{RunOptions, State, registry, run_definition};
 use gristmill_pipeline::params::Params;
@@ -166,6 +167,31 @@ const RULES: &[(&str, bool, &[f64])] = &[
     ),
     (
         "CustomSql \"select First_Name from primary where Age > 18\" with threshold > 2",
+        true,
+        &[3.0],
+    ),
+    (
+        "CustomSql \"select count(*) from primary p join reference r on p.Country = r.code\" = 3",
+        true,
+        &[3.0],
+    ),
+    (
+        "CustomSql \"select sum(primary.Order_Total) / max(r.stars) from primary join reference r on primary.Country = r.code\" > 0",
+        true,
+        &[600.75 / 14.0],
+    ),
+    (
+        "CustomSql \"select max(n) from (select Country, count(*) as n from primary group by Country)\" between 0 and 5",
+        true,
+        &[1.0],
+    ),
+    (
+        "CustomSql \"select Customer_ID from primary where Country in (select code from reference)\" with threshold > 0.7",
+        true,
+        &[0.75],
+    ),
+    (
+        "CustomSql \"select Customer_ID from primary where Country in (select code from reference)\" with threshold > 2",
         true,
         &[3.0],
     ),
@@ -347,7 +373,20 @@ fn mistakes_are_shown_in_their_lines() {
             "this cannot be compared with each value",
         ),
         ("Rules = [ ColumnValues \"Age\" matches \"[\" ]", "the pattern cannot be read"),
-        ("Rules = [ CustomSql \"select 1\" > 0 ]", "this statement cannot be run"),
+        ("Rules = [ CustomSql \"select x from nowhere\" > 0 ]", "no table `nowhere`"),
+        ("Rules = [ CustomSql \"delete from primary\" > 0 ]", "`delete` starts no query"),
+        (
+            "Rules = [ CustomSql \"select max(First_Name) from primary p\" > 0 ]",
+            "the statement gives no single number to compare",
+        ),
+        ("Rules = [ CustomSql \"select Ag from primary p\" ]", "no column `Ag`"),
+        (
+            "Rules = [ CustomSql \"select Age from primary p\" where \"Age > 3\" ]",
+            "`where` cannot stand behind this statement",
+        ),
+        ("IsComplete \"id\"", "the rule `IsComplete` stands outside of a ruleset"),
+        ("Rules = [ Completeness \"Age\" 0.9 ]", "`,` or `]` was expected, not `0.9`"),
+        ("Rules = [ ColumnValues \"Age\" in (1, 2) ]", "`[` was expected, not `(`"),
         ("Rule = [ RowCount > 1 ]", "unknown section `Rule`"),
         (
             "Rules = [ Mean \"First_Name\" > 1 ]",
@@ -467,4 +506,104 @@ fn rules_carry_their_labels() {
     let labels: Vec<String> =
         report.checks.iter().map(|check| format!("{:?}", check.labels)).collect();
     assert_eq!(labels, [r#"{"team": "risk", "tier": "2"}"#, r#"{"team": "risk", "tier": "1"}"#]);
+}
+
+#[test]
+fn queries_that_do_not_fit_the_rule_stop_the_run() {
+    for (rule, said) in [
+        (
+            "CustomSql \"select Age from primary p\" > 3",
+            "the statement gives 4 numbers, and one is compared: select Age from primary p",
+        ),
+        (
+            "CustomSql \"select p.Age from primary p join reference r on r.stars > 0\" with threshold > 0.5",
+            "the statement gives 12 of 4 records: select p.Age from primary p join reference r on r.stars > 0",
+        ),
+    ] {
+        let report = judged(&format!("Rules = [ {rule} ]")).unwrap();
+        assert_eq!(report.status, Status::Stopped);
+        assert_eq!(report.error.unwrap().message, said);
+    }
+}
+
+#[test]
+fn queries_see_all_records_in_order_whatever_the_workers_and_the_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rows = String::from("id,region,amount\n");
+    for id in 0..30_000 {
+        rows += &format!("{id},r{},{}.25\n", id * 7 % 1000, id % 97);
+    }
+    fs::write(folder.path().join("rows.csv"), rows).unwrap();
+    let regions: String = (0..900).map(|n| format!("r{n},{}\n", n % 3)).collect();
+    fs::write(folder.path().join("regions.csv"), format!("code,zone\n{regions}")).unwrap();
+    let rules = r#"Rules = [
+        CustomSql "select count(*) from primary p join regions r on p.region = r.code" = 27000,
+        CustomSql "select max(total) from (select zone, sum(amount) as total from primary p join regions r on p.region = r.code group by zone)" > 0,
+        CustomSql "select id from primary p where exists (select 1 from regions r where r.code = p.region)" with threshold >= 0.9,
+        CustomSql "select count(*) from primary a join primary b on a.id = b.id + 1" = 29999,
+        IsUnique "id"
+    ]"#;
+    let text = |marks: bool| {
+        format!(
+            "pipeline: p\nextract: [{{file: rows.csv, columns: {{id: int, amount: 'decimal(12, 2)'}}}}]\nsteps:\n  - check:\n      references: {{regions: {{file: regions.csv}}}}\n      row_results: {marks}\n      dqdl: |\n        {}\nload: [{{file: out.ndjson}}]\nlimits: {{memory: 128MiB}}\n",
+            rules.replace('\n', "\n        ")
+        )
+    };
+    let run = |marks: bool, workers: usize| {
+        let path = folder.path().join("p.yaml");
+        let parsed = registry().parse(&text(marks), &path, folder.path(), &Params::default());
+        let options =
+            RunOptions { workers: Some(workers), state: State::None, ..RunOptions::default() };
+        let report = run_definition(&parsed.unwrap(), &options).unwrap().report;
+        assert_eq!(report.status, Status::Published, "{:?}", report.error);
+        let observed = |check: &CheckResult| check.observed[0].value.unwrap();
+        let observed: Vec<f64> = report.checks.iter().map(observed).collect();
+        (observed, fs::read_to_string(folder.path().join("out.ndjson")).unwrap())
+    };
+    let (observed, out) = run(false, 1);
+    assert_eq!(
+        (observed[0], observed[2], observed[3], observed[4]),
+        (27_000.0, 0.9, 29_999.0, 1.0)
+    );
+    // By hand: each zone has 300 regions, each region 30 records.
+    let zone = |zone: u64| -> u64 {
+        let records = (0..30_000_u64).filter(|id| id * 7 % 1000 < 900 && id * 7 % 1000 % 3 == zone);
+        records.map(|id| (id % 97) * 100 + 25).sum()
+    };
+    let most = (0..3).map(zone).max().unwrap() as f64 / 100.0;
+    assert_eq!(observed[1], most);
+    assert_eq!(run(false, 3), (observed.clone(), out.clone()));
+    let (marked, records) = run(true, 2);
+    assert_eq!(marked, observed);
+    assert_eq!(records.lines().count(), out.lines().count());
+    assert!(records.lines().nth(1).unwrap().contains("\"Passed\""), "{:?}", records.lines().nth(1));
+}
+
+#[test]
+fn an_input_of_a_query_that_is_not_there_is_told_before_anything_is_read() {
+    let folder = folder();
+    let rules =
+        "Rules = [ CustomSql \"select count(*) from primary join r on Country = code\" > 0 ]";
+    fs::write(folder.path().join("rules.dqdl"), rules).unwrap();
+    let judgement = Judgement {
+        rules: folder.path().join("rules.dqdl"),
+        data: folder.path().join("customers.csv").display().to_string(),
+        references: vec![("r".to_owned(), folder.path().join("region.csv").display().to_string())],
+        infer: true,
+        rows: None,
+    };
+    let options = RunOptions { state: State::None, ..RunOptions::default() };
+    let outcome = judge(&judgement, &options).unwrap();
+    assert!(outcome.diagnostics.is_none(), "{}", outcome.diagnostics.unwrap());
+    let error = outcome.report.error.unwrap();
+    assert!(
+        error.message.starts_with("cannot read `") && error.message.ends_with("region.csv`"),
+        "{error:?}"
+    );
+    assert_eq!(error.hint.as_deref().map(|hint| hint.contains("regions.csv")), Some(true));
+    let text = "pipeline: p\nextract: [{file: customers.csv}]\nsteps:\n  - check: {references: {r: {file: region.csv}}, dqdl_file: rules.dqdl}\nload: [{file: out.csv}]\n";
+    let parsed = registry().parse(text, Path::new("p.yaml"), folder.path(), &Params::default());
+    let outcome = run_definition(&parsed.unwrap(), &options).unwrap();
+    let told = outcome.diagnostics.unwrap().to_string();
+    assert!(told.contains("region.csv") && told.contains("p.yaml:4:36"), "{told}");
 }

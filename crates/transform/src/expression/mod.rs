@@ -33,7 +33,7 @@ use std::thread;
 
 use arrow_schema::SchemaRef;
 use datafusion_sql::sqlparser::ast::{self, visit_expressions};
-use gristmill_core::{Expression, ExpressionCompiler, ExpressionError};
+use gristmill_core::{Bound, Expression, ExpressionCompiler, ExpressionError};
 
 use evaluate::Compiled;
 use provider::Functions;
@@ -99,6 +99,15 @@ impl ExpressionCompiler for Sql {
             let mut tree = parse::parse(text)?;
             resolve::resolve(text, &mut tree, &self.functions, None).map(drop)
         })
+    }
+
+    fn query(
+        &self,
+        text: &str,
+        input: (&str, &SchemaRef),
+        others: &[(String, SchemaRef)],
+    ) -> Result<Bound, ExpressionError> {
+        crate::steps::query_over(text, input, others)
     }
 }
 

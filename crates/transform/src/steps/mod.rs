@@ -32,7 +32,7 @@ use gristmill_core::{ExpressionError, Mistake, Pointer, StepKind};
 pub use aggregate::Aggregate;
 pub use cast::{Cast, CastTo};
 pub use clean::{Clean, Names, Text, Trim};
-pub use compare::Compare;
+pub use compare::{Compare, Tolerance};
 pub use dedupe::{Dedupe, Keep};
 pub use derive::Derive;
 pub use drop::Drop;
@@ -46,6 +46,7 @@ pub use pivot::{Others, Pivot, PivotAggregate};
 pub use select::Select;
 pub use sort::Sort;
 pub use sql::SqlQuery;
+pub(crate) use sql::query_over;
 pub use unpivot::{NullValues, Unpivot};
 pub use window::Window;
 

@@ -49,7 +49,8 @@ pub struct Pivot {
     pub by: Vec<String>,
     /// The column whose values become columns: texts, ints, bools or dates.
     pub names_from: String,
-    /// Its values, which are the names of the new columns: a list, or `{new name: value}`.
+    /// Its values, which are the names of the new columns: a list, which `gristmill profile DATA --values
+    /// COLUMN` writes, or `{new name: value}`.
     #[serde(deserialize_with = "values")]
     #[schemars(schema_with = "values_schema")]
     pub values: IndexMap<String, String>,

@@ -1,10 +1,13 @@
 //! `sql`: any query over the input.
 
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
+use datafusion_sql::sqlparser::ast::{self, VisitMut, VisitorMut};
 use gristmill_core::{
-    BindContext, Bound, Grain, Mistake, Pointer, Reference, Result, StepKind, StepPlan,
+    BindContext, Bound, ExpressionError, Grain, Mistake, Pointer, Reference, Result, StepKind,
+    StepPlan,
 };
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -104,20 +107,9 @@ impl SqlQuery {
         }
         let known: Vec<&str> =
             [INPUT].into_iter().chain(self.tables.keys().map(String::as_str)).collect();
-        let listed = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        for (name, span) in unknown {
-            let at = Pointer::root().key("query");
-            let mut mistake = Mistake::new(at, format!("no table `{name}`"));
-            mistake.span = span;
-            let meant = suggest::nearest(&name, known.iter().copied())
-                .map(|near| format!("did you mean `{near}`? "))
-                .unwrap_or_default();
-            mistakes.push(
-                mistake.hint(format!(
-                    "{meant}the tables are {listed}; others are named under `tables`"
-                )),
-            );
-        }
+        let at = Pointer::root().key("query");
+        let unknown = unknown.iter().map(|table| no_table(table, &known, "under `tables`"));
+        mistakes.extend(unknown.map(|found| expression_mistake(at.clone(), found)));
         mistakes
     }
 }
@@ -138,9 +130,90 @@ impl StepPlan for SqlQuery {
         let others: Vec<Table> = others.collect();
         let tables: Vec<Table> = std::iter::once(input(schema)).chain(others.clone()).collect();
         let query = statement(&self.query).and_then(|tree| planned(tree, &tables));
+        let query = query.map_err(|found| of_quotes(&self.query, found));
         let query =
             query.map_err(|found| vec![expression_mistake(Pointer::root().key("query"), found)])?;
         let tables = Tables::new(KIND.name, query, schema.clone()).with_others(others);
         Ok(tables.bound(Grain::Changes))
+    }
+}
+
+/// Says of what stands between double quotes, and is no column, that it may be meant as a text.
+fn of_quotes(text: &str, found: ExpressionError) -> ExpressionError {
+    let name = found.message.strip_prefix("no column `").and_then(|rest| rest.strip_suffix('`'));
+    match name.filter(|name| text.contains(&format!("\"{name}\""))) {
+        Some(name) => {
+            let hint = format!("text stands between single quotes: '{name}'");
+            ExpressionError { hint: Some(hint), ..found }
+        }
+        None => found,
+    }
+}
+
+/// There is no such table; others are named somewhere.
+fn no_table(
+    (name, span): &(String, Option<Range<usize>>),
+    known: &[&str],
+    elsewhere: &str,
+) -> ExpressionError {
+    let listed = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let meant = suggest::nearest(name, known.iter().copied())
+        .map(|near| format!("did you mean `{near}`? "))
+        .unwrap_or_default();
+    ExpressionError {
+        message: format!("no table `{name}`"),
+        span: span.clone(),
+        hint: Some(format!("{meant}the tables are {listed}; others are named {elsewhere}")),
+    }
+}
+
+/// A query of a check: over records that it calls by this name, or `input`, and over other inputs.
+///
+/// # Errors
+/// When it does not fit them.
+pub(crate) fn query_over(
+    text: &str,
+    (name, schema): (&str, &SchemaRef),
+    others: &[(String, SchemaRef)],
+) -> Result<Bound, ExpressionError> {
+    let mut tree = statement(text)?;
+    let known: Vec<&str> =
+        [name, INPUT].into_iter().chain(others.iter().map(|(name, _)| name.as_str())).collect();
+    let unknown = reads(text, &tree).into_iter().find(|(name, _)| !known.contains(&name.as_str()));
+    if let Some(table) = unknown {
+        return Err(no_table(&table, &known, "under `references`, or with --reference NAME=DATA"));
+    }
+    let _ = VisitMut::visit(&mut tree, &mut Renamed { name });
+    let others: Vec<Table> = others
+        .iter()
+        .map(|(name, schema)| Table { name: name.clone(), schema: Arc::clone(schema) })
+        .collect();
+    let tables: Vec<Table> = std::iter::once(input(schema)).chain(others.clone()).collect();
+    let query = planned(tree, &tables).map_err(|found| of_quotes(text, found))?;
+    Ok(Tables::new("check", query, Arc::clone(schema)).with_others(others).bound(Grain::Changes))
+}
+
+/// Calls the records by the name that they have in queries.
+struct Renamed<'a> {
+    name: &'a str,
+}
+
+impl VisitorMut for Renamed<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, table: &mut ast::TableFactor) -> ControlFlow<()> {
+        if let ast::TableFactor::Table { name, alias, .. } = table
+            && let [ast::ObjectNamePart::Identifier(ident)] = &mut name.0[..]
+            && ident.value == self.name
+        {
+            alias.get_or_insert_with(|| ast::TableAlias {
+                name: ast::Ident::new(self.name),
+                columns: Vec::new(),
+                explicit: true,
+                at: None,
+            });
+            *ident = ast::Ident::new(INPUT);
+        }
+        ControlFlow::Continue(())
     }
 }

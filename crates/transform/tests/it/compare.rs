@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
 use arrow_array::{
     ArrayRef, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringViewArray,
 };
 use arrow_select::concat::concat_batches;
 use gristmill_core::{Batch, BindContext, Findings, Mistake, StepPlan};
-use gristmill_transform::{Compare, Sql};
+use gristmill_transform::{Compare, Sql, Tolerance};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -191,6 +192,82 @@ fn values_are_compared_as_the_input_has_them() {
         json!({"source": "old.csv", "records": 4, "new": 1, "changed": 1, "unchanged": 2,
                "missing": 1, "columns": {"fee": 1, "aum": 1}})
     );
+}
+
+#[test]
+fn numbers_within_their_tolerance_are_the_same() {
+    let cents = |values: Vec<i128>, scale| -> ArrayRef {
+        Arc::new(Decimal128Array::from(values).with_precision_and_scale(38, scale).unwrap())
+    };
+    let most = 10_i128.pow(37);
+    let input = table(vec![
+        ("id", Arc::new(Int64Array::from_iter_values(0..6))),
+        (
+            "fee",
+            Arc::new(Float64Array::from(vec![0.1 + 0.2, 1.0, f64::NAN, f64::INFINITY, 0.0, 1e300])),
+        ),
+        ("aum", cents(vec![most, 0, 100, 100, -most, 5], 2)),
+        (
+            "units",
+            Arc::new(Int64Array::from(vec![
+                Some(i64::MAX),
+                Some(0),
+                None,
+                Some(1000),
+                Some(-1000),
+                Some(7),
+            ])),
+        ),
+    ]);
+    let old = table(vec![
+        ("id", Arc::new(Int64Array::from_iter_values(0..6))),
+        ("fee", Arc::new(Float64Array::from(vec![0.3, 1.01, f64::NAN, 1.0, -0.0, -1e300]))),
+        // The difference is seen in the last of 37 digits, which a double does not have.
+        ("aum", cents(vec![most + 2, 1, 102, 100, -most, 5], 2)),
+        (
+            "units",
+            Arc::new(Int64Array::from(vec![
+                Some(i64::MIN),
+                Some(0),
+                None,
+                Some(1001),
+                Some(-1002),
+                None,
+            ])),
+        ),
+    ]);
+    let step = Compare::new(json!({"file": "old.csv"}))
+        .on("id")
+        .changed_columns("differs")
+        .tolerance("fee", Tolerance::Absolute(0.01))
+        .tolerance("aum", Tolerance::Absolute(0.01))
+        .tolerance("units", Tolerance::Relative(0.001));
+    let given = run_with(&step, &input, std::slice::from_ref(&old), 10, MUCH).unwrap();
+    let whole = settled(&given).0;
+    let differs = whole.column_by_name("differs").unwrap().as_string_view();
+    assert_eq!(
+        differs.iter().collect::<Vec<_>>(),
+        [Some("aum, units"), None, Some("aum"), Some("fee"), Some("units"), Some("fee, units")]
+    );
+    let exact = Compare::new(json!({"file": "old.csv"})).on("id").track("fee", "fee");
+    let given = run_with(&exact, &input, &[old], 10, MUCH).unwrap();
+    assert_eq!(given.report.unwrap()["changed"], 4); // 0.1 + 0.2 among them
+
+    let texts: Compare = serde_json::from_value(
+        json!({"with": {"file": "x"}, "on": "k", "tolerance": {"x": 2, "k": "0.5%", "y": "1%"}}),
+    )
+    .unwrap();
+    assert_eq!(texts.tolerance["k"], Tolerance::Relative(0.005));
+    assert_eq!(
+        told(&texts, &columns(&[])),
+        [
+            "tolerance.k: `k` is not compared (the columns are `g`, `x`, `f`)",
+            "tolerance.y: `y` is not compared (the columns are `g`, `x`, `f`)",
+        ]
+    );
+    for wrong in [json!("5"), json!(-1), json!("x%"), json!("-1%")] {
+        assert!(serde_json::from_value::<Tolerance>(wrong).is_err());
+    }
 }
 
 #[test]

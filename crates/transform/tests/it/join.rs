@@ -233,6 +233,35 @@ fn records(given: &Given) -> Vec<(String, u64)> {
 }
 
 #[test]
+fn any_share_of_memory_gives_the_same_or_says_how_much_more_it_takes() {
+    let (input, other) = (columns(&many(4_000)), [columns(&many(6_000))]);
+    for how in [How::Inner, How::Full] {
+        let step = Join::new(json!({"file": "o.csv"})).on("k").on("g").how(how).prefix("o_");
+        let expected = run_with(&step, &input, &other, 500, MUCH).unwrap();
+        let (mut same, mut refused) = (0, 0);
+        for memory in [64 << 10, 256 << 10, 1 << 20, 3 << 20, 5 << 20, 12 << 20] {
+            match run_with(&step, &input, &other, 500, memory) {
+                Ok(given) => {
+                    same += 1;
+                    assert_eq!(shown(&whole(&given)), shown(&whole(&expected)), "{how:?} {memory}");
+                    assert_eq!(given.report, expected.report);
+                }
+                Err(error) => {
+                    refused += 1;
+                    assert!(memory < 3 << 20, "{error}");
+                    let hint = error.hint_text().unwrap();
+                    assert!(
+                        hint.contains("`limits.memory` to ") && hint.contains(" times as much"),
+                        "{hint}"
+                    );
+                }
+            }
+        }
+        assert!(same >= 3 && refused >= 1, "{same} {refused}");
+    }
+}
+
+#[test]
 fn one_record_may_find_more_than_fits_in_a_batch() {
     let other = table([("k", ints([Some(1); 1])), ("y", ints([Some(0)]))]);
     let other = concat_batches(&other.schema(), vec![&other; 20_000]).unwrap();
@@ -341,6 +370,11 @@ fn tables_that_are_not_there_are_named() {
         told_of_tables(&query("SELECT * FROM input")),
         ["tables.f: the query does not read the table `f` (leave it out)"]
     );
+    let sql = Sql::new();
+    let quoted = SqlQuery::new("SELECT * FROM input WHERE k = \"F1\"");
+    let mistakes = quoted.bind(&columns(&[]).schema(), &BindContext::new(&sql)).err().unwrap();
+    assert_eq!(mistakes[0].to_string(), "query: no column `F1`");
+    assert_eq!(mistakes[0].hint.as_deref(), Some("text stands between single quotes: 'F1'"));
     // What the query makes itself is there.
     let own =
         "WITH a AS (SELECT * FROM input), b AS (SELECT * FROM a) SELECT * FROM b JOIN f ON true";

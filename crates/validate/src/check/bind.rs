@@ -1,12 +1,15 @@
 //! Checks, bound to columns: what has to be gathered for each test.
 
+use std::sync::Mutex;
+
 use arrow_schema::{DataType, Schema, SchemaRef};
 use chrono::{DateTime, Utc};
 use gristmill_core::types::type_name;
 use gristmill_core::{ExpressionCompiler, Mistake};
 
 use super::gather::{Gatherer, What};
-use super::metric::{Aggregate, Metric, Predicate};
+use super::metric::{Aggregate, Answer, Metric, Predicate};
+use super::queries::Query;
 use super::{Check, Test, predicate};
 use crate::limit;
 
@@ -16,9 +19,11 @@ pub(crate) struct Bound {
     pub(crate) gatherer: Gatherer,
     /// For each test, in the order of the checks, where its parts are gathered.
     pub(crate) slots: Vec<Vec<usize>>,
+    /// What queries are asked of the records, in the order of the checks.
+    pub(crate) queries: Mutex<Vec<Query>>,
 }
 
-/// Binds checks to columns.
+/// Binds checks to columns, and those that are queries to the inputs that each speaks of.
 ///
 /// # Errors
 /// Every mistake that the columns show.
@@ -27,13 +32,26 @@ pub(crate) fn bind(
     schema: &SchemaRef,
     expressions: &dyn ExpressionCompiler,
     now: DateTime<Utc>,
+    others: &[Vec<(String, SchemaRef)>],
 ) -> Result<Bound, Vec<Mistake>> {
     let mut gatherer = Gatherer::new(schema);
-    let (mut slots, mut mistakes) = (Vec::new(), Vec::new());
+    let (mut slots, mut mistakes, mut queries) = (Vec::new(), Vec::new(), Vec::new());
     for check in checks {
         for test in check.rule.tests() {
-            match slots_of(test, &mut gatherer, expressions, now) {
-                Ok(found) => slots.push(found),
+            let index = slots.len();
+            let mut found = slots_of(test, &mut gatherer, expressions, now);
+            if let Metric::Query { text, answer } = &test.metric {
+                let others = others.get(queries.len()).map_or(&[][..], Vec::as_slice);
+                let query = Query::new(index, (text, *answer), schema, others, expressions);
+                found = found
+                    .and_then(|slots| query.map(|query| queries.push(Some(query))).map(|()| slots));
+                if found.is_err() {
+                    queries.push(None);
+                }
+            }
+            slots.push(Vec::new());
+            match found {
+                Ok(found) => slots[index] = found,
                 Err((message, hint)) => {
                     let mut mistake = Mistake::new(check.at.clone(), message);
                     mistake.span.clone_from(&check.span);
@@ -44,13 +62,14 @@ pub(crate) fn bind(
         }
     }
     if mistakes.is_empty() {
-        Ok(Bound { checks: checks.to_vec(), gatherer, slots })
+        let queries = Mutex::new(queries.into_iter().flatten().collect());
+        Ok(Bound { checks: checks.to_vec(), gatherer, slots, queries })
     } else {
         Err(mistakes)
     }
 }
 
-type Wrong = (String, Option<String>);
+pub(super) type Wrong = (String, Option<String>);
 
 fn slots_of(
     test: &Test,
@@ -113,7 +132,7 @@ fn needs(metric: &Metric, schema: &SchemaRef, now: DateTime<Utc>) -> Result<Vec<
         Metric::ReferentialIntegrity { columns, .. } => {
             vec![What::Texts { columns: find_all(columns)?, complete: true }]
         }
-        Metric::RowCountMatch(_) => vec![What::Rows],
+        Metric::RowCountMatch(_) | Metric::Query { answer: Answer::Share, .. } => vec![What::Rows],
         Metric::AggregateMatch(a, b) => {
             let mut whats = Vec::new();
             for aggregate in [a, b] {
@@ -137,6 +156,7 @@ fn needs(metric: &Metric, schema: &SchemaRef, now: DateTime<Utc>) -> Result<Vec<
         | Metric::ColumnExists(_)
         | Metric::Schema(_)
         | Metric::SchemaMatch(_)
+        | Metric::Query { .. }
         | Metric::Files { .. } => Vec::new(),
     })
 }

@@ -1,6 +1,7 @@
 //! What checks come to, once everything has been gathered.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
 use arrow_schema::{DataType, Schema};
 use gristmill_core::types::type_name;
@@ -212,6 +213,14 @@ impl Judging<'_> {
                     mine.shared += if other > 0 { count } else { 0 };
                 })?;
                 share(mine.shared, mine.all)
+            }
+            Metric::Query { .. } => {
+                let records = slots.first().map_or(0, |slot| count(gatherer, *slot));
+                let queries = self.bound.queries.lock().unwrap_or_else(PoisonError::into_inner);
+                match queries.iter().find(|query| query.test == index) {
+                    Some(query) => query.answer(records)?,
+                    None => return Err(Error::internal("a query was not asked")),
+                }
             }
             Metric::RowCountMatch(reference) => {
                 let theirs = self.references.slots(reference, index);

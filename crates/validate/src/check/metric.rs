@@ -80,6 +80,13 @@ pub enum Metric {
         /// The columns compared, here and there; all that both have if there is none.
         columns: Vec<(String, String)>,
     },
+    /// What a query over the records, its table `primary`, and over references answers.
+    Query {
+        /// The query, in SQL.
+        text: String,
+        /// What of its result counts.
+        answer: Answer,
+    },
     /// The share of files for which a condition is true.
     Files {
         /// A file or a folder; the files that were read if there is none.
@@ -89,6 +96,17 @@ pub enum Metric {
         /// What is asked of each.
         test: FileTest,
     },
+}
+
+/// What of a query's result counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The one number that it is.
+    Number,
+    /// How many records it has.
+    Records,
+    /// How many records it has, as a share of those of the input.
+    Share,
 }
 
 /// The sum or the mean of a column, of the input or of a reference.
@@ -242,6 +260,7 @@ impl Metric {
                 | SchemaMatch(_)
                 | AggregateMatch(..)
                 | DatasetMatch { .. }
+                | Query { answer: Answer::Share, .. }
                 | Files { .. }
         )
     }
@@ -293,6 +312,14 @@ impl fmt::Display for Metric {
             DatasetMatch { reference, keys, columns } => {
                 write!(f, "share of records as in `{reference}` by {}", pairs(keys))?;
                 if columns.is_empty() { Ok(()) } else { write!(f, " in {}", pairs(columns)) }
+            }
+            Query { text, answer } => {
+                f.write_str(match answer {
+                    Answer::Number => "result of ",
+                    Answer::Records => "records in the result of ",
+                    Answer::Share => "share of records in the result of ",
+                })?;
+                f.write_str(&text.split_whitespace().collect::<Vec<_>>().join(" "))
             }
             Files { path, choice, test } => {
                 f.write_str("share of files ")?;

@@ -17,6 +17,7 @@ mod metric;
 mod numbers;
 mod options;
 mod predicate;
+mod queries;
 mod references;
 mod rows;
 mod step;
@@ -29,7 +30,7 @@ use gristmill_core::{Gravity, Pointer};
 
 pub use expect::{Expect, Function, Operand, number};
 pub use metric::{
-    Aggregate, Checksum, FileChoice, FileTest, Literal, Metric, Op, Predicate, ValueTest,
+    Aggregate, Answer, Checksum, FileChoice, FileTest, Literal, Metric, Op, Predicate, ValueTest,
 };
 pub use options::{CheckItem, Measure, Options};
 pub use step::Checks;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::expect::{Expect, Operand};
-use super::metric::{Aggregate, Metric, Op, Predicate};
+use super::metric::{Aggregate, Answer, Metric, Op, Predicate};
 use super::references::references;
 use super::{Check, Rule, Test, dqdl};
 use crate::limit;
@@ -30,7 +30,9 @@ pub struct Options {
     /// Checks, each a measure and what is expected of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckItem>,
-    /// Rules in DQDL, the language of AWS Glue Data Quality: `Rules = [ IsComplete "id" ]`.
+    /// Rules in DQDL, the language of AWS Glue Data Quality: `Rules = [ IsComplete "id" ]`. `CustomSql`
+    /// runs any query over the records, `primary`, and over `references` by name: with a condition it gives
+    /// the one number that is compared, without one the records that pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dqdl: Option<String>,
     /// The same, in a file of their own: a path relative to the pipeline file.
@@ -68,6 +70,9 @@ pub struct CheckItem {
     /// Of `share`: an SQL condition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expr: Option<String>,
+    /// Of `query`: a `SELECT` over the records, `input`, and over `references` by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
     /// Of `share`: the values that the column may have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub one_of: Vec<Scalar>,
@@ -153,6 +158,8 @@ pub enum Measure {
     MaxLength,
     /// The share of records for which `expr` is true, or whose `column` is `one_of` some values.
     Share,
+    /// The one number that `query` gives, in the SQL of the `sql` step.
+    Query,
     /// How old the newest value of a column of dates or timestamps is when the run starts.
     Freshness,
     /// The share of columns, of those in `types` and those there, that are both, with one type.
@@ -321,6 +328,15 @@ impl CheckItem {
             Measure::MinLength => Metric::MinimumLength(column()?),
             Measure::MaxLength => Metric::MaximumLength(column()?),
             Measure::Share => Metric::Share(self.share(at)?),
+            Measure::Query => match &self.query {
+                Some(_) if self.filter.is_some() => {
+                    return Err(
+                        Mistake::new(at.key("where"), "a query has its own `WHERE`").on_key()
+                    );
+                }
+                Some(query) => Metric::Query { text: query.clone(), answer: Answer::Number },
+                None => return Err(self.lacks(at, "query", "a `SELECT` that gives one number")),
+            },
             Measure::Freshness => Metric::Age(column()?),
             Measure::Schema if self.types.is_empty() => {
                 return Err(self.lacks(at, "types", "the columns and their types"));

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use arrow_schema::SchemaRef;
 use chrono::Utc;
 use gristmill_core::{
     Batch, BindContext, CheckContext, CheckResult, ExpressionCompiler, Findings, Grain, Mistake,
-    OrderedStep, Planned, Result, Space, Step, StepPlan,
+    OrderedStep, Planned, Pointer, Records, Reference, Result, Space, Step, StepPlan,
 };
 use serde_json::Value;
 
 use super::bind::{Bound, bind};
+use super::queries::{self, Query};
 use super::rows::{Marking, with_results};
 use super::{Check, Options, evaluate};
 use crate::plan::expression_mistake;
@@ -49,7 +50,7 @@ impl Checks {
         let checks = options.checks()?;
         let mut mistakes = Vec::new();
         for (i, item) in options.checks.iter().enumerate() {
-            let at = gristmill_core::Pointer::root().key("checks").index(i);
+            let at = Pointer::root().key("checks").index(i);
             for (key, text) in [("where", &item.filter), ("expr", &item.expr)] {
                 if let Some(Err(error)) = text.as_ref().map(|text| expressions.check(text)) {
                     mistakes.push(expression_mistake(at.key(key), error));
@@ -72,7 +73,37 @@ pub(crate) fn plan(value: &Value, expressions: &dyn ExpressionCompiler) -> Plann
     Ok(Box::new(Checks::of(&Options::read(value)?, expressions)?))
 }
 
+impl Checks {
+    /// For each query, the inputs that it speaks of and their columns.
+    fn others(&self, schemas: &[SchemaRef]) -> Result<Vec<Vec<(String, SchemaRef)>>, Vec<Mistake>> {
+        let asked = queries::asked(&self.checks, self.references.keys());
+        let names: Vec<&str> = asked.iter().flatten().copied().collect();
+        if let Some(name) = names.get(schemas.len()) {
+            let at = Pointer::root().key("references").key(*name);
+            return Err(vec![Mistake::new(at, format!("`{name}` was not opened"))]);
+        }
+        let mut schemas = schemas.iter();
+        let others = asked.into_iter().map(|names| {
+            let named = names.into_iter().zip(&mut schemas);
+            named.map(|(name, schema)| (name.to_owned(), Arc::clone(schema))).collect()
+        });
+        Ok(others.collect())
+    }
+}
+
 impl StepPlan for Checks {
+    /// The inputs that queries read, for each query.
+    fn references(&self) -> Vec<Reference> {
+        let asked = queries::asked(&self.checks, self.references.keys());
+        let names = asked.into_iter().flatten();
+        let reference = |name: &str| Reference {
+            at: Pointer::root().key("references").key(name),
+            source: self.references[name].clone(),
+            columns: None,
+        };
+        names.map(reference).collect()
+    }
+
     fn bind(
         &self,
         input: &SchemaRef,
@@ -80,10 +111,13 @@ impl StepPlan for Checks {
     ) -> Result<gristmill_core::Bound, Vec<Mistake>> {
         if let Some(file) = &self.unread {
             let message = format!("the rules in `{}` were not read", file.display());
-            let at = gristmill_core::Pointer::root().key("dqdl_file");
+            let at = Pointer::root().key("dqdl_file");
             return Err(vec![Mistake::new(at, message).hint("give their text as `dqdl`")]);
         }
-        let bound = Arc::new(bind(&self.checks, input, context.expressions, Utc::now())?);
+        let others = self.others(&context.references)?;
+        let bound = bind(&self.checks, input, context.expressions, Utc::now(), &others)?;
+        let asks = !bound.queries.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        let bound = Arc::new(bound);
         let references = self.references.clone();
         let gathering =
             Gathering { bound: Arc::clone(&bound), references, space: Space::default() };
@@ -91,10 +125,60 @@ impl StepPlan for Checks {
         let mut output = Arc::clone(input);
         if self.row_results {
             output = with_results(input);
-            ordered = Some(Box::new(Marking::new(bound, Arc::clone(&output))));
+            ordered = Some(Box::new(Marking::new(Arc::clone(&bound), Arc::clone(&output))));
+        }
+        if asks {
+            ordered = Some(Box::new(Asking { bound, marking: ordered, ended: false }));
         }
         let local: Option<Box<dyn Step>> = Some(Box::new(gathering));
         Ok(gristmill_core::Bound { local, ordered, output, grain: Grain::Preserves })
+    }
+}
+
+/// Hands every batch to the queries, before results are marked, if they are.
+struct Asking {
+    bound: Arc<Bound>,
+    marking: Option<Box<dyn OrderedStep>>,
+    ended: bool,
+}
+
+impl Asking {
+    fn each(&self, mut ask: impl FnMut(&mut Query) -> Result<()>) -> Result<()> {
+        let mut queries = self.bound.queries.lock().unwrap_or_else(PoisonError::into_inner);
+        queries.iter_mut().try_for_each(&mut ask)
+    }
+}
+
+impl OrderedStep for Asking {
+    fn load(&mut self, references: Vec<Records>) {
+        let mut references = references.into_iter();
+        let mut queries = self.bound.queries.lock().unwrap_or_else(PoisonError::into_inner);
+        queries.iter_mut().for_each(|query| query.load(&mut references));
+    }
+
+    fn open(&mut self, space: Space) {
+        let mut queries = self.bound.queries.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = space.memory / (queries.len() + usize::from(self.marking.is_some()));
+        let space = Space { memory, ..space };
+        queries.iter_mut().for_each(|query| query.open(space.clone()));
+        if let Some(marking) = &mut self.marking {
+            marking.open(space);
+        }
+    }
+
+    fn apply(&mut self, batch: Batch, findings: &mut Findings) -> Result<Batch> {
+        self.each(|query| query.give(Some(batch.clone())))?;
+        match &mut self.marking {
+            Some(marking) => marking.apply(batch, findings),
+            None => Ok(batch),
+        }
+    }
+
+    fn release(&mut self, findings: &mut Findings) -> Result<Option<Batch>> {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.each(|query| query.give(None))?;
+        }
+        self.marking.as_mut().map_or(Ok(None), |marking| marking.release(findings))
     }
 }
 

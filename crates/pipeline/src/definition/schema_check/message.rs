@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{Checker, LISTED, Place, takes_kind, text_of, types_of, words_of};
+use super::{Checker, LISTED, Place, required_of, takes_kind, text_of, types_of, words_of};
 use crate::definition::diagnostic::{Diagnostic, closest, name_list};
 use crate::definition::node::{Entry, Kind, Node, Scalar, Value};
 
@@ -64,6 +64,13 @@ impl Checker<'_> {
             }
             Value::Scalar(Scalar { kind: Kind::Null, .. }) => {
                 mistake.hint("give it a value, or leave the key out")
+            }
+            Value::Scalar(Scalar { kind: Kind::String, .. }) if wants("a mapping") => {
+                let key = schemas.iter().find_map(|schema| first_key(schema));
+                match key {
+                    Some(key) => mistake.hint(format!("write `{{{key}: …}}`")),
+                    None => mistake,
+                }
             }
             Value::Scalar(scalar)
                 if wants("a list") && matches!(&*place.name, "`extract`" | "`load`") =>
@@ -132,6 +139,12 @@ pub(crate) fn unknown_key<'k>(
         _ if near.is_some() => mistake,
         _ => mistake.hint(format!("the keys here are {}", name_list(keys, "and"))),
     }
+}
+
+/// The key of a mapping that its text most likely belongs to: the only one that it needs.
+fn first_key(schema: &Map<String, Json>) -> Option<&str> {
+    let mut required = required_of(schema);
+    required.next().filter(|_| required.next().is_none())
 }
 
 /// What YAML 1.1 and people take for a truth value.

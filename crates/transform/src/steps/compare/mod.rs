@@ -2,10 +2,12 @@
 
 mod options;
 mod rows;
+mod tolerance;
 
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use gristmill_core::types::type_name;
 use gristmill_core::{
     BindContext, Bound, Grain, Mistake, Pointer, Reference, Result, StepKind, StepPlan,
 };
@@ -17,6 +19,7 @@ use crate::options as reading;
 use rows::{Compared, Layout, Tracked};
 
 pub use options::Compare;
+pub use tolerance::Tolerance;
 
 /// The registry entry.
 pub(super) const KIND: StepKind = StepKind {
@@ -54,6 +57,7 @@ impl StepPlan for Compare {
             carried.add(key.place, whole.unwrap_or_else(|| key.source.clone()), input);
         }
         let tracked = self.tracked(&mut sides, &mut carried);
+        self.check_tolerances(&mut sides, &tracked);
         for (place, field) in input.fields().iter().enumerate() {
             let other = source.index_of(field.name()).ok();
             if let (None, Some(other)) = (carried.of_input[place], other)
@@ -143,12 +147,37 @@ impl Compare {
                 Ok(conversion) => {
                     let column = Column { place: other, conversion };
                     let found = carried.add(place, column, sides.input);
-                    tracked.push(Tracked { name, place, found });
+                    let tolerance = self.tolerance.get(&name).copied();
+                    tracked.push(Tracked { name, place, found, tolerance });
                 }
                 Err(mistake) => sides.mistakes.push(mistake.under(&at)),
             }
         }
         tracked
+    }
+
+    /// Tolerances are of columns that are compared, and hold numbers.
+    fn check_tolerances(&self, sides: &mut Sides<'_>, tracked: &[Tracked]) {
+        if tracked.is_empty() && !sides.mistakes.is_empty() {
+            return;
+        }
+        for name in self.tolerance.keys() {
+            let at = Pointer::root().key("tolerance").key(name);
+            let Some(column) = tracked.iter().find(|it| it.name == *name) else {
+                let names: Vec<&str> = tracked.iter().map(|it| it.name.as_str()).collect();
+                let mut mistake = reading::unknown(&names, name, at).on_key();
+                mistake.message = format!("`{name}` is not compared");
+                sides.mistakes.push(mistake);
+                continue;
+            };
+            let field = sides.input.field(column.place);
+            if !field.data_type().is_numeric() {
+                let kind = type_name(field);
+                let message = format!("`{name}` is of type {kind}: a tolerance is for numbers");
+                let hint = "declare its type with `columns` of the source, or `cast` it before";
+                sides.mistakes.push(Mistake::new(at, message).on_key().hint(hint));
+            }
+        }
     }
 
     /// The columns that are compared, and where that is asked for.

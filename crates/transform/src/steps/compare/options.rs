@@ -1,10 +1,12 @@
 //! What a pipeline can say about a comparison. The doc comments are the reference text.
 
 use gristmill_core::{Mistake, Pointer};
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::tolerance::Tolerance;
 use crate::steps::other::{Columns, Source, key_builders};
 
 /// Compares records with an earlier state of them, by key, and says of each what became of it:
@@ -38,6 +40,11 @@ pub struct Compare {
     /// are equal to each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track: Option<Columns>,
+    /// How far numbers may be from each other and still be the same, by column: `{aum: 0.01}` for so
+    /// much, `{fee: 0.1%}` for a share of the greater one. Other columns are compared exactly.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    #[schemars(with = "std::collections::BTreeMap<String, Tolerance>")]
+    pub tolerance: IndexMap<String, Tolerance>,
     /// The name of the new column that says what became of the record: `new`, `changed`, `unchanged`,
     /// or `missing` for one that only the source has. Missing records come last, with the source's
     /// values in the columns that both have.
@@ -65,6 +72,7 @@ impl Compare {
             with: Source(with.into()),
             on: Columns::default(),
             track: None,
+            tolerance: IndexMap::new(),
             column: change(),
             changed_columns: None,
             old_prefix: None,
@@ -77,6 +85,13 @@ impl Compare {
     #[must_use]
     pub fn track(mut self, column: impl Into<String>, other: impl Into<String>) -> Self {
         self.track.get_or_insert_default().push_pair(column, other);
+        self
+    }
+
+    /// Lets the numbers in a column be so far from each other and still be the same.
+    #[must_use]
+    pub fn tolerance(mut self, column: impl Into<String>, tolerance: Tolerance) -> Self {
+        self.tolerance.insert(column.into(), tolerance);
         self
     }
 

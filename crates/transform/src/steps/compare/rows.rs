@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use super::super::matching::{Counts, Matched, Piece};
 use super::super::other::shown;
+use super::tolerance::Tolerance;
 
 /// Where columns are.
 pub(super) struct Layout {
@@ -36,6 +37,7 @@ pub(super) struct Tracked {
     /// Its place among the records, and in what was found.
     pub(super) place: usize,
     pub(super) found: usize,
+    pub(super) tolerance: Option<Tolerance>,
 }
 
 pub(super) struct Compared {
@@ -82,7 +84,13 @@ impl Matched for Compared {
         let records = batch.columns().clone();
         let is_new = |row| nothing.as_ref().is_some_and(|nothing| nothing.is_null(row));
         let tracked = &self.layout.tracked;
-        let same = tracked.iter().map(|it| same(records.column(it.place), &found[it.found]));
+        let same = tracked.iter().map(|it| {
+            let (mine, theirs) = (records.column(it.place), &found[it.found]);
+            match it.tolerance {
+                Some(tolerance) => tolerance.same(mine, theirs),
+                None => same(mine, theirs),
+            }
+        });
         let same: Vec<BooleanArray> = same.collect::<Result<_>>()?;
         let rows = records.num_rows();
         let (mut change, mut lists) = (StringViewBuilder::new(), StringViewBuilder::new());

@@ -9,7 +9,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, UInt64Array, new_empty_array};
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::concat::concat;
-use gristmill_core::{Batch, Result, Space};
+use gristmill_core::{Batch, ByteSize, Error, ErrorKind, Result, Space};
 use gristmill_parallel::KeyHash;
 use gristmill_parallel::spill::HeldBatches;
 
@@ -64,8 +64,10 @@ impl Away {
     ) -> Result<Pairs> {
         let keys = self.keys.finish(&self.schema)?;
         let space = Space { memory: space.memory / 2, ..space.clone() };
-        let pairs = merged(step, &space, rows, keys, self.source, rest)?;
-        Ok(Pairs { pairs, columns, batches: self.batches, given: 0, part: None, at: 0 })
+        let share = space.memory * 2;
+        let pairs = merged(step, &space, rows, keys, self.source, rest)
+            .map_err(|error| too_little(error, share))?;
+        Ok(Pairs { pairs, columns, batches: self.batches, given: 0, part: None, at: 0, share })
     }
 }
 
@@ -81,6 +83,23 @@ pub(super) struct Pairs {
     /// is null for what it does not have, that of the source's, and its columns.
     part: Option<RecordBatch>,
     at: usize,
+    /// The memory that the step has.
+    share: usize,
+}
+
+/// What keys and columns of a source that went to disk are sorted and merged in, at least.
+const LEAST: usize = 3 << 20;
+
+/// Says how much more memory is needed, where it is that which lacks.
+fn too_little(error: Error, share: usize) -> Error {
+    if error.kind() != ErrorKind::Memory {
+        return error;
+    }
+    let more = LEAST.div_ceil(share.max(1)).max(2);
+    let share = ByteSize(share as u64);
+    error.hint(format!(
+        "raise `limits.memory` to {more} times as much: a quarter of it is for the steps that see all records, in equal shares, of which this one, {share}, is too small for a source that goes to disk"
+    ))
 }
 
 impl Pairs {
@@ -154,7 +173,7 @@ impl Pairs {
                 }
             }
             self.take(taken);
-            match self.pairs.turn()? {
+            match self.pairs.turn().map_err(|error| too_little(error, self.share))? {
                 Progress::Gives(part) => (self.part, self.at) = (Some(part), 0),
                 Progress::Takes | Progress::Done => {
                     self.part = None;

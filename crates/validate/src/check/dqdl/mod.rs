@@ -4,8 +4,8 @@
 //! a pattern matches the whole value; uniqueness does not count keys that are all null; the standard
 //! deviation is that of the population; units of file sizes are powers of 1024; a rule that asks
 //! about earlier runs passes while there are none; times of day are in UTC; a rule about files looks at
-//! those on this machine. `CustomSql` runs statements of one aggregate,
-//! or of rows that pass: `select … from primary where …`.
+//! those on this machine; `CustomSql` runs queries over `primary` and references by name, which give one
+//! number, or without a condition the records that pass.
 
 mod compile;
 mod files;

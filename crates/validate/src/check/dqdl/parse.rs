@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::compile::TYPES;
 use super::lex::{Spanned, Token, words};
 use super::tree::{Call, Condition, ConditionKind, Document, KEYWORDS, Node, Operand, Tag};
 use super::{DqdlError, UNITS, unit};
@@ -22,7 +23,16 @@ pub(super) fn document(text: &str) -> Result<Document, DqdlError> {
             );
         };
         reader.at += 1;
-        reader.symbol("=")?;
+        if !reader.skip("=") {
+            let error = reader.expected("`=`");
+            return Err(match TYPES.contains(&name.as_str()) {
+                true => {
+                    DqdlError::new(format!("the rule `{name}` stands outside of a ruleset"), span)
+                        .hint("write `Rules = [ … ]` around the rules")
+                }
+                false => error.hint("a ruleset is `Rules = [ … ]`"),
+            });
+        }
         match name.as_str() {
             "Rules" => {
                 sections += 1;
@@ -153,7 +163,14 @@ impl Reader {
         &mut self,
         item: impl Fn(&mut Self) -> Result<T, DqdlError>,
     ) -> Result<Vec<T>, DqdlError> {
-        self.symbol("[")?;
+        if !self.skip("[") {
+            let error = self.expected("`[`");
+            return Err(if self.is("(") {
+                error.hint("lists are in square brackets: `[ … ]`")
+            } else {
+                error
+            });
+        }
         let mut items = Vec::new();
         while !self.skip("]") {
             items.push(item(self)?);
@@ -163,6 +180,10 @@ impl Reader {
                     Some((Token::Word(_), _)) => {
                         error.hint("names of columns and texts are in double quotes")
                     }
+                    Some((Token::Number(number), _)) => error.hint(format!(
+                        "a condition begins with its comparison: `= {number}`, `>= {number}`"
+                    )),
+                    None => error.hint("close the list with `]`"),
                     _ => error,
                 });
             }
