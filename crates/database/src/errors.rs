@@ -17,13 +17,27 @@ pub struct Refusal {
 
 /// Whether the database refuses what is in the records, and not the load as such: SQLSTATE classes
 /// 22 (data exception), 23 (integrity constraint), 44 (check option of a view), an exception raised
-/// by a trigger, and a value that is too big for an index.
+/// by a trigger, a value that is too big for an index, and a text that a type does not understand.
 pub fn refusal(error: &DatabaseError) -> Option<Refusal> {
     let error = error.as_db_error()?;
     let code = error.code();
     let refuses = ["22", "23", "44"].iter().any(|class| code.code().starts_with(class))
-        || [SqlState::RAISE_EXCEPTION, SqlState::PROGRAM_LIMIT_EXCEEDED].contains(code);
+        || [SqlState::RAISE_EXCEPTION, SqlState::PROGRAM_LIMIT_EXCEEDED].contains(code)
+        || misread(error);
     refuses.then(|| Refusal { message: words(error), line: error.where_().and_then(line) })
+}
+
+/// Whether a type of an extension does not understand a text. The code is that of a mistake in a
+/// statement, which would have a position there; `hstore` had none of its own before PostgreSQL 16.
+fn misread(error: &DbError) -> bool {
+    let hstore = ["Unexpected end of string", "Syntax error near"];
+    match error.code() {
+        code if *code == SqlState::SYNTAX_ERROR => error.position().is_none(),
+        code if *code == SqlState::INTERNAL_ERROR => {
+            hstore.iter().any(|words| error.message().starts_with(words))
+        }
+        _ => false,
+    }
 }
 
 /// The number in `COPY t, line 12, column x: "y"`, the first line of the context.

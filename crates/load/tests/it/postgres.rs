@@ -288,3 +288,42 @@ fn partitions_of_another_type_are_refused_when_opening() {
     assert!(error.to_string().contains("keeps the key `id` as integer"), "{error}");
     assert!(error.hint_text().unwrap().starts_with("`cast` it"));
 }
+
+#[test]
+fn types_of_extensions_take_their_texts() {
+    let Some(warehouse) = Warehouse::postgres() else { return };
+    let there =
+        "SELECT count(*) FROM pg_available_extensions WHERE name IN ('hstore', 'citext', 'ltree')";
+    if warehouse.lines(there) != ["3"] {
+        return;
+    }
+    warehouse.run(
+        "CREATE EXTENSION hstore; CREATE EXTENSION citext; CREATE EXTENSION ltree;
+         CREATE TABLE t (id int PRIMARY KEY, tags hstore, name citext, path ltree)",
+    );
+    let item = json!({"table": "t", "database": warehouse.url(), "mode": "upsert", "keys": ["id"]});
+    let input = |tags: [&'static str; 3], names: [&'static str; 3]| {
+        let columns = vec![
+            ("id", ints([1, 2, 3])),
+            ("tags", texts(tags)),
+            ("name", texts(names)),
+            ("path", texts(["a.b", "a", "a.c"])),
+        ];
+        [batch(1, columns)]
+    };
+    let no_path = batch(4, vec![("id", ints([4])), ("path", texts(["a..b"]))]);
+    let (loaded, findings) = load(&item, &[no_path], &context(warehouse.folder(), "0")).unwrap();
+    assert_eq!((loaded.inserted, findings.rejects().len()), (0, 1));
+    let first = input(["a=>1, b=>2", "", "a=>"], ["Ann", "Bob", "Cid"]);
+    let (loaded, findings) = load(&item, &first, &context(warehouse.folder(), "1")).unwrap();
+    assert_eq!((loaded.inserted, findings.rejects().len()), (2, 1));
+    // The same in other words is no change; a name in other letters is one, as they are kept.
+    let second = input(["b=>2, a=>1", "x=>NULL", "a=>3"], ["Ann", "Bob", "Cid"]);
+    let (loaded, _) = load(&item, &second, &context(warehouse.folder(), "2")).unwrap();
+    assert_eq!((loaded.inserted, loaded.updated, loaded.unchanged), (1, 1, 1));
+    let rows = warehouse.lines("SELECT id, tags, name, path FROM t ORDER BY id");
+    assert_eq!(
+        rows,
+        [r#"1 "a"=>"1", "b"=>"2" Ann a.b"#, r#"2 "x"=>NULL Bob a"#, r#"3 "a"=>"3" Cid a.c"#]
+    );
+}
