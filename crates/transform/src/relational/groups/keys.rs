@@ -21,7 +21,7 @@ use arrow_select::take::take;
 use datafusion_common::{Result, internal_err};
 
 use super::slots;
-use super::texts::Texts;
+use super::texts::{Texts, hashes};
 
 /// The columns of a key, and where each stands in the words.
 #[derive(Debug)]
@@ -212,13 +212,16 @@ pub(super) fn hash(key: &[u64]) -> u64 {
 /// The numbers of texts, and by how many bytes those that are kept grew.
 fn numbered(column: &StringViewArray, texts: &RwLock<Texts>) -> (Vec<u32>, usize) {
     let mut numbers = Vec::with_capacity(column.len());
-    let new = texts.read().unwrap_or_else(PoisonError::into_inner).find(column, &mut numbers);
+    let hashes = hashes(column);
+    let known = texts.read().unwrap_or_else(PoisonError::into_inner);
+    let new = known.find(column, &hashes, &mut numbers);
+    drop(known);
     if new.is_empty() {
         return (numbers, 0);
     }
     let mut texts = texts.write().unwrap_or_else(PoisonError::into_inner);
     let before = texts.bytes();
-    texts.add(column, &new, &mut numbers);
+    texts.add(column, &hashes, &new, &mut numbers);
     (numbers, texts.bytes() - before)
 }
 

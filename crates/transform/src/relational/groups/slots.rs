@@ -88,8 +88,8 @@ impl Slots {
     }
 }
 
-/// The second byte of a hash, as the highest one: the first one chooses a table.
+/// The highest byte of a hash: those below it say where a slot is, and the lowest one chooses a table.
 #[inline]
 fn tag(hash: u64) -> u32 {
-    (hash as u32 & 0xFF00) << 16
+    (hash >> 32) as u32 & !NUMBER
 }

@@ -46,8 +46,8 @@ impl Sorted {
         tables.iter_mut().for_each(Table::complete);
         let texts = texts.into_iter();
         let texts = texts.map(|texts| texts.into_inner().unwrap_or_else(|it| it.into_inner()));
-        let texts: Vec<_> = texts.collect();
-        let ranks: Vec<Vec<u32>> = texts.iter().map(|texts| texts.ranks(threads)).collect();
+        let mut texts: Vec<_> = texts.collect();
+        let ranks: Vec<Vec<u32>> = texts.iter_mut().map(|texts| texts.ranks(threads)).collect();
         let order = Order::new(&tables, keys, ranks, threads).sorted(threads);
         let longest = texts.iter().map(|texts| texts.longest()).sum();
         let texts = texts.into_iter().map(|texts| texts.into_column());

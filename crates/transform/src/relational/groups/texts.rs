@@ -15,6 +15,8 @@ pub(super) struct Texts {
     slots: Slots,
     /// Arrow's views: of up to 12 bytes the text itself, of more where it stands in `long`.
     views: Vec<u128>,
+    /// The higher half of each text's hash: all that [`Slots`] looks at.
+    hashes: Vec<u32>,
     long: Vec<Vec<u8>>,
     /// Bytes of `long`.
     held: usize,
@@ -27,9 +29,14 @@ const PIECE: usize = 64 << 10;
 /// Length and beginning of a text.
 const BEGINNING: u128 = u64::MAX as u128;
 
+/// Where a text stands among others, as far as its first bytes tell, and its number.
+type Start = ([u64; 2], u32);
+
 impl Texts {
     pub(super) fn bytes(&self) -> usize {
-        self.slots.bytes() + self.views.capacity() * size_of::<u128>() + self.held
+        // To be sorted they take more than their slots and hashes do.
+        let each = size_of::<u128>() + size_of::<Start>();
+        self.slots.bytes() + self.views.capacity() * each + self.held
     }
 
     /// Bytes of the longest text.
@@ -44,17 +51,21 @@ impl Texts {
 
     /// The number of each text, and the rows of those that have none yet. The numbers of nulls
     /// mean nothing.
-    pub(super) fn find(&self, texts: &StringViewArray, found: &mut Vec<u32>) -> Vec<u32> {
-        let mut new = Vec::new();
-        let rows = texts.views().iter().enumerate();
+    pub(super) fn find(
+        &self,
+        texts: &StringViewArray,
+        hashes: &[u64],
+        found: &mut Vec<u32>,
+    ) -> Vec<u32> {
         // One look into memory for each, then the next: none has to wait for the one before.
-        found.extend(rows.map(|(row, view)| self.slots.first(hash_of(*view, texts, row))));
+        found.extend(hashes.iter().map(|hash| self.slots.first(*hash)));
+        let mut new = Vec::new();
         for (row, (view, found)) in texts.views().iter().zip(found).enumerate() {
             let same = |number| self.is(number, *view, texts, row);
             if *found != NONE && same(*found) || texts.is_null(row) {
                 continue;
             }
-            match self.slots.find(hash_of(*view, texts, row), same) {
+            match self.slots.find(hashes[row], same) {
                 Some(number) => *found = number,
                 None => new.push(row as u32),
             }
@@ -63,23 +74,28 @@ impl Texts {
     }
 
     /// Numbers the texts of these rows.
-    pub(super) fn add(&mut self, texts: &StringViewArray, rows: &[u32], found: &mut [u32]) {
+    pub(super) fn add(
+        &mut self,
+        texts: &StringViewArray,
+        hashes: &[u64],
+        rows: &[u32],
+        found: &mut [u32],
+    ) {
         for row in rows.iter().map(|row| *row as usize) {
-            let view = texts.views()[row];
-            let hash = hash_of(view, texts, row);
+            let (view, hash) = (texts.views()[row], hashes[row]);
             let known = self.slots.find(hash, |number| self.is(number, view, texts, row));
             found[row] = known.unwrap_or_else(|| {
                 let number = self.views.len();
                 let view = self.keep(view, texts, row);
-                if self.views.len() == self.views.capacity() {
-                    self.views.reserve_exact((number / 4).max(64));
+                if number == self.views.capacity() {
+                    let more = (number / 4).max(64);
+                    self.views.reserve_exact(more);
+                    self.hashes.reserve_exact(more);
                 }
+                let Self { slots, hashes, .. } = self;
+                slots.add(hash, number, |number| u64::from(hashes[number as usize]) << 32);
+                self.hashes.push((hash >> 32) as u32);
                 self.views.push(view);
-                let Self { slots, views, long, .. } = self;
-                slots.add(hash, number, |number| {
-                    let view = views[number as usize];
-                    hash_of_text(view, || text(long, view))
-                });
                 number as u32
             });
         }
@@ -115,19 +131,21 @@ impl Texts {
         }
     }
 
-    /// The place of each number's text among all, in order.
-    pub(super) fn ranks(&self, threads: usize) -> Vec<u32> {
+    /// The place of each number's text among all, in order. No more texts are added.
+    pub(super) fn ranks(&mut self, threads: usize) -> Vec<u32> {
+        (self.slots, self.hashes) = (Slots::default(), Vec::new());
+        let shared = self.shared();
         let start = |view: u128| {
-            let mut start = [0; 8];
+            let mut start = [0; 16];
             self.with(view, |text| {
-                let len = text.len().min(8);
-                start[..len].copy_from_slice(&text[..len]);
+                let len = (text.len() - shared).min(16);
+                start[..len].copy_from_slice(&text[shared..shared + len]);
             });
-            u64::from_be_bytes(start)
+            let start = u128::from_be_bytes(start);
+            [(start >> 64) as u64, start as u64]
         };
         let views = self.views.iter().zip(0u32..);
-        let mut order: Vec<(u64, u32)> =
-            views.map(|(view, number)| (start(*view), number)).collect();
+        let mut order: Vec<Start> = views.map(|(view, number)| (start(*view), number)).collect();
         sort(&mut order, threads, &|(one, left), (other, right)| match one.cmp(other) {
             Ordering::Equal => self.with(self.views[*left as usize], |one| {
                 self.with(self.views[*right as usize], |other| one.cmp(other))
@@ -139,6 +157,19 @@ impl Texts {
             ranks[number as usize] = rank;
         }
         ranks
+    }
+
+    /// Bytes that all texts begin with.
+    fn shared(&self) -> usize {
+        let Some(first) = self.views.first() else { return 0 };
+        self.with(*first, |first| {
+            self.views.iter().fold(first.len(), |shared, view| {
+                self.with(*view, |text| {
+                    let both = text.iter().zip(&first[..shared]);
+                    both.take_while(|(one, other)| one == other).count()
+                })
+            })
+        })
     }
 
     /// Hands over the text of a view.
@@ -163,9 +194,10 @@ fn text(long: &[Vec<u8>], view: u128) -> &[u8] {
     &long[piece][offset..offset + view as u32 as usize]
 }
 
-#[inline]
-fn hash_of(view: u128, texts: &StringViewArray, row: usize) -> u64 {
-    hash_of_text(view, || texts.value(row).as_bytes())
+/// The hash of each text.
+pub(super) fn hashes(texts: &StringViewArray) -> Vec<u64> {
+    let views = texts.views().iter().enumerate();
+    views.map(|(row, view)| hash_of_text(*view, || texts.value(row).as_bytes())).collect()
 }
 
 #[inline]
@@ -200,8 +232,9 @@ mod tests {
             for batch in batches {
                 let column = StringViewArray::from_iter(&batch);
                 let mut found = Vec::new();
-                let new = texts.find(&column, &mut found);
-                texts.add(&column, &new, &mut found);
+                let hashes = hashes(&column);
+                let new = texts.find(&column, &hashes, &mut found);
+                texts.add(&column, &hashes, &new, &mut found);
                 for (text, found) in batch.into_iter().zip(found) {
                     let Some(text) = text else { continue };
                     let next = numbers.len() as u32;
