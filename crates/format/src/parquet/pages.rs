@@ -55,15 +55,34 @@ pub(super) trait Chunk: Send {
 /// A column chunk as it stands in the file, but for offsets, which begin at 0.
 pub(super) type Encoded = (Gathered, ColumnCloseResult);
 
-/// What the columns of a row group share.
+/// What the columns of a row group share, and leave to those of the next one: a page that grows
+/// from nothing in every row group would be moved many times.
 pub(super) struct Tools {
     compressor: Compressor,
     levels: Vec<u8>,
+    /// Pages, and ids, that nobody fills.
+    idle: Vec<(Vec<u8>, Vec<u32>)>,
 }
+
+/// How many pages wait to be filled again, at most.
+const MAX_IDLE: usize = 16;
 
 impl Tools {
     pub(super) fn new(compressor: Compressor) -> Self {
-        Self { compressor, levels: Vec::new() }
+        Self { compressor, levels: Vec::new(), idle: Vec::new() }
+    }
+
+    /// A page without values, and ids.
+    fn page(&mut self) -> (Vec<u8>, Vec<u32>) {
+        self.idle.pop().unwrap_or_else(|| (vec![0; HEAD], Vec::new()))
+    }
+
+    fn give_back(&mut self, mut page: Vec<u8>, mut ids: Vec<u32>) {
+        if page.len() >= HEAD && page.capacity() <= PAGE_BYTES && self.idle.len() < MAX_IDLE {
+            page.truncate(HEAD);
+            ids.clear();
+            self.idle.push((page, ids));
+        }
     }
 }
 
@@ -98,6 +117,7 @@ struct Open<K: Kind> {
     rows: usize,
     validity: NullBufferBuilder,
     /// Values as ids of the dictionary, or `PLAIN`, behind room for levels: one of both is empty.
+    /// Without that room before the first rows come.
     ids: Vec<u32>,
     values: Vec<u8>,
     /// Values, and the bytes that they take as `PLAIN`.
@@ -111,7 +131,7 @@ struct Open<K: Kind> {
 impl<K: Kind> Open<K> {
     fn new() -> Self {
         let validity = NullBufferBuilder::new(PAGE_ROWS);
-        let (ids, values) = (Vec::new(), vec![0; HEAD]);
+        let (ids, values) = (Vec::new(), Vec::new());
         Self { rows: 0, validity, ids, values, count: 0, size: 0, known: 0, bounds: None }
     }
 }
@@ -172,6 +192,9 @@ impl<K: Kind> Pages<K> {
         nulls: Option<&NullBuffer>,
         tools: &mut Tools,
     ) -> Result<(), ParquetError> {
+        if self.open.values.is_empty() {
+            (self.open.values, self.open.ids) = tools.page();
+        }
         let far: usize = heap.iter().map(Buffer::len).sum();
         let mut start = 0;
         while start < cells.len() {
@@ -447,6 +470,8 @@ impl<K: Kind> Chunk for Pages<K> {
             };
             first = Some(CompressedPage::new(page, dictionary.page().len()));
         }
+        let Open { values, ids, .. } = &mut self.open;
+        tools.give_back(std::mem::take(values), std::mem::take(ids));
         let pages = std::mem::take(&mut self.complete);
         let mut written = Written::new();
         for page in first.into_iter().chain(pages) {

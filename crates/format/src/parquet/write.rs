@@ -1,7 +1,7 @@
 //! Writing Parquet files.
 
 use std::io::{BufWriter, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema, SchemaRef};
@@ -90,6 +90,7 @@ pub fn writer(schema: &SchemaRef, options: &WriteOptions) -> Result<Arc<dyn Writ
         leaves: SchemaDescriptor::new(Arc::clone(&layout)),
         compression: options.compression.into(),
         factory,
+        idle: Mutex::default(),
     };
     Ok(Arc::new(FileWriter { layout, properties, encoder: Arc::new(Groups(Arc::new(columns))) }))
 }
@@ -139,11 +140,20 @@ struct Columns {
     leaves: SchemaDescriptor,
     compression: Compression,
     factory: ArrowRowGroupWriterFactory,
+    /// Of row groups that are encoded.
+    idle: Mutex<Vec<Tools>>,
 }
 
 impl Columns {
     fn tools(&self) -> Result<Tools> {
+        if let Some(idle) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            return Ok(idle);
+        }
         Compressor::new(self.compression).map(Tools::new).map_err(cannot_encode)
+    }
+
+    fn give_back(&self, tools: Tools) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(tools);
     }
 
     /// Encoders for a row group, one for each column of the schema, made when they are asked for.
@@ -244,6 +254,7 @@ impl Part for Group {
             for column in columns {
                 bytes += column.finish(&mut tools, &mut group)?;
             }
+            self.layout.give_back(tools);
         }
         if !self.held.is_empty() {
             let mut tools = self.layout.tools()?;
@@ -255,6 +266,7 @@ impl Part for Group {
                 }
                 bytes += column.finish(&mut tools, &mut group)?;
             }
+            self.layout.give_back(tools);
         }
         Ok(Encoded { records: self.records, bytes, payload: Box::new(group) })
     }
