@@ -30,6 +30,7 @@ pub mod expression;
 pub mod findings;
 pub mod json;
 pub mod loaded;
+pub mod loader;
 pub mod metrics;
 pub mod mistake;
 pub mod origin;
@@ -50,6 +51,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use expression::{Evaluated, Expression, ExpressionCompiler, ExpressionError};
 pub use findings::{Findings, Severity, Warning};
 pub use loaded::{Loaded, PublishedFile};
+pub use loader::{Encoded, Encoder, Loader, Part, Preview};
 pub use mistake::{Mistake, Pointer, Segment};
 pub use origin::{Location, Origin, Place, Span};
 pub use plan::ReadPlan;
@@ -59,7 +61,7 @@ pub use registry::{ExtractContext, ExtractorKind, LoadContext, LoaderKind, Plann
 pub use reject::{LineHead, LineWriter, Reason, Reject, RejectLine, Stage};
 pub use size::{ByteSize, Ratio};
 pub use stage::{
-    BindContext, Bound, Chunk, Encoded, Encoder, Extractor, Grain, LeftOut, Loader, Needs,
-    OrderedStep, Part, Preview, Records, Reference, Space, Step, StepPlan, TableStep, Turn,
+    BindContext, Bound, Chunk, Extractor, Grain, LeftOut, Needs, OrderedStep, Records, Reference,
+    Space, Step, StepPlan, TableStep, Turn,
 };
 pub use types::FieldType;

@@ -17,9 +17,10 @@ use serde_json::Value;
 
 use crate::error::Result;
 use crate::expression::ExpressionCompiler;
+use crate::loader::Loader;
 use crate::mistake::Mistake;
 use crate::size::ByteSize;
-use crate::stage::{Extractor, Loader, Space, StepPlan};
+use crate::stage::{Extractor, Space, StepPlan};
 
 /// An extractor that pipelines can name.
 pub struct ExtractorKind {
