@@ -17,6 +17,7 @@ mod pages;
 mod read;
 mod strided;
 mod text;
+mod tools;
 mod write;
 mod written;
 

@@ -14,22 +14,16 @@ use parquet::file::metadata::{
 };
 use parquet::schema::types::ColumnDescPtr;
 
-use super::compress::Compressor;
 use super::dictionary::Dictionary;
 use super::gathered::Gathered;
 use super::hybrid;
 use super::kind::{Bounds, Kind, widen};
 use super::strided::{Place, Stride};
+use super::tools::{HEAD, PAGE_BYTES, PAGE_ROWS, Tools};
 use super::written::Written;
 
-/// Rows of a page, at most: the `parquet` crate's default, so that page indexes are of use.
-const PAGE_ROWS: usize = 20_000;
-/// Bytes of a page without compression, where its values are not larger: the crate's default.
-const PAGE_BYTES: usize = 1 << 20;
 /// Bytes of a dictionary from which on no more values are looked up: the crate's default.
 const DICTIONARY_BYTES: usize = 1 << 20;
-/// Room before the values of a page for its levels: three bytes of bits take four at most.
-const HEAD: usize = 64 + PAGE_ROWS / 6;
 /// The width of the smallest values that may have a shape.
 const MIN_WIDTH: usize = 4;
 /// Values after which a dictionary that found hardly a value twice is given up.
@@ -54,37 +48,6 @@ pub(super) trait Chunk: Send {
 
 /// A column chunk as it stands in the file, but for offsets, which begin at 0.
 pub(super) type Encoded = (Gathered, ColumnCloseResult);
-
-/// What the columns of a row group share, and leave to those of the next one: a page that grows
-/// from nothing in every row group would be moved many times.
-pub(super) struct Tools {
-    compressor: Compressor,
-    levels: Vec<u8>,
-    /// Pages, and ids, that nobody fills.
-    idle: Vec<(Vec<u8>, Vec<u32>)>,
-}
-
-/// How many pages wait to be filled again, at most.
-const MAX_IDLE: usize = 16;
-
-impl Tools {
-    pub(super) fn new(compressor: Compressor) -> Self {
-        Self { compressor, levels: Vec::new(), idle: Vec::new() }
-    }
-
-    /// A page without values, and ids.
-    fn page(&mut self) -> (Vec<u8>, Vec<u32>) {
-        self.idle.pop().unwrap_or_else(|| (vec![0; HEAD], Vec::new()))
-    }
-
-    fn give_back(&mut self, mut page: Vec<u8>, mut ids: Vec<u32>) {
-        if page.len() >= HEAD && page.capacity() <= PAGE_BYTES && self.idle.len() < MAX_IDLE {
-            page.truncate(HEAD);
-            ids.clear();
-            self.idle.push((page, ids));
-        }
-    }
-}
 
 /// The pages of a column chunk.
 pub(super) struct Pages<K: Kind> {

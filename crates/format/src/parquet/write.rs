@@ -20,7 +20,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::compress::Compressor;
-use super::pages::{Chunk, Tools};
+use super::pages::Chunk;
+use super::tools::Tools;
 use super::{kind, pages};
 use crate::columnar::plain_schema;
 use crate::{Sink, Writer};
