@@ -129,7 +129,8 @@ pub fn date(out: &mut Window, days: i64) -> usize {
     }
     // The algorithm `civil_from_days` of Howard Hinnant's "chrono-Compatible Low-Level Date
     // Algorithms".
-    let days = (days + 719_468) as u32; // at least 0
+    // With one era more, since its first day is in March, and year 0 begins before it.
+    let days = (days + 719_468 + 146_097) as u32;
     let era = days / 146_097;
     let day_of_era = days % 146_097;
     let year_of_era =
@@ -138,7 +139,7 @@ pub fn date(out: &mut Window, days: i64) -> usize {
     let month = (5 * day_of_year + 2) / 153; // from March
     let day = day_of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + u32::from(month <= 2);
+    let year = year_of_era + era * 400 + u32::from(month <= 2) - 400;
     let ([a, b], [c, d]) = (two(year / 100), two(year % 100));
     let ([e, f], [g, h]) = (two(month), two(day));
     out[..10].copy_from_slice(&[a, b, c, d, b'-', e, f, b'-', g, h]);
@@ -286,6 +287,18 @@ mod tests {
             assert_eq!(found.len(), expected.len(), "{found} for {expected}");
             let read = |text: &str| text.parse::<f64>().map(f64::to_bits);
             assert_eq!(read(&found), read(&expected), "{found} for {expected}");
+        }
+    }
+
+    #[test]
+    fn the_first_and_the_last_day_of_four_digit_years() {
+        for (days, expected) in [
+            (-719_528, "0000-01-01"),
+            (-719_469, "0000-02-29"),
+            (-719_468, "0000-03-01"),
+            (2_932_896, "9999-12-31"),
+        ] {
+            assert_eq!(text(|out| date(out, days)), expected);
         }
     }
 
