@@ -55,8 +55,12 @@ impl Extractor for Kept {
         Ok(schema)
     }
 
-    /// Of a query it is not known what its columns cost, or what else they do.
+    /// Of a query it is not known what its columns cost, or what else they do. SQLite, MariaDB and
+    /// MySQL give some columns in the order of an index that has them, not in that of the table.
     fn keep(&mut self, places: &[usize]) -> Result<bool> {
+        if !matches!(self.wanted.database, Database::Postgres(_)) {
+            return Ok(false);
+        }
         let (Some(schema), Some(table)) = (&self.schema, &self.wanted.relation.table) else {
             return Ok(false);
         };

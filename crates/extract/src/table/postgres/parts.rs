@@ -22,8 +22,9 @@ const PART: usize = 2 * PIECE;
 /// Begins to read. A scan that starts where another one is gives the rows in another order each time.
 pub(super) const BEGIN: &str =
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL synchronize_seqscans TO off";
-/// So does a scan of several of the server's processes. A query may profit from them.
-pub(super) const IN_ORDER: &str = "SET LOCAL max_parallel_workers_per_gather TO 0";
+/// So do scans of several of the server's processes, and of an index alone. A query may profit from them.
+pub(super) const IN_ORDER: &str =
+    "SET LOCAL max_parallel_workers_per_gather TO 0; SET LOCAL enable_indexonlyscan TO off";
 
 /// How many parts a table has. What is no plain table, or lies somewhere else than in pages, has one,
 /// and so has every table of a server that would look at all pages for some of them (before
