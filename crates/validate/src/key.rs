@@ -66,6 +66,7 @@ fn canonical(value: f64) -> u64 {
 pub(crate) struct KeyReader<'a> {
     columns: Vec<(Option<NullBuffer>, Write<'a>)>,
     bytes: Vec<u8>,
+    equal_nulls: bool,
 }
 
 impl<'a> KeyReader<'a> {
@@ -78,16 +79,25 @@ impl<'a> KeyReader<'a> {
                 (array.logical_nulls(), writer(array, field))
             })
             .collect();
-        Self { columns, bytes: Vec::new() }
+        Self { columns, bytes: Vec::new(), equal_nulls: false }
     }
 
-    /// The hash of a row's key; `None` where one of its columns is null.
+    /// Keys with nulls have a hash, too: a null is equal to a null, and to nothing else.
+    pub(crate) fn equal_nulls(self, equal_nulls: bool) -> Self {
+        Self { equal_nulls, ..self }
+    }
+
+    /// The hash of a row's key; `None` where one of its columns is null, unless nulls are equal.
     pub(crate) fn key(&mut self, row: usize) -> Option<KeyHash> {
         const PREFIX: usize = size_of::<u64>();
         self.bytes.clear();
         for (nulls, write) in &self.columns {
             if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
-                return None;
+                if !self.equal_nulls {
+                    return None;
+                }
+                self.bytes.extend_from_slice(&[u8::MAX; PREFIX]); // no value is that long
+                continue;
             }
             let start = self.bytes.len();
             self.bytes.extend_from_slice(&[0; PREFIX]);

@@ -63,7 +63,7 @@ mod suggest;
 
 pub use check::{Check, Checks};
 pub use gristmill_core::Severity;
-pub use options::{Keys, Options, Quality, RecordRule};
+pub use options::{Keys, Options, Quality, RecordRule, UniqueNulls};
 pub use pattern::{Pattern, PatternError};
 pub use plan::Validate;
 pub use rule::{Length, Rule, Rules, Test};

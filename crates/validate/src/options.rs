@@ -27,10 +27,13 @@ pub struct Options {
     pub record_rules: Vec<RecordRule>,
     /// Keys that no two records may share: a column, a list of columns that are one key together,
     /// or a list of such lists. The first record in source order keeps its key; records that
-    /// another rule rejects do not count. A key with a null in it is shared with none. Keys that do not
-    /// fit in the step's share of `limits.memory` go to a temporary folder, 24 bytes each.
+    /// another rule rejects do not count. A key with a null in it is shared with none, unless
+    /// `unique_nulls: equal`. Keys that do not fit in the step's share of `limits.memory` go to a temporary folder, 24 bytes each.
     #[serde(skip_serializing_if = "Keys::is_empty")]
     pub unique: Keys,
+    /// What nulls in keys of `unique`, and of the rule `unique`, are to each other.
+    #[serde(skip_serializing_if = "UniqueNulls::is_default")]
+    pub unique_nulls: UniqueNulls,
     /// What becomes of a record that fails a rule which does not say so itself.
     pub on_failure: Severity,
     /// Measures the input for the report: nulls, type failures, negative numbers, least and
@@ -39,6 +42,23 @@ pub struct Options {
     /// besides those of `unique`; each different key takes about 30 bytes of memory.
     #[serde(skip_serializing_if = "Quality::is_off")]
     pub quality: Quality,
+}
+
+/// What nulls in keys are to each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UniqueNulls {
+    /// A key with a null in it is shared with none, as in a `UNIQUE` of SQL.
+    #[default]
+    Distinct,
+    /// Nulls are equal: `UNIQUE NULLS NOT DISTINCT` of SQL.
+    Equal,
+}
+
+impl UniqueNulls {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A rule about a whole record.

@@ -17,6 +17,7 @@ use gristmill_parallel::spill::Seen;
 
 use crate::arrays::shortened;
 use crate::key::KeyReader;
+use crate::options::UniqueNulls;
 use crate::step::{Abort, Aborts};
 
 /// A key that no two records share.
@@ -25,6 +26,7 @@ pub(crate) struct UniqueKey {
     pub(crate) columns: Vec<usize>,
     pub(crate) names: Vec<String>,
     pub(crate) rule: String,
+    pub(crate) nulls: UniqueNulls,
     pub(crate) severity: Severity,
     pub(crate) message: Option<String>,
     pub(crate) failed: Arc<AtomicU64>,
@@ -120,7 +122,8 @@ impl OrderedStep for InOrder {
         let fit: Vec<usize> = (0..columns.num_rows()).filter(|&row| !open[row]).collect();
         let mut hashes = Vec::with_capacity(self.keys.len());
         for (key, seen) in &mut self.keys {
-            let mut reader = KeyReader::new(&columns, &key.columns);
+            let mut reader =
+                KeyReader::new(&columns, &key.columns).equal_nulls(key.nulls == UniqueNulls::Equal);
             let of_rows: Vec<Option<KeyHash>> = fit.iter().map(|&row| reader.key(row)).collect();
             seen.fetch(&of_rows.iter().flatten().copied().collect::<Vec<_>>())?;
             hashes.push(of_rows);
@@ -174,17 +177,14 @@ impl OrderedStep for InOrder {
 
 /// The values of a key for its message, and the value of a key of one column.
 fn values(columns: &RecordBatch, key: &UniqueKey, row: usize) -> (Vec<String>, Option<String>) {
-    let texts: Vec<String> = key
-        .columns
-        .iter()
-        .map(|&index| value_text(columns.column(index), row).unwrap_or_default())
-        .collect();
-    let shown = texts.iter().map(|text| format!("`{}`", shortened(text))).collect();
-    let value = match texts.as_slice() {
-        [text] => Some(text.clone()),
-        _ => None,
+    let texts = key.columns.iter().map(|&index| value_text(columns.column(index), row));
+    let mut texts: Vec<Option<String>> = texts.collect();
+    let shown = |text: &Option<String>| match text {
+        Some(text) => format!("`{}`", shortened(text)),
+        None => "null".to_owned(),
     };
-    (shown, value)
+    let all = texts.iter().map(shown).collect();
+    (all, if texts.len() == 1 { texts.remove(0) } else { None })
 }
 
 fn stop(abort: &Abort) -> Error {

@@ -58,6 +58,11 @@ fn every_measure_is_what_an_independent_computation_says() {
         ("measure: uniqueness, column: id", 4.0 / 6.0),
         ("measure: unique_value_ratio, column: id", 4.0 / 5.0),
         ("measure: distinct_count, column: currency", 3.0),
+        ("measure: coverage, column: currency, one_of: [EUR, CHF, USD, USD]", 3.0 / 4.0),
+        ("measure: coverage, column: grade, one_of: [1, 5.0, 7, 4]", 2.0 / 4.0),
+        ("measure: coverage, column: aum, one_of: [10.50, 0.1, 1000000000, 0]", 3.0 / 4.0),
+        ("measure: coverage, column: day, one_of: [2024-05-01, 2024-06-01]", 1.0 / 2.0),
+        ("measure: coverage, column: currency, one_of: [EUR, GBP], where: aum > 0", 1.0 / 2.0),
         ("measure: sum, column: aum", 1_000_000_026.85),
         ("measure: sum, column: grade", 19.0),
         ("measure: mean, column: aum", 200_000_005.37),
@@ -87,6 +92,75 @@ fn every_measure_is_what_an_independent_computation_says() {
         assert!((value - expected).abs() <= 1e-12 * expected.abs(), "{item}: {value}");
         assert!(result.passed, "{item}");
     }
+}
+
+#[test]
+fn a_null_in_a_key_means_what_the_check_says() {
+    let folder = folder();
+    let pairs = ["1,1", "1,1", "1,", "1,", ",", ",", "2,", ",3"];
+    let rows = pairs.map(|pair| {
+        let (id, grade) = pair.split_once(',').unwrap();
+        format!("{id},e{id},,,{grade},\n")
+    });
+    let data = format!("id,email,currency,aum,grade,day\n{}", rows.concat());
+    fs::write(folder.path().join("in.csv"), data).unwrap();
+    let expected: &[(&str, [f64; 3])] = &[
+        ("columns: [id, grade]", [2.0 / 6.0, 2.0 / 4.0, 4.0]),
+        ("columns: [id, grade], nulls: ignore_if_all", [2.0 / 6.0, 2.0 / 4.0, 4.0]),
+        ("columns: [id, grade], nulls: ignore_if_any", [0.0, 0.0, 1.0]),
+        ("columns: [id, grade], nulls: equal", [2.0 / 8.0, 2.0 / 5.0, 5.0]),
+        ("columns: [id, grade], nulls: distinct", [6.0 / 8.0, 6.0 / 7.0, 7.0]),
+        ("columns: [id, grade], nulls: equal, where: grade IS NULL", [1.0 / 5.0, 1.0 / 3.0, 3.0]),
+        ("column: id", [1.0 / 5.0, 1.0 / 2.0, 2.0]),
+        ("column: id, nulls: ignore_if_any", [1.0 / 5.0, 1.0 / 2.0, 2.0]),
+        ("column: id, nulls: equal", [1.0 / 8.0, 1.0 / 3.0, 3.0]),
+        ("column: id, nulls: distinct", [4.0 / 8.0, 4.0 / 5.0, 5.0]),
+        ("column: id, nulls: distinct, where: grade IS NULL", [3.0 / 5.0, 3.0 / 4.0, 4.0]),
+        ("column: currency, nulls: equal", [0.0, 0.0, 1.0]),
+        ("column: currency, nulls: distinct", [1.0, 1.0, 8.0]),
+    ];
+    let measures = ["uniqueness", "unique_value_ratio", "distinct_count"];
+    let items = expected.iter().flat_map(|(key, _)| {
+        measures.map(|measure| format!("        - {{measure: {measure}, {key}, min: 0}}\n"))
+    });
+    let step = format!(
+        "  - clean: {{nulls: [\"\"]}}\n  - check:\n      checks:\n{}",
+        items.collect::<String>()
+    );
+    let report = run_in(folder.path(), &step, &none()).report;
+    assert_eq!(report.status, Status::Published, "{:?}", report.error);
+    for ((key, numbers), results) in expected.iter().zip(report.checks.chunks(3)) {
+        let found: Vec<f64> = results.iter().map(|it| it.observed[0].value.unwrap()).collect();
+        assert_eq!(found, numbers, "{key}");
+    }
+    assert_eq!(report.checks[12].name, "uniqueness of `id`, `grade` with distinct nulls >= 0");
+}
+
+#[test]
+fn a_coverage_that_fails_names_what_is_missing() {
+    let found = checks(
+        "        - {measure: coverage, column: currency, one_of: [USD, EUR, CHF, JPY], severity: warn}
+        - {measure: coverage, column: currency, one_of: [USD, EUR, CHF, JPY], min: 0.5}
+        - {measure: coverage, column: currency, one_of: [GBP, USD], severity: warn}
+        - {measure: coverage, column: currency, one_of: [GBP, EUR], where: grade IS NULL, severity: warn}",
+    );
+    assert_eq!(found.iter().map(|it| it.passed).collect::<Vec<_>>(), [false, true, true, false]);
+    assert_eq!(
+        found[0].message.as_deref(),
+        Some(
+            "coverage of [USD, EUR, CHF, JPY] in `currency` is 0.5, expected = 1; it lacks `CHF`, `JPY`"
+        )
+    );
+    assert_eq!(
+        found[3].message.as_deref(),
+        Some(
+            "coverage of [GBP, EUR] in `currency` where grade IS NULL is 0, expected = 1; it lacks `GBP`, `EUR`"
+        )
+    );
+    let step = "  - check:\n      checks:\n        - {measure: coverage, column: grade, one_of: [1, 2.5, x]}";
+    let outcome = run_in(folder().path(), step, &none());
+    let found = outcome.diagnostics.unwrap().to_string();
+    assert!(found.contains("`2.5` cannot be a value of `grade`, int"), "{found}");
 }
 
 #[test]
@@ -250,6 +324,14 @@ fn mistakes_are_found_before_anything_is_read() {
     assert_eq!(
         mistake("{checks: [{measure: row_count, min: 1, equals: 2}]}"),
         "`min` and `max`, `between`, `equals`, `deviations` and `change` are one or the other"
+    );
+    assert_eq!(
+        mistake("{checks: [{measure: primary_key, column: a, nulls: equal}]}"),
+        "`nulls` says what a null in a key means, and `primary_key` has no use for it"
+    );
+    assert_eq!(
+        mistake("{checks: [{measure: coverage, column: a}]}"),
+        "`coverage` needs `one_of`: the values that should occur"
     );
     assert_eq!(mistake("{dqdl: 'Rules = [ IsComplet \"id\" ]'}"), "unknown rule type `IsComplet`");
 }

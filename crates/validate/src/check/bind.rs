@@ -8,9 +8,10 @@ use gristmill_core::types::type_name;
 use gristmill_core::{ExpressionCompiler, Mistake};
 
 use super::gather::{Gatherer, What};
+use super::keys::{Skip, key_of_text};
 use super::metric::{Aggregate, Answer, Metric, Predicate};
 use super::queries::Query;
-use super::{Check, Test, predicate};
+use super::{Check, Nulls, Test, predicate};
 use crate::limit;
 
 /// Checks and what is gathered for them.
@@ -98,15 +99,27 @@ fn needs(metric: &Metric, schema: &SchemaRef, now: DateTime<Utc>) -> Result<Vec<
         Metric::RowCount => vec![What::Rows],
         Metric::Completeness(name) => vec![What::Rows, What::Complete(find(name)?)],
         Metric::PrimaryKey(names) => {
-            vec![What::Rows, What::Keys { columns: find_all(names)?, complete: true }]
+            vec![What::Rows, What::Keys { columns: find_all(names)?, skip: Skip::Any }]
         }
-        Metric::Uniqueness(names)
-        | Metric::UniqueValueRatio(names)
-        | Metric::DistinctCount(names) => {
+        Metric::Uniqueness(names, nulls)
+        | Metric::UniqueValueRatio(names, nulls)
+        | Metric::DistinctCount(names, nulls) => {
             let columns = find_all(names)?;
-            vec![What::Keys { complete: columns.len() == 1, columns }]
+            let skip = match nulls {
+                Nulls::IgnoreIfAll if columns.len() > 1 => Skip::All,
+                Nulls::IgnoreIfAll | Nulls::IgnoreIfAny | Nulls::Distinct => Skip::Any,
+                Nulls::Equal => Skip::None,
+            };
+            let keys = What::Keys { columns, skip };
+            if *nulls == Nulls::Distinct { vec![keys, What::Rows] } else { vec![keys] }
         }
-        Metric::Entropy(name) => vec![What::Keys { columns: vec![find(name)?], complete: true }],
+        Metric::Coverage(name, values) => {
+            let column = find(name)?;
+            let field = schema.field(column);
+            let keys = values.iter().map(|value| key_of_text(field, value).map_err(plain));
+            vec![What::Found { column, keys: keys.collect::<Result<_, _>>()? }]
+        }
+        Metric::Entropy(name) => vec![What::Keys { columns: vec![find(name)?], skip: Skip::Any }],
         Metric::Sum(name) | Metric::Mean(name) | Metric::StandardDeviation(name) => {
             vec![What::Numbers(number(name)?)]
         }
@@ -115,7 +128,7 @@ fn needs(metric: &Metric, schema: &SchemaRef, now: DateTime<Utc>) -> Result<Vec<
         }
         Metric::Age(name) => vec![What::Numbers(instant(schema, name)?)],
         Metric::Quantile(name, _) => {
-            vec![What::Keys { columns: vec![measured(schema, name)?], complete: true }]
+            vec![What::Keys { columns: vec![measured(schema, name)?], skip: Skip::Any }]
         }
         Metric::MinimumLength(name) | Metric::MaximumLength(name) => {
             vec![What::Lengths(find(name)?)]
@@ -130,7 +143,7 @@ fn needs(metric: &Metric, schema: &SchemaRef, now: DateTime<Utc>) -> Result<Vec<
             vec![What::Rows, What::Holds(sql)]
         }
         Metric::ReferentialIntegrity { columns, .. } => {
-            vec![What::Texts { columns: find_all(columns)?, complete: true }]
+            vec![What::Texts { columns: find_all(columns)?, skip: Skip::Any }]
         }
         Metric::RowCountMatch(_) | Metric::Query { answer: Answer::Share, .. } => vec![What::Rows],
         Metric::AggregateMatch(a, b) => {
@@ -176,8 +189,8 @@ pub(crate) fn dataset(keys: Vec<usize>, columns: Vec<usize>, schema: &Schema) ->
     }
     vec![
         What::Rows,
-        What::Texts { columns: keys, complete: true },
-        What::Texts { columns: all, complete: false },
+        What::Texts { columns: keys, skip: Skip::Any },
+        What::Texts { columns: all, skip: Skip::All },
     ]
 }
 

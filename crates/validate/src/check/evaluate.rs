@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::bind::Bound;
 use super::expect::{Expect, Past, Verdict, number, time};
 use super::gather::{Gathered, Gatherer};
-use super::keys::{key_facts, quantiles};
+use super::keys::{KeyFacts, key_facts, quantiles};
 use super::metric::{Aggregate, Metric};
 use super::references::References;
 use super::{Rule, Test, files};
@@ -97,7 +97,8 @@ impl Judging<'_> {
             Verdict::Passed => None,
             Verdict::Failed(expected) => {
                 let shown = self.shown(&test.metric, value);
-                Some(format!("{measure} is {shown}, expected {expected}"))
+                let lacks = self.lacks(&test.metric, index);
+                Some(format!("{measure} is {shown}, expected {expected}{lacks}"))
             }
         })
     }
@@ -111,6 +112,21 @@ impl Judging<'_> {
             return time(value);
         }
         number(value)
+    }
+
+    /// The values that should occur and do not, as they go on a message.
+    fn lacks(&self, metric: &Metric, index: usize) -> String {
+        const SHOWN: usize = 10;
+        let Metric::Coverage(_, values) = metric else { return String::new() };
+        let found = self.bound.gatherer.found(self.bound.slots[index][0]).unwrap_or_default();
+        let missing = values.iter().zip(found).filter(|(_, found)| !found);
+        let missing: Vec<String> = missing.map(|(value, _)| format!("`{value}`")).collect();
+        let more = match missing.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let named = missing[..missing.len().min(SHOWN)].join(", ");
+        if named.is_empty() { named } else { format!("; it lacks {named}{more}") }
     }
 
     fn value(&self, test: &Test, index: usize) -> Result<Option<f64>> {
@@ -129,17 +145,18 @@ impl Judging<'_> {
                 let once = with_keys(gatherer, slots[1], key_facts)?.once;
                 share(once, count(gatherer, slots[0]))
             }
-            Metric::Uniqueness(_) => {
-                let facts = with_keys(gatherer, slots[0], key_facts)?;
+            Metric::Uniqueness(..) => {
+                let facts = facts_of(gatherer, slots)?;
                 share(facts.once, facts.records)
             }
-            Metric::UniqueValueRatio(_) => {
-                let facts = with_keys(gatherer, slots[0], key_facts)?;
+            Metric::UniqueValueRatio(..) => {
+                let facts = facts_of(gatherer, slots)?;
                 share(facts.once, facts.distinct)
             }
-            Metric::DistinctCount(_) => {
-                Some(with_keys(gatherer, slots[0], key_facts)?.distinct as f64)
-            }
+            Metric::DistinctCount(..) => Some(facts_of(gatherer, slots)?.distinct as f64),
+            Metric::Coverage(..) => gatherer.found(slots[0]).and_then(|found| {
+                share(found.iter().filter(|it| **it).count() as u64, found.len() as u64)
+            }),
             Metric::Entropy(_) => {
                 let facts = with_keys(gatherer, slots[0], key_facts)?;
                 (facts.records > 0).then_some(facts.entropy)
@@ -336,6 +353,18 @@ fn with_keys<T>(
         Gathered::Keys(counts) => read(counts),
         _ => Err(Error::internal("keys were asked for where none were counted")),
     }
+}
+
+/// What the keys of a metric say. Where records are counted besides, those without a key are each unique.
+fn facts_of(gatherer: &Gatherer, slots: &[usize]) -> Result<KeyFacts> {
+    let mut facts = with_keys(gatherer, slots[0], key_facts)?;
+    if let Some(rows) = slots.get(1) {
+        let alone = count(gatherer, *rows) - facts.records;
+        facts.records += alone;
+        facts.distinct += alone;
+        facts.once += alone;
+    }
+    Ok(facts)
 }
 
 fn aggregated(gatherer: &Gatherer, slot: usize, aggregate: &Aggregate) -> Option<f64> {

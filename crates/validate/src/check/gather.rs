@@ -3,6 +3,7 @@
 //! Everything here is the same in whatever order batches come: counts, exact sums, extremes, and
 //! counts of keys, which go to disk when they are many.
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use arrow_array::cast::AsArray;
@@ -14,7 +15,7 @@ use gristmill_core::{Expression, ExpressionCompiler, ExpressionError, FieldType,
 use gristmill_parallel::KeyHash;
 use gristmill_parallel::spill::Counts;
 
-use super::keys::{keys, text_keys};
+use super::keys::{Skip, keys, text_keys};
 use super::numbers::{Numbers, Pair};
 use crate::arrays::with_text;
 
@@ -25,11 +26,12 @@ pub(crate) enum What {
     Rows,
     /// Records in which the column is not null.
     Complete(usize),
-    /// How many times each key comes. Keys with a null in them are left out, or only those that are
-    /// nothing but nulls. Keys of one column of numbers or times are the values, in their order.
-    Keys { columns: Vec<usize>, complete: bool },
+    /// How many times each key comes. Keys of one column of numbers or times are the values, in their order.
+    Keys { columns: Vec<usize>, skip: Skip },
     /// As keys, of their texts, which values of different types share.
-    Texts { columns: Vec<usize>, complete: bool },
+    Texts { columns: Vec<usize>, skip: Skip },
+    /// Which of these keys of a column come.
+    Found { column: usize, keys: Vec<KeyHash> },
     /// Sums and extremes of a column of numbers or times.
     Numbers(usize),
     /// Lengths of texts.
@@ -46,6 +48,8 @@ pub(crate) enum What {
 pub(crate) enum Gathered {
     Count(u64),
     Keys(Counts),
+    /// Keys that were not found yet.
+    Missing(HashSet<KeyHash>),
     Numbers(Box<Numbers>),
     Lengths(Option<(u64, u64)>),
     Pair(Box<Pair>),
@@ -115,6 +119,7 @@ impl Gatherer {
                 Gathered::Count(0)
             }
             What::Keys { .. } | What::Texts { .. } => Gathered::Keys(Counts::new(Space::default())),
+            What::Found { keys, .. } => Gathered::Missing(keys.iter().copied().collect()),
             What::Numbers(_) => Gathered::Numbers(Box::default()),
             What::Lengths(_) => Gathered::Lengths(None),
             What::Pair(..) => Gathered::Pair(Box::default()),
@@ -167,8 +172,8 @@ impl Gatherer {
     /// The keys that a slot counts, by record.
     pub(crate) fn keys(&self, slot: usize, batch: &RecordBatch) -> Vec<Option<KeyHash>> {
         match &self.slots[slot].what {
-            What::Keys { columns, complete } => keys(batch, columns, *complete),
-            What::Texts { columns, complete } => text_keys(batch, columns, *complete),
+            What::Keys { columns, skip } => keys(batch, columns, *skip),
+            What::Texts { columns, skip } => text_keys(batch, columns, *skip),
             _ => vec![None; batch.num_rows()],
         }
     }
@@ -195,6 +200,16 @@ impl Gatherer {
             slot.add(slot.filter.map_or(batch, |filter| &filtered[filter]))?;
         }
         Ok(())
+    }
+
+    /// Which of the keys that a slot looks for it has found.
+    pub(crate) fn found(&self, slot: usize) -> Option<Vec<bool>> {
+        match (&self.slots[slot].what, &*self.gathered(slot)) {
+            (What::Found { keys, .. }, Gathered::Missing(missing)) => {
+                Some(keys.iter().map(|key| !missing.contains(key)).collect())
+            }
+            _ => None,
+        }
     }
 
     /// What was gathered there.
@@ -243,13 +258,17 @@ impl Slot {
                 None => 0,
             },
             What::Parses(column, field_type) => parses(batch, *column, *field_type),
-            What::Keys { columns, complete } => {
-                let keys = keys(batch, columns, *complete);
+            What::Keys { columns, skip } => {
+                let keys = keys(batch, columns, *skip);
                 return self.count(keys);
             }
-            What::Texts { columns, complete } => {
-                let keys = text_keys(batch, columns, *complete);
+            What::Texts { columns, skip } => {
+                let keys = text_keys(batch, columns, *skip);
                 return self.count(keys);
+            }
+            What::Found { column, .. } => {
+                self.find(batch, *column);
+                return Ok(());
             }
             What::Numbers(column) => {
                 let numbers = Numbers::of(batch.column(*column));
@@ -278,6 +297,26 @@ impl Slot {
             *all += count;
         }
         Ok(())
+    }
+
+    /// Takes the keys that come out of those that are missing; once none is, nothing is looked at.
+    fn find(&self, batch: &RecordBatch, column: usize) {
+        let found: HashSet<KeyHash> = {
+            let gathered = self.gathered.read().unwrap_or_else(PoisonError::into_inner);
+            let Gathered::Missing(missing) = &*gathered else { return };
+            if missing.is_empty() {
+                return;
+            }
+            let keys = keys(batch, &[column], Skip::Any).into_iter().flatten();
+            keys.filter(|key| missing.contains(key)).collect()
+        };
+        if found.is_empty() {
+            return;
+        }
+        let mut gathered = self.gathered.write().unwrap_or_else(PoisonError::into_inner);
+        if let Gathered::Missing(missing) = &mut *gathered {
+            missing.retain(|key| !found.contains(key));
+        }
     }
 
     fn count(&self, keys: Vec<Option<KeyHash>>) -> Result<()> {
@@ -317,6 +356,38 @@ mod tests {
     use super::super::keys::{key_facts, quantiles};
     use super::*;
 
+    /// What keys with nulls in them count with this much memory, in batches of 7.
+    fn nulls(memory: usize, columns: &[usize], skip: Skip) -> (u64, u64, u64) {
+        let value = |i: i64, n: i64| (i % n != 0).then_some(i % n);
+        let column =
+            |n| Arc::new((0..600).map(|i| value(i, n)).collect::<Int64Array>()) as ArrayRef;
+        let batch = RecordBatch::try_from_iter([("a", column(2)), ("b", column(301))]).unwrap();
+        let mut gatherer = Gatherer::new(&batch.schema());
+        let slot = gatherer.plain(What::Keys { columns: columns.to_vec(), skip });
+        gatherer.open(&Space { memory, ..Space::default() });
+        for start in (0..600).step_by(7) {
+            gatherer.add(&batch.slice(start, (600 - start).min(7))).unwrap();
+        }
+        let Gathered::Keys(counts) = &mut *gatherer.gathered(slot) else { panic!() };
+        let facts = key_facts(counts).unwrap();
+        (facts.records, facts.distinct, facts.once)
+    }
+
+    #[test]
+    fn nulls_are_keys_only_where_they_are_said_to_be() {
+        for memory in [0, 64 << 20] {
+            // `a` is null in every even record, `b` in records 0 and 301, of which only 0 is even; the other
+            // values of `b` come twice, once in an even record, but 299 and 300 once.
+            assert_eq!(nulls(memory, &[0], Skip::Any), (300, 1, 0));
+            assert_eq!(nulls(memory, &[0], Skip::None), (600, 2, 0));
+            assert_eq!(nulls(memory, &[1], Skip::All), (598, 300, 2));
+            assert_eq!(nulls(memory, &[1], Skip::None), (600, 301, 2));
+            assert_eq!(nulls(memory, &[0, 1], Skip::Any), (299, 299, 299));
+            assert_eq!(nulls(memory, &[0, 1], Skip::All), (599, 599, 599));
+            assert_eq!(nulls(memory, &[0, 1], Skip::None), (600, 600, 600));
+        }
+    }
+
     /// What a gatherer with this much memory says of 3,000 records in batches of 100.
     fn facts(memory: usize) -> (String, Vec<Option<f64>>) {
         let ids: Vec<i64> = (0..3_000).map(|i| i * 7 % 1_999 - 500).collect();
@@ -329,7 +400,7 @@ mod tests {
         ])
         .unwrap();
         let mut gatherer = Gatherer::new(&batch.schema());
-        let keys = |columns: &[usize]| What::Keys { columns: columns.to_vec(), complete: true };
+        let keys = |columns: &[usize]| What::Keys { columns: columns.to_vec(), skip: Skip::Any };
         let slots: Vec<usize> = [keys(&[0]), keys(&[1]), keys(&[2]), keys(&[0, 2])]
             .into_iter()
             .map(|what| gatherer.plain(what))

@@ -1,13 +1,15 @@
 //! Keys of records, as hashes or as values in their order, and what their counts say.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type};
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::DataType;
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, StringViewArray};
+use arrow_schema::{DataType, Field};
 use gristmill_core::Result;
-use gristmill_core::text::value_text;
+use gristmill_core::text::{parse, value_text};
+use gristmill_core::types::type_name;
 use gristmill_parallel::KeyHash;
 use gristmill_parallel::spill::Counts;
 use xxhash_rust::xxh3::xxh3_128;
@@ -15,27 +17,80 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::numbers::of_whole;
 use crate::arrays::{wide, with_whole};
 use crate::key::KeyReader;
-use crate::limit::Measure;
+use crate::limit::{self, Measure, Round};
+
+/// Which keys with nulls in them are none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Skip {
+    /// Those with any.
+    Any,
+    /// Those that are nothing but nulls.
+    All,
+    /// No key: a null is a value.
+    None,
+}
+
+/// The key of a null in a column alone. Ordered values end before it: no decimal has as many digits.
+const NULL: KeyHash = [u64::MAX; 2];
 
 /// The keys of a batch's records.
-pub(crate) fn keys(batch: &RecordBatch, columns: &[usize], complete: bool) -> Vec<Option<KeyHash>> {
-    if let [column] = columns
-        && let Some(keys) = ordered_keys(batch.column(*column))
-    {
-        return keys;
+pub(crate) fn keys(batch: &RecordBatch, columns: &[usize], skip: Skip) -> Vec<Option<KeyHash>> {
+    let mut keys = match columns {
+        [column] => ordered_keys(batch.column(*column)),
+        _ if skip == Skip::Any => None,
+        _ => return text_keys(batch, columns, skip),
     }
-    if complete || columns.len() == 1 {
+    .unwrap_or_else(|| {
         let mut reader = KeyReader::new(batch, columns);
-        return (0..batch.num_rows()).map(|row| reader.key(row)).collect();
+        (0..batch.num_rows()).map(|row| reader.key(row)).collect()
+    });
+    if skip == Skip::None {
+        keys.iter_mut().for_each(|key| *key = Some(key.unwrap_or(NULL)));
     }
-    text_keys(batch, columns, complete)
+    keys
+}
+
+/// The key of the value of a column that a text says, the same that [`keys`] gives it.
+///
+/// # Errors
+/// When it is no value of this column.
+pub(super) fn key_of_text(field: &Field, text: &str) -> Result<KeyHash, String> {
+    let wrong =
+        || format!("`{text}` cannot be a value of `{}`, {}", field.name(), type_name(field));
+    let array: ArrayRef = match (field.data_type(), Measure::of(field.data_type())) {
+        (_, Some(Measure::Double)) => return limit::number(text).map(key_of_float),
+        (_, Some(Measure::Single)) => {
+            return limit::number(text).map(|number| key_of_float((number as f32).into()));
+        }
+        (_, Some(measure)) => {
+            let value = limit::whole(text, measure, Round::Down)?;
+            let exact = value == limit::whole(text, measure, Round::Up)?;
+            return if exact { Ok(key_of_whole(value)) } else { Err(wrong()) };
+        }
+        (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, _) => {
+            Arc::new(StringViewArray::from(vec![text]))
+        }
+        (DataType::Boolean, _) => match parse::bool(text.as_bytes()) {
+            Some(value) => Arc::new(BooleanArray::from(vec![value])),
+            None => return Err(wrong()),
+        },
+        _ => {
+            return Err(format!(
+                "`{}` is {}, which has no values to name",
+                field.name(),
+                type_name(field)
+            ));
+        }
+    };
+    let batch = RecordBatch::try_from_iter([(field.name(), array)]).map_err(|_| wrong())?;
+    keys(&batch, &[0], Skip::Any).into_iter().flatten().next().ok_or_else(wrong)
 }
 
 /// The keys of records by the texts of their values.
 pub(super) fn text_keys(
     batch: &RecordBatch,
     columns: &[usize],
-    complete: bool,
+    skip: Skip,
 ) -> Vec<Option<KeyHash>> {
     let mut bytes = Vec::new();
     let key = |row: usize| {
@@ -53,7 +108,11 @@ pub(super) fn text_keys(
                 }
             }
         }
-        let counts = if complete { nulls == 0 } else { nulls < columns.len() };
+        let counts = match skip {
+            Skip::Any => nulls == 0,
+            Skip::All => nulls < columns.len(),
+            Skip::None => true,
+        };
         counts.then(|| {
             let hash = xxh3_128(&bytes);
             [(hash >> 64) as u64, hash as u64]

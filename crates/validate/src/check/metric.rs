@@ -4,6 +4,8 @@ use std::fmt;
 
 use gristmill_core::FieldType;
 
+use super::measure::Nulls;
+
 /// A measure of the whole input. Its text is the same from run to run, and is the name under which
 /// the ledger keeps its values.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,12 +19,14 @@ pub enum Metric {
     Completeness(String),
     /// The share of records whose key is complete and that of no other record.
     PrimaryKey(Vec<String>),
-    /// The share of keys, of those that are not all null, that are no other record's.
-    Uniqueness(Vec<String>),
+    /// The share of keys that are no other record's.
+    Uniqueness(Vec<String>, Nulls),
     /// The share of different keys that come once.
-    UniqueValueRatio(Vec<String>),
-    /// The number of different keys that are not all null.
-    DistinctCount(Vec<String>),
+    UniqueValueRatio(Vec<String>, Nulls),
+    /// The number of different keys.
+    DistinctCount(Vec<String>, Nulls),
+    /// The share of these values that occur in a column.
+    Coverage(String, Vec<String>),
     /// The entropy of a column's values, in nats: -Σ p · ln p over the different values.
     Entropy(String),
     /// The sum of a column.
@@ -249,8 +253,9 @@ impl Metric {
             self,
             Completeness(_)
                 | PrimaryKey(_)
-                | Uniqueness(_)
-                | UniqueValueRatio(_)
+                | Uniqueness(..)
+                | UniqueValueRatio(..)
+                | Coverage(..)
                 | Share(_)
                 | ColumnExists(_)
                 | ColumnNames(_)
@@ -270,6 +275,16 @@ fn list(columns: &[String]) -> String {
     columns.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ")
 }
 
+/// What nulls in a key mean, where it is not the usual.
+fn with(nulls: Nulls) -> &'static str {
+    match nulls {
+        Nulls::IgnoreIfAll => "",
+        Nulls::IgnoreIfAny => " without nulls",
+        Nulls::Equal => " with equal nulls",
+        Nulls::Distinct => " with distinct nulls",
+    }
+}
+
 fn pairs(columns: &[(String, String)]) -> String {
     let pair = |(mine, theirs): &(String, String)| {
         if mine == theirs { format!("`{mine}`") } else { format!("`{mine}` as `{theirs}`") }
@@ -285,9 +300,18 @@ impl fmt::Display for Metric {
             ColumnCount => f.write_str("column count"),
             Completeness(column) => write!(f, "completeness of `{column}`"),
             PrimaryKey(columns) => write!(f, "primary key share of {}", list(columns)),
-            Uniqueness(columns) => write!(f, "uniqueness of {}", list(columns)),
-            UniqueValueRatio(columns) => write!(f, "unique value ratio of {}", list(columns)),
-            DistinctCount(columns) => write!(f, "distinct count of {}", list(columns)),
+            Uniqueness(columns, nulls) => {
+                write!(f, "uniqueness of {}{}", list(columns), with(*nulls))
+            }
+            UniqueValueRatio(columns, nulls) => {
+                write!(f, "unique value ratio of {}{}", list(columns), with(*nulls))
+            }
+            DistinctCount(columns, nulls) => {
+                write!(f, "distinct count of {}{}", list(columns), with(*nulls))
+            }
+            Coverage(column, values) => {
+                write!(f, "coverage of [{}] in `{column}`", values.join(", "))
+            }
             Entropy(column) => write!(f, "entropy of `{column}`"),
             Sum(column) => write!(f, "sum of `{column}`"),
             Mean(column) => write!(f, "mean of `{column}`"),

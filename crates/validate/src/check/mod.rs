@@ -13,6 +13,7 @@ mod expect;
 mod files;
 pub(crate) mod gather;
 pub(crate) mod keys;
+mod measure;
 mod metric;
 mod numbers;
 mod options;
@@ -29,10 +30,11 @@ use std::ops::Range;
 use gristmill_core::{Gravity, Pointer};
 
 pub use expect::{Expect, Function, Operand, number};
+pub use measure::{Measure, Nulls};
 pub use metric::{
     Aggregate, Answer, Checksum, FileChoice, FileTest, Literal, Metric, Op, Predicate, ValueTest,
 };
-pub use options::{CheckItem, Measure, Options};
+pub use options::{CheckItem, Options};
 pub use step::Checks;
 
 pub(crate) use expect::time;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::expect::{Expect, Operand};
+use super::measure::{Measure, Nulls};
 use super::metric::{Aggregate, Answer, Metric, Op, Predicate};
 use super::references::references;
 use super::{Check, Rule, Test, dqdl};
@@ -73,9 +74,12 @@ pub struct CheckItem {
     /// Of `query`: a `SELECT` over the records, `input`, and over `references` by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
-    /// Of `share`: the values that the column may have.
+    /// Of `share`: the values that the column may have. Of `coverage`: those that it should have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub one_of: Vec<Scalar>,
+    /// Of `uniqueness`, `unique_value_ratio` and `distinct_count`: what a null in a key means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nulls: Option<Nulls>,
     /// Of `schema`: the columns and their types.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub types: IndexMap<String, FieldType>,
@@ -116,66 +120,6 @@ pub struct CheckItem {
     /// Whether a failure keeps the run from publishing, or is only reported.
     #[serde(default)]
     pub severity: Gravity,
-}
-
-/// What can be measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Measure {
-    /// The number of records.
-    RowCount,
-    /// The number of columns.
-    ColumnCount,
-    /// The share of records in which `column` is not null.
-    Completeness,
-    /// The share of records whose key, `columns`, is complete and that of no other record.
-    PrimaryKey,
-    /// The share of records whose key is that of no other record. Keys that are all null do not count.
-    Uniqueness,
-    /// The share of different keys that come once.
-    UniqueValueRatio,
-    /// The number of different keys.
-    DistinctCount,
-    /// The sum of a column.
-    Sum,
-    /// The mean of a column.
-    Mean,
-    /// The standard deviation of a column, of the population.
-    Stddev,
-    /// The least value of a column.
-    Min,
-    /// The greatest value of a column.
-    Max,
-    /// The value that the share `at` of a column's values does not exceed; always one of the values.
-    Quantile,
-    /// The entropy of a column's values, in nats.
-    Entropy,
-    /// The correlation of two `columns`, after Pearson.
-    Correlation,
-    /// The length in characters of the shortest text.
-    MinLength,
-    /// The length in characters of the longest text.
-    MaxLength,
-    /// The share of records for which `expr` is true, or whose `column` is `one_of` some values.
-    Share,
-    /// The one number that `query` gives, in the SQL of the `sql` step.
-    Query,
-    /// How old the newest value of a column of dates or timestamps is when the run starts.
-    Freshness,
-    /// The share of columns, of those in `types` and those there, that are both, with one type.
-    Schema,
-    /// The share of records whose key is that of a record of the `reference`.
-    ReferentialIntegrity,
-    /// The number of records, divided by that of the `reference`.
-    RowCountMatch,
-    /// The sum of a column, divided by that of the column of the `reference`.
-    SumMatch,
-    /// The mean of a column, divided by that of the column of the `reference`.
-    MeanMatch,
-    /// The share of columns that are also in the `reference`, with the same type.
-    SchemaMatch,
-    /// The share of records that are also in the `reference`, compared by the key `columns`.
-    DatasetMatch,
 }
 
 impl Options {
@@ -295,16 +239,34 @@ impl CheckItem {
         Ok(mine.into_iter().zip(theirs).collect())
     }
 
+    /// What nulls in the key mean; only of keys that may have some.
+    fn nulls(&self, at: &Pointer) -> Result<Nulls, Mistake> {
+        use Measure::{DistinctCount, PrimaryKey, UniqueValueRatio, Uniqueness};
+        let keyed = matches!(self.measure, Uniqueness | UniqueValueRatio | DistinctCount);
+        if self.nulls.is_none() || keyed {
+            return Ok(self.nulls.unwrap_or_default());
+        }
+        let name = self.measure.name();
+        let message =
+            format!("`nulls` says what a null in a key means, and `{name}` has no use for it");
+        let mistake = Mistake::new(at.key("nulls"), message).on_key();
+        Err(mistake.hint(match self.measure {
+            PrimaryKey => "a key with a null is no primary key; measure `uniqueness` for one that may have nulls",
+            _ => "it belongs to `uniqueness`, `unique_value_ratio` and `distinct_count`",
+        }))
+    }
+
     fn metric(&self, at: &Pointer) -> Result<Metric, Mistake> {
         let column = || self.column(at);
+        let nulls = self.nulls(at)?;
         Ok(match self.measure {
             Measure::RowCount => Metric::RowCount,
             Measure::ColumnCount => Metric::ColumnCount,
             Measure::Completeness => Metric::Completeness(column()?),
             Measure::PrimaryKey => Metric::PrimaryKey(self.columns(at)?),
-            Measure::Uniqueness => Metric::Uniqueness(self.columns(at)?),
-            Measure::UniqueValueRatio => Metric::UniqueValueRatio(self.columns(at)?),
-            Measure::DistinctCount => Metric::DistinctCount(self.columns(at)?),
+            Measure::Uniqueness => Metric::Uniqueness(self.columns(at)?, nulls),
+            Measure::UniqueValueRatio => Metric::UniqueValueRatio(self.columns(at)?, nulls),
+            Measure::DistinctCount => Metric::DistinctCount(self.columns(at)?, nulls),
             Measure::Sum => Metric::Sum(column()?),
             Measure::Mean => Metric::Mean(column()?),
             Measure::Stddev => Metric::StandardDeviation(column()?),
@@ -328,6 +290,13 @@ impl CheckItem {
             Measure::MinLength => Metric::MinimumLength(column()?),
             Measure::MaxLength => Metric::MaximumLength(column()?),
             Measure::Share => Metric::Share(self.share(at)?),
+            Measure::Coverage if self.one_of.is_empty() => {
+                return Err(self.lacks(at, "one_of", "the values that should occur"));
+            }
+            Measure::Coverage => {
+                let values = self.one_of.iter().map(|value| value.text().into_owned());
+                Metric::Coverage(column()?, values.collect())
+            }
             Measure::Query => match &self.query {
                 Some(_) if self.filter.is_some() => {
                     return Err(
@@ -454,14 +423,5 @@ impl CheckItem {
         }
         let micros = gristmill_core::text::parse::timestamp(text.as_bytes())?;
         Some(Operand::Time(micros as f64 / 1e6))
-    }
-}
-
-impl Measure {
-    fn name(self) -> String {
-        match serde_json::to_value(self) {
-            Ok(Value::String(name)) => name,
-            _ => String::new(),
-        }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::bind::{Bound, dataset, numeric};
 use super::gather::{Gatherer, What};
+use super::keys::Skip;
 use super::metric::Metric;
 use super::{Test, predicate};
 
@@ -90,7 +91,7 @@ impl Read {
         let whats = match &test.metric {
             Metric::ReferentialIntegrity { theirs, .. } => {
                 let columns = theirs.iter().map(|column| find(column)).collect::<Result<_>>()?;
-                vec![What::Texts { columns, complete: true }]
+                vec![What::Texts { columns, skip: Skip::Any }]
             }
             Metric::RowCountMatch(_) => vec![What::Rows],
             Metric::DatasetMatch { keys, columns, .. } => {

@@ -146,7 +146,7 @@ impl OrderedStep for Marking {
 fn key_slot(metric: &Metric) -> Option<usize> {
     match metric {
         Metric::PrimaryKey(_) => Some(1),
-        Metric::Uniqueness(_) | Metric::UniqueValueRatio(_) => Some(0),
+        Metric::Uniqueness(..) | Metric::UniqueValueRatio(..) => Some(0),
         _ => None,
     }
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::shapes::{Tally, tally};
 use super::{ColumnProfile, Counted, NumberProfile, Profile, Quantile};
 use crate::check::gather::{Gathered, Gatherer, What};
-use crate::check::keys::{key_facts, keys, number_of_key, quantiles};
+use crate::check::keys::{Skip, key_facts, keys, number_of_key, quantiles};
 use crate::check::{number, time};
 use crate::limit::Measure;
 
@@ -38,7 +38,7 @@ impl StepPlan for Profiling {
         let rows = gatherer.plain(What::Rows);
         let columns = input.fields().iter().enumerate().map(|(index, field)| Slots {
             complete: gatherer.plain(What::Complete(index)),
-            keys: gatherer.plain(What::Keys { columns: vec![index], complete: true }),
+            keys: gatherer.plain(What::Keys { columns: vec![index], skip: Skip::Any }),
             numbers: Measure::of(field.data_type()).map(|_| gatherer.plain(What::Numbers(index))),
             lengths: gatherer.plain(What::Lengths(index)),
             texts: Mutex::new(None),
@@ -179,7 +179,7 @@ impl Local {
         let name = self.gatherer.schema.field(index).name();
         let batch = RecordBatch::try_from_iter([(name, array)])?;
         // Texts have one key whatever the type that holds them.
-        let keys = keys(&batch, &[0], true);
+        let keys = keys(&batch, &[0], Skip::Any);
         let by_key = keys.into_iter().zip(texts).filter_map(|(key, text)| Some((key?, text)));
         let by_key: HashMap<_, _> = by_key.collect();
         let least = self.count(slots.complete) / kept.rare() + 1;

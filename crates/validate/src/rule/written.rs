@@ -20,8 +20,8 @@ struct Keys {
     /// `required` says the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     required: Option<bool>,
-    /// `true`: no record before it, in source order, has the value; nulls are not compared. The
-    /// plain name `unique` says the same.
+    /// `true`: no record before it, in source order, has the value; nulls are compared only with
+    /// `unique_nulls: equal`. The plain name `unique` says the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     unique: Option<bool>,
     /// The text parses as this type; for a typed column, it is of this type.

@@ -201,7 +201,7 @@ fn the_schema_describes_every_option() {
     assert_eq!(schema.as_value()["$ref"], "#/$defs/Options");
     let options = definitions["Options"]["properties"].as_object().unwrap();
     let names: Vec<&str> = options.keys().map(String::as_str).collect();
-    assert_eq!(names, ["rules", "record_rules", "unique", "on_failure", "quality"]);
+    assert_eq!(names, ["rules", "record_rules", "unique", "unique_nulls", "on_failure", "quality"]);
     for (name, property) in options {
         assert!(property["description"].is_string(), "{name}");
     }

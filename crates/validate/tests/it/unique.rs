@@ -31,6 +31,38 @@ fn the_first_in_source_order_wins() {
 }
 
 #[test]
+fn nulls_are_equal_where_that_is_asked_for() {
+    let rows = ["~|c", "~|c", "~|", "x|~", "~|~", "~|~", "x|~"];
+    let reasons = |definition: serde_json::Value| {
+        let (step, on_disk) = (step(definition), Space { memory: 0, ..Space::default() });
+        let spilled = run_in(on_disk, &step, vec![batch(COLUMNS, &rows, 1)]);
+        let outcome = run(&step, vec![batch(COLUMNS, &rows, 1)]).unwrap();
+        assert_eq!(spilled.unwrap().reasons(), outcome.reasons());
+        outcome.reasons()
+    };
+    let equal = json!({"unique": [["a", "b"]], "unique_nulls": "equal"});
+    assert_eq!(
+        reasons(equal),
+        [
+            "1 -.unique: the key (a, b) = (null, `c`) was seen before, in record 1",
+            "5 -.unique: the key (a, b) = (null, null) was seen before, in record 5",
+            "6 -.unique: the key (a, b) = (`x`, null) was seen before, in record 4",
+        ]
+    );
+    let rule = json!({"rules": {"b": "unique"}, "unique_nulls": "equal"});
+    assert_eq!(
+        reasons(rule),
+        [
+            "1 b.unique: `c` was seen before, in record 1",
+            "4 b.unique: null was seen before, in record 4",
+            "5 b.unique: null was seen before, in record 4",
+            "6 b.unique: null was seen before, in record 4",
+        ]
+    );
+    assert_eq!(reasons(json!({"unique": [["a", "b"]], "unique_nulls": "distinct"})), [""; 0]);
+}
+
+#[test]
 fn rejected_records_take_no_key() {
     let step = step(json!({
         "rules": {"a": ["unique", {"matches": "^.$"}], "b": {"one_of": ["x"]}},

@@ -6,7 +6,7 @@ use super::tree::{Call, Condition, ConditionKind, Node, Operand};
 use super::{DqdlError, files, sql};
 use crate::check::expect::{self, Expect};
 use crate::check::metric::{Aggregate, Literal, Metric, Op, Predicate, ValueTest};
-use crate::check::{Rule, Test};
+use crate::check::{Nulls, Rule, Test};
 use crate::suggest::nearest;
 
 /// The rule types.
@@ -69,8 +69,8 @@ pub(super) fn analyzer(call: &Call) -> Result<Rule, DqdlError> {
         return Ok(Rule::All(vec![
             test(Metric::RowCount),
             test(Metric::Completeness(column.clone())),
-            test(Metric::Uniqueness(vec![column.clone()])),
-            test(Metric::DistinctCount(vec![column.clone()])),
+            test(Metric::Uniqueness(vec![column.clone()], Nulls::default())),
+            test(Metric::DistinctCount(vec![column.clone()], Nulls::default())),
             test(Metric::Entropy(column)),
         ]));
     }
@@ -88,7 +88,9 @@ fn of_call(call: &Call) -> Result<Rule, DqdlError> {
     let one = |metric, expect| Ok(Rule::Test(Test { metric, filter: call.filter.clone(), expect }));
     match call.name.as_str() {
         "IsComplete" => one(Metric::Completeness(call.column()?), call.no_condition()?),
-        "IsUnique" => one(Metric::Uniqueness(call.columns()?), call.no_condition()?),
+        "IsUnique" => {
+            one(Metric::Uniqueness(call.columns()?, Nulls::default()), call.no_condition()?)
+        }
         "IsPrimaryKey" => one(Metric::PrimaryKey(call.columns()?), call.no_condition()?),
         "ColumnExists" => one(Metric::ColumnExists(call.column()?), call.no_condition()?),
         "ColumnNamesMatchPattern" => {
@@ -184,9 +186,9 @@ impl Call {
             "RowCount" => Metric::RowCount,
             "ColumnCount" => Metric::ColumnCount,
             "Completeness" => Metric::Completeness(column()?),
-            "Uniqueness" => Metric::Uniqueness(columns()?),
-            "UniqueValueRatio" => Metric::UniqueValueRatio(columns()?),
-            "DistinctValuesCount" => Metric::DistinctCount(columns()?),
+            "Uniqueness" => Metric::Uniqueness(columns()?, Nulls::default()),
+            "UniqueValueRatio" => Metric::UniqueValueRatio(columns()?, Nulls::default()),
+            "DistinctValuesCount" => Metric::DistinctCount(columns()?, Nulls::default()),
             "Entropy" => Metric::Entropy(column()?),
             "Mean" => Metric::Mean(column()?),
             "Sum" => Metric::Sum(column()?),

@@ -7,7 +7,7 @@ use super::DqdlError;
 use super::compile::number_condition;
 use super::tree::{Call, Condition, ConditionKind, Operand};
 use crate::check::metric::{Answer, Metric, Predicate};
-use crate::check::{Rule, Test};
+use crate::check::{Nulls, Rule, Test};
 
 /// Words of a statement that is no mere aggregate or condition.
 const MORE: &str =
@@ -91,7 +91,7 @@ fn aggregate(text: &str) -> Option<Metric> {
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
     Some(match (function.as_str(), distinct) {
         _ if !is_name => return None,
-        ("count", true) => Metric::DistinctCount(vec![name]),
+        ("count", true) => Metric::DistinctCount(vec![name], Nulls::default()),
         ("sum", false) => Metric::Sum(name),
         ("avg" | "mean", false) => Metric::Mean(name),
         ("min", _) => Metric::Minimum(name),
