@@ -443,6 +443,64 @@ fn records_are_written_with_the_rules_that_they_passed_and_failed() {
 }
 
 #[test]
+fn records_pass_a_query_that_gives_their_values() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let rows = |rules: &str| {
+        fs::write(path("rules.dqdl"), rules).unwrap();
+        let judgement = Judgement {
+            rules: path("rules.dqdl").into(),
+            data: path("customers.csv"),
+            references: vec![("regions".to_owned(), path("regions.csv"))],
+            infer: true,
+            rows: Some(path("rows.ndjson")),
+        };
+        let options = RunOptions { state: State::None, ..RunOptions::default() };
+        judge(&judgement, &options).map(|outcome| outcome.report)
+    };
+    // Which records pass: by a join, by two columns, by a null, by a count, by a set; and one that tells of the whole.
+    let rules = [
+        ("select p.Customer_ID from primary p join regions r on p.Country = r.code", "", [1, 2, 3]),
+        (
+            "select Age, gender from primary group by Age, gender having min(Customer_ID) > 1",
+            "",
+            [2, 3, 4],
+        ),
+        ("select Age from primary where Customer_ID in (select 3)", "", [3, 0, 0]),
+        ("select First_Name from primary where Age > 18", " with threshold > 2", [1, 2, 4]),
+        (
+            "select p.* from primary p where Country in (select code from regions)",
+            " with threshold > 2",
+            [1, 2, 3],
+        ),
+        ("select count(*) from primary p join regions r on p.Country = r.code", " = 3", [0; 3]),
+    ];
+    let texts = rules.map(|(query, end, _)| format!("CustomSql \"{query}\"{end}"));
+    let report = rows(&format!("Rules = [ {} ]", texts.join(", "))).unwrap();
+    assert_eq!(report.status, Status::Published, "{:?}", report.error);
+    let passed: Vec<bool> = report.checks.iter().map(|check| check.passed).collect();
+    assert_eq!(passed, [false, false, false, true, true, true]);
+    let text = fs::read_to_string(path("rows.ndjson")).unwrap();
+    let records: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (name, (query, _, expected)) in texts.iter().zip(rules) {
+        let with = |list: &str| -> Vec<i64> {
+            let has = |it: &&serde_json::Value| {
+                it[list].as_array().unwrap().contains(&name.as_str().into())
+            };
+            records.iter().filter(has).map(|it| it["Customer_ID"].as_i64().unwrap()).collect()
+        };
+        let expected: Vec<i64> = expected.into_iter().filter(|id| *id > 0).collect();
+        assert_eq!(with("DataQualityRulesPass"), expected, "{query}");
+        let skipped = with("DataQualityRulesSkip").len();
+        assert_eq!(skipped, if expected.is_empty() { 4 } else { 0 }, "{query}");
+    }
+    let without = "Rules = [ CustomSql \"select r.zone from primary p join regions r on p.Country = r.code\" ]";
+    let found = rows(without).unwrap_err().to_string();
+    assert!(found.contains("the statement gives no column of the records"), "{found}");
+}
+
+#[test]
 fn rules_in_files_of_their_own_keep_their_lines() {
     let folder = folder();
     let path = |name: &str| folder.path().join(name);

@@ -24,7 +24,8 @@ pub(crate) struct Bound {
     pub(crate) queries: Mutex<Vec<Query>>,
 }
 
-/// Binds checks to columns, and those that are queries to the inputs that each speaks of.
+/// Binds checks to columns, and those that are queries to the inputs that each speaks of. With `rows`, each record
+/// is to have its result.
 ///
 /// # Errors
 /// Every mistake that the columns show.
@@ -34,6 +35,7 @@ pub(crate) fn bind(
     expressions: &dyn ExpressionCompiler,
     now: DateTime<Utc>,
     others: &[Vec<(String, SchemaRef)>],
+    rows: bool,
 ) -> Result<Bound, Vec<Mistake>> {
     let mut gatherer = Gatherer::new(schema);
     let (mut slots, mut mistakes, mut queries) = (Vec::new(), Vec::new(), Vec::new());
@@ -43,7 +45,7 @@ pub(crate) fn bind(
             let mut found = slots_of(test, &mut gatherer, expressions, now);
             if let Metric::Query { text, answer } = &test.metric {
                 let others = others.get(queries.len()).map_or(&[][..], Vec::as_slice);
-                let query = Query::new(index, (text, *answer), schema, others, expressions);
+                let query = Query::new(index, (text, *answer), schema, others, expressions, rows);
                 found = found
                     .and_then(|slots| query.map(|query| queries.push(Some(query))).map(|()| slots));
                 if found.is_err() {
@@ -138,7 +140,7 @@ fn needs(metric: &Metric, schema: &SchemaRef, now: DateTime<Utc>) -> Result<Vec<
             let column = find(name)?;
             vec![What::Complete(column), What::Parses(column, *field_type)]
         }
-        Metric::Share(other) => {
+        Metric::Share(other) | Metric::Count(other) => {
             let sql = predicate::sql(other, schema, now).map_err(plain)?;
             vec![What::Rows, What::Holds(sql)]
         }

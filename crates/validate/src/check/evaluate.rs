@@ -141,6 +141,7 @@ impl Judging<'_> {
             Metric::Completeness(_) | Metric::Share(_) => {
                 share(count(gatherer, slots[1]), count(gatherer, slots[0]))
             }
+            Metric::Count(_) => Some(count(gatherer, slots[1]) as f64),
             Metric::PrimaryKey(_) => {
                 let once = with_keys(gatherer, slots[1], key_facts)?.once;
                 share(once, count(gatherer, slots[0]))

@@ -50,6 +50,8 @@ pub enum Metric {
     Correlation(String, String),
     /// The share of records for which a condition is true.
     Share(Predicate),
+    /// The number of records for which a condition is true.
+    Count(Predicate),
     /// How old the newest value of a column is, in seconds.
     Age(String),
     /// 1 if there is a column of this name, else 0.
@@ -323,6 +325,7 @@ impl fmt::Display for Metric {
             MaximumLength(column) => write!(f, "maximum length of `{column}`"),
             Correlation(a, b) => write!(f, "correlation of `{a}` and `{b}`"),
             Share(predicate) => write!(f, "share of records with {predicate}"),
+            Count(predicate) => write!(f, "number of records with {predicate}"),
             Age(column) => write!(f, "age of the newest `{column}` in seconds"),
             ColumnExists(column) => write!(f, "existence of `{column}`"),
             ColumnNames(pattern) => write!(f, "share of columns named like {pattern}"),

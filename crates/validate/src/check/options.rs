@@ -43,7 +43,8 @@ pub struct Options {
     pub dqdl_severity: Gravity,
     /// Adds to each record what it has to do with the outcome: `DataQualityRulesPass`, `DataQualityRulesFail` and
     /// `DataQualityRulesSkip`, lists of checks, and `DataQualityEvaluationResult`, `Passed` or `Failed`. Checks that measure the
-    /// whole are skipped. All records wait until the last has come, on disk where they do not fit in memory.
+    /// whole are skipped. A `CustomSql` without a condition gives the records that pass: those whose values it gives, in the
+    /// columns that have their names; so it selects at least one, best the key. All records wait until the last has come, on disk where they do not fit in memory.
     pub row_results: bool,
     /// Other inputs that checks compare with, by name: each an item as in `extract`.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]

@@ -1,9 +1,10 @@
 //! What each record has to do with the outcome of checks: four columns, as AWS Glue names them.
 //!
-//! A record passes or fails each rule that asks something of records one by one, uniqueness included; a rule that
+//! A record passes or fails each rule that asks something of records one by one, uniqueness included, and a query that
+//! gives the records that pass: it passes if the result has its values, in the columns that both have. A rule that
 //! measures the whole, and a record that the rule's condition leaves out, are skipped.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use arrow_array::builder::{ListBuilder, StringViewBuilder};
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, StringViewArray};
@@ -197,7 +198,17 @@ fn fates_of_test(
     let slots = &bound.slots[index];
     let gatherer = &bound.gatherer;
     let passes: Vec<bool> = match (&test.metric, &mut repeated[index]) {
-        (Metric::Completeness(_) | Metric::Share(_), _) => gatherer.passes(slots[1], batch)?,
+        (Metric::Completeness(_) | Metric::Share(_) | Metric::Count(_), _) => {
+            gatherer.passes(slots[1], batch)?
+        }
+        (Metric::Query { .. }, _) => {
+            let mut queries = bound.queries.lock().unwrap_or_else(PoisonError::into_inner);
+            let query = queries.iter_mut().find(|query| query.test == index);
+            let given = query.map(|query| query.gives(batch)).transpose()?.flatten();
+            let fate = |given| if given { Fate::Passes } else { Fate::Fails };
+            let skipped = || vec![Fate::Skipped; batch.num_rows()];
+            return Ok(given.map_or_else(skipped, |given| given.into_iter().map(fate).collect()));
+        }
         (metric, Some(seen)) => {
             let keys: Vec<Option<KeyHash>> =
                 gatherer.keys(slots[key_slot(metric).unwrap_or_default()], batch);

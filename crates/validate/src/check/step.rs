@@ -115,7 +115,8 @@ impl StepPlan for Checks {
             return Err(vec![Mistake::new(at, message).hint("give their text as `dqdl`")]);
         }
         let others = self.others(&context.references)?;
-        let bound = bind(&self.checks, input, context.expressions, Utc::now(), &others)?;
+        let bound =
+            bind(&self.checks, input, context.expressions, Utc::now(), &others, self.row_results)?;
         let asks = !bound.queries.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
         let bound = Arc::new(bound);
         let references = self.references.clone();

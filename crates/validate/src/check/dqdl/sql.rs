@@ -35,7 +35,8 @@ pub(super) fn rule(call: &Call) -> Result<Rule, DqdlError> {
             }
             (None, Some(condition)) => match counted {
                 Some(threshold) => {
-                    return test(Metric::RowCount, both, number_condition(threshold)?);
+                    let passing = Metric::Count(Predicate::Sql(condition));
+                    return test(passing, call.filter.clone(), number_condition(threshold)?);
                 }
                 None => {
                     let passes = Metric::Share(Predicate::Sql(condition));
