@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gristmill_core::ByteSize;
+use gristmill_pipeline::execute::Backfill;
 
 /// Moves records from where they are to where they are needed, checks every one of them on the
 /// way, and accounts for each.
@@ -109,6 +110,26 @@ pub(crate) struct Run {
     /// Number of workers, instead of the pipeline's `limits.workers`; the machine's cores where neither says.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: Option<u16>,
+    #[command(flatten)]
+    pub(crate) range: Range,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineFile,
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// Number of workers, instead of the pipeline's `limits.workers`; the machine's cores where neither says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) workers: Option<u16>,
+    #[command(flatten)]
+    pub(crate) range: Range,
+}
+
+/// What is read again of sources that are read incrementally.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Range {
     /// Read sources with a cursor from this value on, and leave their bookmarks alone.
     #[arg(long, value_name = "VALUE")]
     pub(crate) from: Option<String>,
@@ -117,13 +138,11 @@ pub(crate) struct Run {
     pub(crate) to: Option<String>,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Plan {
-    #[command(flatten)]
-    pub(crate) pipeline: PipelineFile,
-    /// Number of workers, instead of the pipeline's `limits.workers`; the machine's cores where neither says.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) workers: Option<u16>,
+impl Range {
+    pub(crate) fn backfill(&self) -> Option<Backfill> {
+        let Self { from, to } = self.clone();
+        (from.is_some() || to.is_some()).then_some(Backfill { from, to })
+    }
 }
 
 /// Where the ledger is.

@@ -93,6 +93,14 @@ pub enum Range {
         /// The first value that is not read any more.
         to: Option<String>,
     },
+    /// Those that a run has read before: what came after the bookmarks `after`, up to the bookmarks
+    /// `until`, by name. A source that has none in `until` has no record to read. No bookmark is left.
+    Again {
+        /// Where the run began.
+        after: Arc<BTreeMap<String, Value>>,
+        /// Where it ended.
+        until: Arc<BTreeMap<String, Value>>,
+    },
 }
 
 impl Default for Range {

@@ -63,6 +63,11 @@ impl Cancel {
         Ok(())
     }
 
+    /// Hears requests to stop again, after [`Self::commit`]: other work begins.
+    pub fn begin_again(&self) {
+        *self.inner.committed.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    }
+
     /// Whether to stop.
     pub fn is_cancelled(&self) -> bool {
         self.inner.cancelled.load(Ordering::Acquire)

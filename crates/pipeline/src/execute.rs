@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,10 +20,11 @@ use serde_json::Value;
 use crate::contract::{Agreement, Contracted, Way};
 use crate::definition::{Definition, Diagnostics, Item, LoadError, Registry, SourceContract};
 use crate::ledger::{self, Ledger, NewRun, run_id};
-use crate::report::{Report, Status};
+use crate::report::{Failure, Report, Status};
 use crate::run::{
     self, Destination, Job, NamedStep, Observer, Rejects, RunContext, RunError, Source,
 };
+use crate::unfinished;
 
 /// The folder of the ledger beside a pipeline file.
 pub const STATE_FOLDER: &str = ".gristmill";
@@ -119,13 +121,15 @@ pub struct Outcome {
 /// When the run could not be started: the ledger cannot be opened. Whatever happens to the run itself
 /// is in the report.
 pub fn run_definition(definition: &Definition, options: &RunOptions<'_>) -> Result<Outcome> {
-    run_then(definition, options, |_| Ok(()))
+    run_then(definition, options, true, |_| Ok(()))
 }
 
-/// As [`run_definition`]; what has run is handed to `after` before anything is said about it.
+/// As [`run_definition`]; what has run is handed to `after` before anything is said about it. A run
+/// that does not continue what earlier ones began reads all that its sources have.
 pub(crate) fn run_then(
     definition: &Definition,
     options: &RunOptions<'_>,
+    continues: bool,
     after: impl FnOnce(&mut Report) -> Result<()>,
 ) -> Result<Outcome> {
     let started = Utc::now();
@@ -140,12 +144,16 @@ pub(crate) fn run_then(
         ));
     }
     let folder = match &options.state {
-        _ if options.plan => None,
         State::Beside => Some(definition.base.join(STATE_FOLDER)),
         State::Folder(folder) => Some(folder.clone()),
         State::None => None,
     };
-    let ledger = folder.as_deref().map(Ledger::open).transpose()?;
+    let (ledger, known) = match &folder {
+        None => (None, None),
+        Some(folder) if options.plan => (None, Ledger::open_existing(folder)?),
+        Some(folder) => (Some(Ledger::open(folder)?), None),
+    };
+    let past = ledger.as_ref().or(known.as_ref());
     if let Some(ledger) = &ledger {
         ledger.start(&NewRun {
             id: id.clone(),
@@ -156,25 +164,37 @@ pub(crate) fn run_then(
         options.entered.set(folder.clone().map(|folder| (folder, id.clone())));
     }
     tracing::info!(run = %id, pipeline = %definition.name, "started");
-    let known = match options.plan {
-        true => Ledger::open_existing(&definition.base.join(STATE_FOLDER))?,
-        false => None,
-    };
-    let mut notes = Vec::new();
-    let range = match (&options.backfill, ledger.as_ref().or(known.as_ref())) {
-        (Some(Backfill { from, to }), _) => Range::Between { from: from.clone(), to: to.clone() },
-        (None, Some(past)) => {
-            let positions = decided(definition, past, options.plan, &mut notes)?;
-            Range::New(Arc::new(positions))
-        }
-        (None, None) => Range::default(),
-    };
-    let past = ledger.as_ref().or(known.as_ref());
     let history = |measure: &str, last: usize| {
         past.map_or(Ok(Vec::new()), |past| past.history(&definition.name, measure, last))
     };
-    let of = ledger.as_ref();
-    let mut outcome = attempt(definition, options, range, &id, started, of, &history);
+    let mut attempt = Attempt {
+        definition,
+        options,
+        ledger: ledger.as_ref(),
+        history: &history,
+        id: &id,
+        started,
+        range: Range::default(),
+        only: None,
+    };
+    let mut notes = Vec::new();
+    let before = match (&options.backfill, past) {
+        (Some(Backfill { from, to }), _) => {
+            attempt.range = Range::Between { from: from.clone(), to: to.clone() };
+            None
+        }
+        (None, Some(past)) if continues => match unfinished::settle(&attempt, past, &mut notes) {
+            Ok(ControlFlow::Continue(positions)) => {
+                attempt.range = Range::New(Arc::new(positions));
+                None
+            }
+            Ok(ControlFlow::Break(outcome)) => Some(outcome),
+            Err(error) => Some(attempt.failed(error)),
+        },
+        (None, _) => None,
+    };
+    let mut outcome = before.unwrap_or_else(|| attempt.run());
+    id.clone_into(&mut outcome.report.run);
     outcome.report.notes.extend(notes);
     let after = after(&mut outcome.report);
     if let Some(path) = definition.report.as_ref().filter(|_| !options.plan) {
@@ -203,46 +223,8 @@ fn is_incremental(source: &Value) -> bool {
     source.get("cursor").is_some() || read.is_some_and(|which| which != "all")
 }
 
-/// Finds out what became of runs that ended while they published, since their destinations know, and
-/// answers where sources go on. A plan leaves the ledger as it is.
-fn decided(
-    definition: &Definition,
-    ledger: &Ledger,
-    plan: bool,
-    notes: &mut Vec<String>,
-) -> Result<BTreeMap<String, Value>> {
-    let mut planned = BTreeMap::new();
-    for run in ledger.undecided(&definition.name)? {
-        let (mut with, mut without) = (Vec::new(), Vec::new());
-        for (i, item) in definition.load.iter().enumerate() {
-            match (item.kind.published)(&item.options, &definition.base, &run)? {
-                Some(true) => with.push(i + 1),
-                Some(false) => without.push(i + 1),
-                None => {}
-            }
-        }
-        let published = !with.is_empty() && without.is_empty();
-        if let ([first, ..], [other, ..]) = (with.as_slice(), without.as_slice()) {
-            // None is lost.
-            notes.push(format!(
-                "run {run} ended when destination {first} had its records and destination {other} had \
-                 not: they are read again, and a destination that appends has them twice"
-            ));
-        }
-        tracing::info!(%run, published, "decided");
-        if !plan {
-            ledger.decide(&run, published)?;
-        } else if published {
-            planned.extend(ledger.pending(&run)?);
-        }
-    }
-    let mut positions = ledger.positions(&definition.name)?;
-    positions.extend(planned);
-    Ok(positions)
-}
-
 /// What the ledger keeps of a run.
-fn entry(outcome: &Outcome) -> ledger::Outcome {
+pub(crate) fn entry(outcome: &Outcome) -> ledger::Outcome {
     let report = &outcome.report;
     let status = match report.status {
         Status::Published | Status::Planned => ledger::Status::Published,
@@ -260,64 +242,89 @@ fn entry(outcome: &Outcome) -> ledger::Outcome {
     }
 }
 
-fn attempt(
-    definition: &Definition,
-    options: &RunOptions<'_>,
-    range: Range,
-    id: &str,
-    started: DateTime<Utc>,
-    ledger: Option<&Ledger>,
-    history: &run::History<'_>,
-) -> Outcome {
-    let folder = ledger.and_then(|ledger| ledger.path().parent());
-    let rejects = match (&definition.rejects, folder) {
-        _ if options.plan => Rejects::Counted,
-        (Some(path), _) => Rejects::Always(definition.base.join(path)),
-        (None, Some(folder)) => {
-            Rejects::IfAny(folder.join("rejects").join(format!("{}-{id}.ndjson", definition.name)))
-        }
-        (None, None) => Rejects::Counted,
-    };
-    let before = match &range {
-        Range::New(positions) => Some(Arc::clone(positions)),
-        Range::Between { .. } => None,
-    };
-    let publishing = ledger.zip(before).map(|(ledger, before)| {
-        move |bookmarks: &BTreeMap<String, Value>| match bookmarks.is_empty() {
-            true => Ok(()),
-            false => ledger.publishing(id, bookmarks, &before),
-        }
-    });
-    let context = RunContext {
-        id,
-        base: &definition.base,
-        started,
-        workers: options.workers,
-        range,
-        cancel: options.cancel.clone(),
-        observer: options.observer,
-        plan: options.plan,
-        history: Some(history),
-        publishing: publishing.as_ref().map(|publishing| publishing as &run::Publishing<'_>),
-    };
-    let (mut report, error) = match job(definition, rejects) {
-        Err(diagnostics) => {
-            let mut report = Report::new(id, &definition.name, started);
-            report.status = Status::Invalid;
-            return Outcome { report, diagnostics: Some(diagnostics), reader_gone: false };
-        }
-        Ok(job) => run::run(job, &context),
-    };
-    report.folder = definition.base.clone();
-    report.redact(definition.secrets());
-    let reader_gone = matches!(&error, Some(RunError::Error(error)) if is_broken_pipe(error));
-    let diagnostics = match error {
-        Some(RunError::Bind(parts) | RunError::Absent(_, parts)) => {
-            Some(definition.diagnose_parts(parts))
-        }
-        _ => None,
-    };
-    Outcome { report, diagnostics, reader_gone }
+/// A definition that is about to be run: all of it, or what is left of an earlier run.
+#[derive(Clone)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) definition: &'a Definition,
+    pub(crate) options: &'a RunOptions<'a>,
+    pub(crate) ledger: Option<&'a Ledger>,
+    pub(crate) history: &'a run::History<'a>,
+    pub(crate) id: &'a str,
+    pub(crate) started: DateTime<Utc>,
+    pub(crate) range: Range,
+    /// Which destinations are loaded, by their numbers; all when `None`.
+    pub(crate) only: Option<&'a [usize]>,
+}
+
+impl Attempt<'_> {
+    pub(crate) fn run(self) -> Outcome {
+        let Self { definition, options, ledger, id, started, .. } = self;
+        let is_first = !matches!(self.range, Range::Again { .. });
+        let folder = ledger.and_then(|ledger| ledger.path().parent());
+        let rejects = match (&definition.rejects, folder) {
+            _ if options.plan => Rejects::Counted,
+            // Those of the run that comes next are written to the definition's file.
+            (Some(path), _) if is_first => Rejects::Always(definition.base.join(path)),
+            (_, Some(folder)) => Rejects::IfAny(
+                folder.join("rejects").join(format!("{}-{id}.ndjson", definition.name)),
+            ),
+            (_, None) => Rejects::Counted,
+        };
+        let before = match &self.range {
+            Range::New(positions) => Arc::clone(positions),
+            Range::Between { .. } | Range::Again { .. } => Arc::default(),
+        };
+        let publishing = ledger.filter(|_| is_first).map(|ledger| {
+            move |bookmarks: &BTreeMap<String, Value>| ledger.publishing(id, bookmarks, &before)
+        });
+        let context = RunContext {
+            id,
+            base: &definition.base,
+            started,
+            workers: options.workers,
+            range: self.range,
+            cancel: options.cancel.clone(),
+            observer: options.observer,
+            plan: options.plan,
+            history: Some(self.history),
+            publishing: publishing.as_ref().map(|publishing| publishing as &run::Publishing<'_>),
+        };
+        let (mut report, error) = match job(definition, rejects) {
+            Err(diagnostics) => {
+                let mut report = Report::new(id, &definition.name, started);
+                report.status = Status::Invalid;
+                return Outcome { report, diagnostics: Some(diagnostics), reader_gone: false };
+            }
+            Ok(mut job) => {
+                let mut number = 0..;
+                job.destinations.retain(|_| {
+                    let number = number.next();
+                    self.only.is_none_or(|only| number.is_some_and(|number| only.contains(&number)))
+                });
+                run::run(job, &context)
+            }
+        };
+        report.folder = definition.base.clone();
+        report.redact(definition.secrets());
+        let reader_gone = matches!(&error, Some(RunError::Error(error)) if is_broken_pipe(error));
+        let diagnostics = match error {
+            Some(RunError::Bind(parts) | RunError::Absent(_, parts)) => {
+                Some(definition.diagnose_parts(parts))
+            }
+            _ => None,
+        };
+        Outcome { report, diagnostics, reader_gone }
+    }
+
+    /// How it ends before it has begun.
+    fn failed(&self, error: Error) -> Outcome {
+        let mut report = Report::new(self.id, &self.definition.name, self.started);
+        let failure = Failure::of(&RunError::Error(error));
+        report.status = failure.status();
+        report.error = Some(failure);
+        report.redact(self.definition.secrets());
+        Outcome { report, diagnostics: None, reader_gone: false }
+    }
 }
 
 /// Destinations tell a connection that broke from a reader of the standard output that went away:

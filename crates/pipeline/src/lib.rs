@@ -43,6 +43,7 @@ pub mod report;
 pub mod run;
 mod scratch;
 pub mod testing;
+mod unfinished;
 pub mod values;
 
 pub use definition::Definition;

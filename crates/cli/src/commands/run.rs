@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gristmill_core::Error;
 use gristmill_parallel::Cancel;
-use gristmill_pipeline::execute::{Backfill, Entered, RunOptions, State, run_definition};
+use gristmill_pipeline::execute::{Entered, RunOptions, run_definition};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -15,8 +15,7 @@ use crate::output::{self, Failure};
 pub(crate) fn run(arguments: &Run, globals: &Globals) -> Done {
     let definition = load(&arguments.pipeline)?;
     json_has_room(globals, &files(&definition))?;
-    let backfill = (arguments.from.is_some() || arguments.to.is_some())
-        .then(|| Backfill { from: arguments.from.clone(), to: arguments.to.clone() });
+    let backfill = arguments.range.backfill();
     let outcome = running(globals, arguments.workers, arguments.state.clone().into(), |options| {
         run_definition(&definition, &RunOptions { backfill, ..options })
     })?;
@@ -25,9 +24,9 @@ pub(crate) fn run(arguments: &Run, globals: &Globals) -> Done {
 
 pub(crate) fn plan(arguments: &Plan, globals: &Globals) -> Done {
     let definition = load(&arguments.pipeline)?;
-    let state = State::default();
-    let outcome = running(globals, arguments.workers, state, |options| {
-        run_definition(&definition, &RunOptions { plan: true, ..options })
+    let backfill = arguments.range.backfill();
+    let outcome = running(globals, arguments.workers, arguments.state.clone().into(), |options| {
+        run_definition(&definition, &RunOptions { plan: true, backfill, ..options })
     })?;
     Ok(show(&outcome, globals))
 }

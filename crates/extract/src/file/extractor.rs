@@ -93,7 +93,7 @@ impl FileExtractor {
             sources.push(Source::new(found, format, options.compression, &context.base)?);
         }
         let format = one_format(&sources)?;
-        let Fresh { sources, columns_only, bookmarks, note } =
+        let Fresh { sources, columns_only, bookmarks, notes } =
             fresh::choose(sources, &options.file, options.read, &context.range)?;
         let mut sizes = Sizes::default();
         let longest = longest_record(context.memory);
@@ -115,7 +115,7 @@ impl FileExtractor {
             current: None,
             done: 0,
             bytes: Arc::default(),
-            notes: note.into_iter().collect(),
+            notes: notes.into_iter().collect(),
             bookmarks,
             empty: false,
             gaps: Vec::new(),

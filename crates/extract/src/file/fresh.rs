@@ -3,6 +3,8 @@
 //! The bookmark of a file, by its name, says what the file was like when a run that published had
 //! read it.
 
+use std::collections::{BTreeMap, HashSet};
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use gristmill_core::Result;
 use gristmill_core::registry::Range;
@@ -10,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::options::Which;
+use super::paths;
 use super::source::Source;
+
+type Bookmarks = BTreeMap<String, Value>;
 
 /// What a file was like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +38,7 @@ pub(super) struct Fresh {
     pub(super) columns_only: bool,
     /// What is known of files once they are read.
     pub(super) bookmarks: Vec<(String, Value)>,
-    pub(super) note: Option<String>,
+    pub(super) notes: Vec<String>,
 }
 
 /// Chooses among the files that `pattern` names.
@@ -45,6 +50,15 @@ pub(super) fn choose(
 ) -> Result<Fresh> {
     let all = sources.len();
     let (mut fresh, mut known, mut bookmarks) = (Vec::new(), None, Vec::new());
+    let mut lost = match (which, range) {
+        (Which::All, _) | (_, Range::New(_) | Range::Between { .. }) => Vec::new(),
+        (_, Range::Again { after, until }) => {
+            let there: HashSet<&str> = sources.iter().map(|source| &*source.name).collect();
+            let names = until.keys().filter(|name| paths::names(pattern, name));
+            let gone = names.filter(|name| !there.contains(name.as_str()));
+            gone.filter(|name| read_then(which, name, after, until).is_some()).cloned().collect()
+        }
+    };
     for source in sources {
         let read = match (which, range) {
             (Which::All, _) => true,
@@ -53,10 +67,18 @@ pub(super) fn choose(
                 from.as_deref().is_none_or(|from| name >= from)
                     && to.as_deref().is_none_or(|to| name < to)
             }
+            (_, Range::Again { after, until }) => {
+                match read_then(which, &source.name, after, until) {
+                    None => false,
+                    Some(then) => {
+                        let (changed, _) = is_fresh(&source, which, Some(then))?;
+                        lost.extend(changed.then(|| source.name.to_string()));
+                        !changed
+                    }
+                }
+            }
             (_, Range::New(before)) => {
-                let before = before.get(&*source.name);
-                let before = before.and_then(|looks| Looks::deserialize(looks).ok());
-                let (read, looks) = is_fresh(&source, which, before)?;
+                let (read, looks) = is_fresh(&source, which, looks_in(before, &source.name))?;
                 let looks = looks.and_then(|looks| serde_json::to_value(looks).ok());
                 bookmarks.extend(looks.map(|looks| (source.name.to_string(), looks)));
                 read
@@ -69,13 +91,36 @@ pub(super) fn choose(
         }
     }
     let count = fresh.len();
-    let note = (which != Which::All && count < all).then(|| match range {
-        Range::New(_) => format!("`{pattern}`: {count} of {all} files are new or changed"),
-        Range::Between { .. } => format!("`{pattern}`: {count} of {all} files are in the range"),
+    let chosen = |are: &str| format!("`{pattern}`: {count} of {all} files are {are}");
+    let note = match range {
+        _ if which == Which::All || count == all => None,
+        Range::New(_) => Some(chosen("new or changed")),
+        Range::Between { .. } => Some(chosen("in the range")),
+        Range::Again { .. } => None,
+    };
+    lost.sort();
+    let lost = (!lost.is_empty()).then(|| {
+        format!(
+            "what was read of `{}` is not there any more: changed since, or gone",
+            lost.join("`, `")
+        )
     });
     let columns_only = fresh.is_empty();
     fresh.extend(known.filter(|_| columns_only));
-    Ok(Fresh { sources: fresh, columns_only, bookmarks, note })
+    let notes = note.into_iter().chain(lost).collect();
+    Ok(Fresh { sources: fresh, columns_only, bookmarks, notes })
+}
+
+/// What a file looked like when a run read it that began at the bookmarks `after` and ended at
+/// `until`; `None` where it did not read it.
+fn read_then(which: Which, name: &str, after: &Bookmarks, until: &Bookmarks) -> Option<Looks> {
+    let then = looks_in(until, name)?;
+    let before = looks_in(after, name).filter(|_| which == Which::NewContent);
+    before.is_none_or(|before| before.hash != then.hash).then_some(then)
+}
+
+fn looks_in(bookmarks: &Bookmarks, name: &str) -> Option<Looks> {
+    bookmarks.get(name).and_then(|looks| Looks::deserialize(looks).ok())
 }
 
 /// Whether a file is to be read, and what is new to know of it.

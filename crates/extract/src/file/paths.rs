@@ -39,6 +39,12 @@ pub(super) fn check_pattern(file: &str) -> Result<(), PatternError> {
     if is_pattern(file) { Pattern::new(file).map(drop) } else { Ok(()) }
 }
 
+/// Whether `file` names the file that messages call `name`.
+pub(super) fn names(file: &str, name: &str) -> bool {
+    let matches = |pattern: Pattern| pattern.matches_with(name, MATCHING);
+    file == name || is_pattern(file) && Pattern::new(file).is_ok_and(matches)
+}
+
 /// The files that `file` names, in the byte order of their paths.
 ///
 /// # Errors

@@ -70,10 +70,20 @@ pub(super) struct Narrowed {
 pub(super) struct Bounds {
     /// An operator and a value.
     lower: Option<(&'static str, Value)>,
-    /// What is given as the end; else it is found in the data.
-    end: Option<Value>,
-    /// Whether how far it is read is kept, and as what.
-    bookmark: Option<String>,
+    end: End,
+}
+
+/// Where the records end that a run reads.
+#[derive(Debug, Clone, PartialEq)]
+enum End {
+    /// At the greatest value that there is, which is kept under this name.
+    Found(String),
+    /// An operator and a value.
+    Given(&'static str, Value),
+    /// With the data.
+    Open,
+    /// Before the first.
+    Nowhere,
 }
 
 impl Bounds {
@@ -105,18 +115,33 @@ impl Cursor {
             Range::Between { from, to } => {
                 let value = |text: &Option<String>| text.clone().map(Value::String);
                 let lower = value(from).map(|from| (">=", from));
-                Bounds { lower, end: value(to), bookmark: None }
+                let end = value(to).map_or(End::Open, |to| End::Given("<", to));
+                Bounds { lower, end }
             }
             Range::New(bookmarks) => {
-                let name = self.name.clone().unwrap_or_else(|| {
-                    let what = if relation.table.is_some() { &relation.name } else { "query" };
-                    format!("{what} of {database} by {}", self.column)
-                });
-                let last = bookmarks.get(&name).map(|last| (">", last.clone()));
-                let lower = last.or_else(|| Some((">=", self.start.clone()?)));
-                Bounds { lower, end: None, bookmark: Some(name) }
+                let name = self.bookmark(relation, database);
+                Bounds { lower: self.after(bookmarks.get(&name)), end: End::Found(name) }
+            }
+            Range::Again { after, until } => {
+                let name = self.bookmark(relation, database);
+                let end = until.get(&name).map_or(End::Nowhere, |to| End::Given("<=", to.clone()));
+                Bounds { lower: self.after(after.get(&name)), end }
             }
         }
+    }
+
+    /// What the ledger calls it.
+    fn bookmark(&self, relation: &Relation, database: &str) -> String {
+        self.name.clone().unwrap_or_else(|| {
+            let what = if relation.table.is_some() { &relation.name } else { "query" };
+            format!("{what} of {database} by {}", self.column)
+        })
+    }
+
+    /// Where a run begins: after the last value that was read, else at the start.
+    fn after(&self, last: Option<&Value>) -> Option<(&'static str, Value)> {
+        let last = last.map(|last| (">", last.clone()));
+        last.or_else(|| Some((">=", self.start.clone()?)))
     }
 
     /// The records of a relation within the bounds. `name` is the column as SQL writes it, behind
@@ -146,11 +171,14 @@ impl Cursor {
         if let Some((operator, value)) = &bounds.lower {
             conditions.push(format!("{name} {operator} {}", column.written(value)?));
         }
-        let Some(bookmark) = bounds.bookmark.clone() else {
-            if let Some(end) = &bounds.end {
-                conditions.push(format!("{name} < {}", column.written(end)?));
+        let bookmark = match &bounds.end {
+            End::Found(bookmark) => bookmark.clone(),
+            End::Given(operator, value) => {
+                conditions.push(format!("{name} {operator} {}", column.written(value)?));
+                return Ok(narrowed(&conditions, None, Vec::new()));
             }
-            return Ok(narrowed(&conditions, None, Vec::new()));
+            End::Open => return Ok(narrowed(&conditions, None, Vec::new())),
+            End::Nowhere => return Ok(narrowed(&["false".to_owned()], None, Vec::new())),
         };
         let mut notes = Vec::new();
         if column.is_date() && lag.is_none() {
@@ -221,6 +249,7 @@ fn shown(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     use serde_json::json;
 
@@ -233,12 +262,22 @@ mod tests {
         let bounds = |range: &Range| cursor.bounds(&table, "db", range);
         let first = bounds(&Range::default());
         assert_eq!(first.lower, Some((">=", json!(7))));
-        let name = first.bookmark.unwrap();
-        assert_eq!(name, "t of db by at");
-        let kept = BTreeMap::from([(name, json!(12)), ("other".to_owned(), json!(99))]);
-        assert_eq!(bounds(&Range::New(kept.into())).lower, Some((">", json!(12))));
+        let name = "t of db by at".to_owned();
+        assert_eq!(first.end, End::Found(name.clone()));
+        let kept = BTreeMap::from([(name.clone(), json!(12)), ("other".to_owned(), json!(99))]);
+        let kept = Arc::new(kept);
+        assert_eq!(bounds(&Range::New(Arc::clone(&kept))).lower, Some((">", json!(12))));
         let between = Range::Between { from: Some("1".to_owned()), to: None };
         let between = bounds(&between);
-        assert_eq!((between.lower, between.bookmark), (Some((">=", json!("1"))), None));
+        assert_eq!((between.lower, between.end), (Some((">=", json!("1"))), End::Open));
+        let again = |after: &Arc<_>, until: &Arc<_>| Range::Again {
+            after: Arc::clone(after),
+            until: Arc::clone(until),
+        };
+        let first = bounds(&again(&Arc::default(), &kept));
+        assert_eq!(first.lower, Some((">=", json!(7))));
+        assert_eq!(first.end, End::Given("<=", json!(12)));
+        assert_eq!(bounds(&again(&kept, &kept)).lower, Some((">", json!(12))));
+        assert_eq!(bounds(&again(&kept, &Arc::default())).end, End::Nowhere);
     }
 }

@@ -93,6 +93,15 @@ fn each_record_is_read_once() {
         let (ids, _) =
             place.read(json!({"column": "at", "start": "2024-01-02"}), &Range::default());
         assert_eq!(ids, ["2", "3", "5"]);
+        // What a run read can be read again, whatever came since.
+        let again = |after: &[(String, Value)], until: &[(String, Value)]| Range::Again {
+            after: Arc::new(after.iter().cloned().collect()),
+            until: Arc::new(until.iter().cloned().collect()),
+        };
+        let read = |after, until| place.read(json!({"column": "at"}), &again(after, until));
+        assert_eq!(read(&[], &first), (["1", "2", "3", "6"].map(str::to_owned).to_vec(), vec![]));
+        assert_eq!(read(&second, &third).0, ["5"]);
+        assert_eq!((read(&third, &third).0, read(&first, &[]).0), (vec![], vec![]));
         // What another source left is not this one's.
         let other = json!({"column": "at", "name": "other"});
         assert_eq!(place.read(other, &since(&third)).0.len(), 5);

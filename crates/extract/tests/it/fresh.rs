@@ -92,6 +92,33 @@ fn a_range_of_names_is_read_again_and_leaves_no_bookmark() {
 }
 
 #[test]
+fn what_a_run_read_can_be_read_again_where_it_is_still_the_same() {
+    let mut drop = Drop::new("new_content");
+    drop.touch("in/a.csv", 1000);
+    drop.run();
+    let after = Arc::new(drop.bookmarks.clone());
+    // Read: one that is new, one that is another, one that will go. Not read: one that was touched.
+    drop.touch("in/a.csv", 1001);
+    for (name, text) in [("b", "id\n3\n5\n"), ("c", "id\n6\n"), ("d", "id\n7\n"), ("e", "id\n8\n")]
+    {
+        drop.folder.write(&format!("in/{name}.csv"), text.as_bytes());
+    }
+    assert_eq!(drop.run(), ["3", "5", "6", "7", "8"]);
+    let until = Arc::new(drop.bookmarks.clone());
+    drop.touch("in/b.csv", 2000);
+    drop.folder.write("in/c.csv", b"id\n6\n60\n");
+    std::fs::remove_file(drop.folder.path().join("in/d.csv")).unwrap();
+    drop.folder.write("in/f.csv", b"id\n9\n");
+    let range = Range::Again { after, until };
+    let item = json!({"file": "in/*.csv", "read": drop.read});
+    let (read, left) = drop.folder.read_range(item, range).unwrap();
+    assert_eq!((read.column("id"), left), (["3", "5", "8"].map(str::to_owned).to_vec(), vec![]));
+    let lost =
+        "what was read of `in/c.csv`, `in/d.csv` is not there any more: changed since, or gone";
+    assert_eq!(read.notes, [lost]);
+}
+
+#[test]
 fn what_was_read_is_no_part_of_what_is_to_come() {
     let mut drop = Drop::new("new_or_changed");
     drop.run();

@@ -5,14 +5,14 @@
 //! from just before a run publishes until it has said so: when it dies in between, the next run
 //! finds out whether they hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gristmill_core::{Error, ErrorKind, Result};
 use rusqlite::{Connection, Transaction, TransactionBehavior, named_params};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Ledger, Outcome, Status, run_of, time_text};
+use super::{Ledger, Outcome, Run, Status, run_of, time_text};
 
 /// How far a source was read.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -53,8 +53,9 @@ pub(super) fn keep(connection: &Connection, run: &str, outcome: &Outcome) -> rus
     Ok(())
 }
 
-/// Bookmarks of a run that are not pending any more.
-pub(super) fn forget_pending(connection: &Connection, run: &str) -> rusqlite::Result<()> {
+/// That it is known of a run whether it published: it has no bookmarks that are pending.
+pub(super) fn settle(connection: &Connection, run: &str) -> rusqlite::Result<()> {
+    connection.execute("UPDATE runs SET publishing = 0 WHERE id = ?1", [run])?;
     connection.execute("DELETE FROM pending WHERE run = ?1", [run]).map(drop)
 }
 
@@ -90,7 +91,7 @@ impl Ledger {
         latest(&self.connection, pipeline).map_err(|error| self.failure("read", error))
     }
 
-    /// Writes down the bookmarks that a run leaves if what it does next succeeds: publishing.
+    /// Writes down that a run publishes next, and the bookmarks that it leaves if that succeeds.
     /// `before` is where its pipeline's sources went on when it began.
     ///
     /// # Errors
@@ -114,9 +115,10 @@ impl Ledger {
             let now = latest(&change, Some(&pipeline))?.into_iter();
             let now: BTreeMap<_, _> = now.map(|b| (b.name, b.value)).collect();
             let same = |name: &String| now.get(name) == before.get(name);
-            if others || !bookmarks.keys().all(same) {
+            if !bookmarks.is_empty() && (others || !bookmarks.keys().all(same)) {
                 return Ok(false);
             }
+            change.execute("UPDATE runs SET publishing = 1 WHERE id = ?1", [run])?;
             for (name, value) in bookmarks {
                 change.execute(
                     "INSERT INTO pending (run, name, value) VALUES (?1, ?2, ?3)",
@@ -139,18 +141,16 @@ impl Ledger {
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub fn undecided(&self, pipeline: &str) -> Result<Vec<String>> {
+    pub fn undecided(&self, pipeline: &str) -> Result<Vec<Run>> {
         let read = || {
             let mut statement = self.connection.prepare(
-                "SELECT * FROM runs WHERE pipeline = ?1 AND id IN (SELECT run FROM pending)
-                 ORDER BY started, id",
+                "SELECT * FROM runs WHERE pipeline = ?1 AND publishing ORDER BY started, id",
             )?;
             let runs = statement.query_map([pipeline], run_of)?;
             runs.collect::<rusqlite::Result<Vec<_>>>()
         };
         let runs = read().map_err(|error| self.failure("read", error))?;
-        let ended = runs.into_iter().filter(|run| run.status != Status::Running);
-        Ok(ended.map(|run| run.id).collect())
+        Ok(runs.into_iter().filter(|run| run.status != Status::Running).collect())
     }
 
     /// The bookmarks that a run leaves if it published.
@@ -174,7 +174,7 @@ impl Ledger {
                 keep(&change, run, &outcome)?;
                 change.execute("UPDATE runs SET status = 'published' WHERE id = ?1", [run])?;
             }
-            forget_pending(&change, run)?;
+            settle(&change, run)?;
             change.commit()
         };
         write().map_err(|error| self.failure("write", error))
@@ -190,18 +190,32 @@ impl Ledger {
     }
 
     /// Takes back the bookmarks of a run and of all later runs of its pipeline, so that the next
-    /// run reads again what they read. Answers how many bookmarks went.
+    /// run reads again what they read; those that are pending as well, so that a run that ended
+    /// while it published is not completed. Answers how many bookmarks went.
     ///
     /// # Errors
     /// When there is no such run, it left no bookmark, or the ledger cannot be written.
     pub fn rewind(&self, run: &str) -> Result<usize> {
         let run = self.run(run)?;
-        let gone = self.connection.execute(
-            "DELETE FROM bookmarks WHERE pipeline = :pipeline
-             AND set_at >= (SELECT min(set_at) FROM bookmarks WHERE run = :run)",
-            named_params! {":pipeline": run.pipeline, ":run": run.id},
-        );
-        match gone.map_err(|error| self.failure("write", error))? {
+        let undecided = self.undecided(&run.pipeline)?;
+        let write = || -> rusqlite::Result<usize> {
+            let change = self.connection.unchecked_transaction()?;
+            let mut gone = change.execute(
+                "DELETE FROM bookmarks WHERE pipeline = :pipeline
+                 AND set_at >= (SELECT min(set_at) FROM bookmarks WHERE run = :run)",
+                named_params! {":pipeline": run.pipeline, ":run": run.id},
+            )?;
+            // Those that are pending are later than all others.
+            let of_this = undecided.iter().any(|undecided| undecided.id == run.id);
+            let later = gone > 0 || of_this;
+            for undecided in undecided.iter().filter(|_| later) {
+                gone += pending(&change, &undecided.id)?.len();
+                settle(&change, &undecided.id)?;
+            }
+            change.commit()?;
+            Ok(gone)
+        };
+        match write().map_err(|error| self.failure("write", error))? {
             0 => {
                 let message = format!("the run `{}` left no bookmark", run.id);
                 Err(Error::new(ErrorKind::NotFound, message)
@@ -212,24 +226,40 @@ impl Ledger {
     }
 
     /// Forgets the bookmarks of a pipeline, all or those of one name, so that the next run reads
-    /// from the start. Answers how many sources had some.
+    /// from the start; those that are pending as well. Answers how many sources had some.
     ///
     /// # Errors
     /// When there are none, or the ledger cannot be written.
     pub fn reset(&self, pipeline: &str, name: Option<&str>) -> Result<usize> {
-        let known = self.bookmarks(Some(pipeline))?;
-        let sources = known.iter().filter(|b| name.is_none_or(|name| b.name == name)).count();
+        let undecided = self.undecided(pipeline)?;
+        let mut sources: BTreeSet<String> = self.positions(pipeline)?.into_keys().collect();
+        for run in &undecided {
+            sources.extend(self.pending(&run.id)?.into_keys());
+        }
+        let is_meant = |source: &String| name.is_none_or(|name| source == name);
+        let sources = sources.iter().filter(|source| is_meant(source)).count();
         if sources == 0 {
             let what = name.map_or_else(String::new, |name| format!(" `{name}`"));
             let message = format!("the pipeline `{pipeline}` has no bookmark{what}");
             return Err(Error::new(ErrorKind::NotFound, message)
                 .hint("`gristmill bookmarks list` shows all"));
         }
-        let gone = self.connection.execute(
-            "DELETE FROM bookmarks WHERE pipeline = :pipeline AND (:name IS NULL OR name = :name)",
-            named_params! {":pipeline": pipeline, ":name": name},
-        );
-        gone.map(|_| sources).map_err(|error| self.failure("write", error))
+        let write = || -> rusqlite::Result<()> {
+            let change = self.connection.unchecked_transaction()?;
+            change.execute(
+                "DELETE FROM bookmarks WHERE pipeline = :pipeline
+                 AND (:name IS NULL OR name = :name)",
+                named_params! {":pipeline": pipeline, ":name": name},
+            )?;
+            for run in &undecided {
+                change.execute(
+                    "DELETE FROM pending WHERE run = :run AND (:name IS NULL OR name = :name)",
+                    named_params! {":run": run.id, ":name": name},
+                )?;
+            }
+            change.commit()
+        };
+        write().map(|()| sources).map_err(|error| self.failure("write", error))
     }
 }
 
@@ -270,6 +300,42 @@ mod tests {
         assert_eq!(ledger.bookmarks(None).unwrap(), []);
     }
 
+    fn undecided(ledger: &Ledger) -> Vec<String> {
+        ledger.undecided("p").unwrap().into_iter().map(|run| run.id).collect()
+    }
+
+    /// A run that ended while it published; its id.
+    fn half(ledger: &Ledger, bookmarks: Value) -> String {
+        let run = NewRun::of("p");
+        ledger.start(&run).unwrap();
+        let bookmarks = serde_json::from_value(bookmarks).unwrap();
+        ledger.publishing(&run.id, &bookmarks, &ledger.positions("p").unwrap()).unwrap();
+        ledger.finish(&run.id, &Outcome::new(Status::Failed, 1)).unwrap();
+        run.id
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_completed() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(folder.path()).unwrap();
+        let first = run(&ledger, json!({"a": 1}));
+        let second = half(&ledger, json!({"a": 2, "b": 2}));
+        assert_eq!(undecided(&ledger), [&*second]);
+        assert_eq!(ledger.rewind(&second).unwrap(), 2);
+        assert_eq!(undecided(&ledger), [] as [&str; 0]);
+        assert_eq!(ledger.positions("p").unwrap()["a"], json!(1));
+        half(&ledger, json!({"a": 3}));
+        assert_eq!(ledger.rewind(&first).unwrap(), 2);
+        assert_eq!(undecided(&ledger), [] as [&str; 0]);
+        let fourth = half(&ledger, json!({"a": 4, "b": 4}));
+        assert_eq!(ledger.reset("p", Some("b")).unwrap(), 1);
+        assert_eq!(ledger.pending(&fourth).unwrap().len(), 1);
+        // One without bookmarks is asked about as well, and is in nobody's way.
+        ledger.reset("p", None).unwrap();
+        let fifth = half(&ledger, json!({}));
+        assert_eq!(undecided(&ledger), [fourth, fifth]);
+    }
+
     #[test]
     fn of_two_runs_that_read_the_same_one_publishes() {
         let folder = tempfile::tempdir().unwrap();
@@ -283,7 +349,7 @@ mod tests {
         };
         let (first, second, third) = (start(), start(), start());
         ledger.publishing(&first, &left(1), &none).unwrap();
-        assert_eq!(ledger.undecided("p").unwrap(), [] as [&str; 0]); // it is at work
+        assert_eq!(undecided(&ledger), [] as [&str; 0]); // it is at work
         let error = ledger.publishing(&second, &left(2), &none).unwrap_err();
         assert!(error.is_transient(), "{error}");
         ledger
@@ -293,7 +359,7 @@ mod tests {
         ledger.publishing(&third, &left(3), &left(1)).unwrap();
         // A run that fails while it publishes may have published.
         ledger.finish(&third, &Outcome::new(Status::Failed, 1)).unwrap();
-        assert_eq!(ledger.undecided("p").unwrap(), [&*third]);
+        assert_eq!(undecided(&ledger), [&*third]);
         ledger.decide(&third, true).unwrap();
         assert_eq!(ledger.positions("p").unwrap(), left(3));
         assert_eq!(ledger.run(&third).unwrap().status, Status::Published);
@@ -302,7 +368,7 @@ mod tests {
         ledger.finish(&fourth, &Outcome::new(Status::Failed, 1)).unwrap();
         ledger.decide(&fourth, false).unwrap();
         assert_eq!(ledger.positions("p").unwrap(), left(3));
-        assert_eq!(ledger.undecided("p").unwrap(), [] as [&str; 0]);
+        assert_eq!(undecided(&ledger), [] as [&str; 0]);
         assert_eq!(ledger.run(&fourth).unwrap().status, Status::Failed);
     }
 }

@@ -250,7 +250,7 @@ impl Ledger {
             Ok(_) => bookmarks::keep(&change, id, outcome)
                 .and_then(|()| checks::keep(&change, id, outcome))
                 .and_then(|()| match outcome.status {
-                    Status::Published => bookmarks::forget_pending(&change, id),
+                    Status::Published => bookmarks::settle(&change, id),
                     _ => Ok(()),
                 })
                 .and_then(|()| change.commit())

@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::failure;
 
 /// What brings a file from each version to the next; the version is in `user_version`.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "
     CREATE TABLE runs (
         id TEXT PRIMARY KEY,
@@ -58,6 +58,10 @@ const MIGRATIONS: [&str; 4] = [
         value TEXT NOT NULL,
         PRIMARY KEY (run, name)
     ) STRICT;
+",
+    "
+    ALTER TABLE runs ADD COLUMN publishing INTEGER NOT NULL DEFAULT 0;
+    UPDATE runs SET publishing = 1 WHERE id IN (SELECT run FROM pending);
 ",
 ];
 

@@ -56,7 +56,7 @@ pub fn replay(
     let rejects = beside(file);
     definition.rejects = Some(from(&base, &rejects)?);
     definition.report = None;
-    run_then(&definition, options, |report| places.restore(report, &rejects))
+    run_then(&definition, options, false, |report| places.restore(report, &rejects))
 }
 
 /// A path of the caller's, as seen from the folder that the pipeline's paths start from.
@@ -152,6 +152,7 @@ impl Mended<'_> {
         fields.insert("file".to_owned(), json!(pattern));
         fields.insert("format".to_owned(), json!(self.written_as()?));
         fields.remove("compression");
+        fields.remove("read"); // these files are nobody's later on
         fields.insert("drift".to_owned(), json!("fill"));
         Ok((options, places))
     }
