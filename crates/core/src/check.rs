@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::error::Result;
 
@@ -64,14 +61,6 @@ pub struct CheckResult {
     pub labels: BTreeMap<String, String>,
 }
 
-/// Another input, for checks that compare with one.
-pub struct OtherInput {
-    /// Its columns.
-    pub schema: SchemaRef,
-    /// Its records, in order.
-    pub batches: Box<dyn Iterator<Item = Result<RecordBatch>>>,
-}
-
 /// A file, for checks about files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileFacts {
@@ -93,13 +82,6 @@ pub trait CheckContext {
     /// # Errors
     /// When the ledger cannot be read.
     fn history(&self, measure: &str, last: usize) -> Result<Vec<f64>>;
-
-    /// Reads another input: `source` as an item of `extract`, or what the caller knows under
-    /// `name`.
-    ///
-    /// # Errors
-    /// When there is none, or it cannot be opened.
-    fn reference(&self, name: &str, source: Option<&Value>) -> Result<OtherInput>;
 
     /// The files at a path, that of a file or of a folder; those that were read where it is not given.
     ///

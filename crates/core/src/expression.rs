@@ -62,7 +62,7 @@ pub trait ExpressionCompiler: Send + Sync {
     /// Plans a query over records, the table `input`, which the text may call
     /// by another name, and over `others`. What it
     /// answers makes a table of its own of all batches ([`crate::OrderedStep::table`]); the records of the
-    /// others are its references, in this order.
+    /// others are its references, in this order. `names` are those of all inputs that it might speak of.
     ///
     /// # Errors
     /// [`ExpressionError`]; always, where there is nothing that runs queries.
@@ -71,8 +71,9 @@ pub trait ExpressionCompiler: Send + Sync {
         text: &str,
         input: (&str, &SchemaRef),
         others: &[(String, SchemaRef)],
+        names: &[&str],
     ) -> Result<Bound, ExpressionError> {
-        let _ = (text, input, others);
+        let _ = (text, input, others, names);
         Err(ExpressionError {
             message: "nothing here runs queries".to_owned(),
             span: None,

@@ -46,6 +46,7 @@ mod arrays;
 mod bind;
 pub mod check;
 mod distinct;
+mod first;
 mod judge;
 mod key;
 mod limit;

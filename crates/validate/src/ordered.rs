@@ -7,15 +7,13 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
 
-use arrow_array::RecordBatch;
-use gristmill_core::text::value_text;
 use gristmill_core::{
     Batch, Error, ErrorKind, Findings, OrderedStep, Origin, Reason, Result, Severity, Space, Stage,
 };
 use gristmill_parallel::KeyHash;
 use gristmill_parallel::spill::Seen;
 
-use crate::arrays::shortened;
+use crate::first::{First, Sources, values};
 use crate::key::KeyReader;
 use crate::options::UniqueNulls;
 use crate::step::{Abort, Aborts};
@@ -32,34 +30,16 @@ pub(crate) struct UniqueKey {
     pub(crate) failed: Arc<AtomicU64>,
 }
 
-/// The first record with a key: the index of its source's name, and its number in the source,
-/// 0 if that is not known.
-#[derive(Debug, Clone, Copy)]
-struct First {
-    source: u32,
-    record: u32,
-}
-
-impl First {
-    fn to_bits(self) -> u64 {
-        u64::from(self.source) << 32 | u64::from(self.record)
-    }
-
-    fn from_bits(bits: u64) -> Self {
-        Self { source: (bits >> 32) as u32, record: bits as u32 }
-    }
-}
-
 pub(crate) struct InOrder {
     aborts: Option<Aborts>,
     keys: Vec<(UniqueKey, Seen)>,
-    sources: Vec<Arc<str>>,
+    sources: Sources,
 }
 
 impl InOrder {
     pub(crate) fn new(aborts: Option<Aborts>, keys: Vec<UniqueKey>) -> Self {
         let keys = keys.into_iter().map(|key| (key, Seen::new(Space::default()))).collect();
-        Self { aborts, keys, sources: Vec::new() }
+        Self { aborts, keys, sources: Sources::default() }
     }
 
     /// Takes what the local part noted about this batch.
@@ -68,32 +48,6 @@ impl InOrder {
         let mut aborts = aborts.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = |abort: &mut Abort| Arc::ptr_eq(&abort.origin, origin);
         aborts.extract_if(.., mine).min_by_key(|abort| abort.ordinal)
-    }
-
-    fn source(&mut self, name: &Arc<str>) -> u32 {
-        if self.sources.last().is_none_or(|last| last != name) {
-            self.sources.push(Arc::clone(name));
-        }
-        (self.sources.len() - 1) as u32
-    }
-
-    fn message(&self, key: &UniqueKey, first: First, source: u32, values: &[String]) -> String {
-        if let Some(message) = &key.message {
-            return message.clone();
-        }
-        let mut message = match (key.names.as_slice(), values) {
-            ([_], [value]) => format!("{value} was seen before"),
-            (names, values) => {
-                format!("the key ({}) = ({}) was seen before", names.join(", "), values.join(", "))
-            }
-        };
-        if first.record > 0 {
-            message.push_str(&format!(", in record {}", first.record));
-            if first.source != source {
-                message.push_str(&format!(" of `{}`", self.sources[first.source as usize]));
-            }
-        }
-        message
     }
 }
 
@@ -113,8 +67,7 @@ impl OrderedStep for InOrder {
             return Ok(batch);
         }
         let columns = batch.columns().clone();
-        let source = self.source(&batch.origin().source().clone());
-        let first_record = batch.origin().place().map(|place| place.first_record);
+        self.sources.enter(&batch);
         let mut open = vec![false; batch.num_rows()];
         for flaw in batch.flaws() {
             open[flaw.row as usize] = true;
@@ -134,8 +87,11 @@ impl OrderedStep for InOrder {
                 let Some(first) = hashes[at].and_then(|hash| seen.get(hash)) else { continue };
                 let first = First::from_bits(first);
                 key.failed.fetch_add(1, Relaxed);
-                let (values, value) = values(&columns, key, row);
-                let message = || self.message(key, first, source, &values);
+                let (values, value) = values(&columns, &key.columns, row);
+                let message = || match &key.message {
+                    Some(message) => message.clone(),
+                    None => self.sources.seen_before(&key.names, &values, first),
+                };
                 if key.severity == Severity::Warn {
                     findings.warn(&key.names.join(", "), &key.rule, message);
                     continue;
@@ -157,13 +113,10 @@ impl OrderedStep for InOrder {
             if !kept {
                 continue; // a rejected record takes no key from a later one
             }
-            let ordinal = u64::from(batch.rows().ordinal(row));
-            let record = first_record
-                .and_then(|first| u32::try_from(first + ordinal).ok())
-                .unwrap_or_default();
+            let first = self.sources.place(&batch, row).to_bits();
             for ((_, seen), hashes) in self.keys.iter_mut().zip(&hashes) {
                 if let Some(hash) = hashes[at] {
-                    seen.get_or_insert(hash, First { source, record }.to_bits());
+                    seen.get_or_insert(hash, first);
                 }
             }
         }
@@ -173,18 +126,6 @@ impl OrderedStep for InOrder {
     fn settles(&self) -> bool {
         false
     }
-}
-
-/// The values of a key for its message, and the value of a key of one column.
-fn values(columns: &RecordBatch, key: &UniqueKey, row: usize) -> (Vec<String>, Option<String>) {
-    let texts = key.columns.iter().map(|&index| value_text(columns.column(index), row));
-    let mut texts: Vec<Option<String>> = texts.collect();
-    let shown = |text: &Option<String>| match text {
-        Some(text) => format!("`{}`", shortened(text)),
-        None => "null".to_owned(),
-    };
-    let all = texts.iter().map(shown).collect();
-    (all, if texts.len() == 1 { texts.remove(0) } else { None })
 }
 
 fn stop(abort: &Abort) -> Error {

@@ -4,22 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use gristmill_core::check::{FileFacts, OtherInput};
-use gristmill_core::{
-    CheckContext, CheckResult, Error, ErrorKind, Gravity, Pointer, Reference, Result,
-};
-use serde_json::Value;
+use gristmill_core::check::FileFacts;
+use gristmill_core::{CheckContext, CheckResult, Error, ErrorKind, Gravity, Result};
 
-use super::bind::extract_context;
-use super::reference::OpenReference;
-use super::{Job, RunContext};
+use super::RunContext;
 use crate::report::SourceReport;
 
 /// The world as the checks of a run see it.
 pub(super) struct Outside<'a> {
-    pub(super) job: &'a Job,
     pub(super) context: &'a RunContext<'a>,
-    pub(super) scratch: &'a Path,
     pub(super) sources: Vec<SourceReport>,
 }
 
@@ -30,25 +23,6 @@ impl CheckContext for Outside<'_> {
 
     fn history(&self, measure: &str, last: usize) -> Result<Vec<f64>> {
         self.context.history.map_or(Ok(Vec::new()), |history| history(measure, last))
-    }
-
-    fn reference(&self, name: &str, source: Option<&Value>) -> Result<OtherInput> {
-        let wrong = |message: String| {
-            Error::new(ErrorKind::Configuration, format!("reference `{name}`: {message}"))
-        };
-        let Some(source) = source else {
-            return Err(wrong("there is no such input".to_owned())
-                .hint("name it under `references:`, or pass --reference NAME=DATA"));
-        };
-        let extract = extract_context(self.job, self.context, self.scratch);
-        let at = Pointer::root();
-        let definition = Reference { at, source: source.clone(), columns: None };
-        let open = OpenReference::open(&definition, &extract)
-            .map_err(|error| wrong("it cannot be opened".to_owned()).caused_by(error))?;
-        let schema = open.schema.clone();
-        let records = open.records(self.context.cancel.clone());
-        let batches = records.map(|batch| batch.map(|batch| batch.columns().clone()));
-        Ok(OtherInput { schema, batches: Box::new(batches) })
     }
 
     fn files(&self, path: Option<&str>) -> Result<Vec<FileFacts>> {

@@ -261,7 +261,7 @@ fn execute(
     }
     if outcome.is_ok() {
         let sources = books.sources();
-        let outside = checks::Outside { job, context, scratch: scratch.path(), sources };
+        let outside = checks::Outside { context, sources };
         outcome = reporters.verdict(&outside).and_then(|found| {
             report.checks = found;
             checks::stop(&report.checks)

@@ -300,6 +300,145 @@ fn other_inputs_are_compared_with() {
 }
 
 #[test]
+fn offenders_are_rejected_where_the_check_says_so() {
+    let folder = folder();
+    let rows =
+        "1,a,USD,,1,\n1,b,USD,,1,\n,c,USD,,2,\n2,d,GBP,,2,\n2,e,EUR,,3,\n2,f,CHF,,3,\n3,g,,,9,\n";
+    fs::write(folder.path().join("in.csv"), format!("id,email,currency,aum,grade,day\n{rows}"))
+        .unwrap();
+    fs::write(folder.path().join("currencies.csv"), "code\nUSD\nEUR\n").unwrap();
+    let step = |more: &str| {
+        format!(
+            "  - clean: {{nulls: [\"\"]}}
+  - check:
+      references: {{currencies: {{file: currencies.csv}}}}
+      checks:
+        - {{measure: primary_key, column: id, offenders: reject}}
+        - {{measure: referential_integrity, column: currency, reference: currencies, reference_columns: code, offenders: reject, name: known currency{more}}}
+        - {{measure: uniqueness, columns: [grade, currency], nulls: equal, where: grade > 1, offenders: reject}}
+        - {{measure: row_count, equals: 7}}
+  - check: {{checks: [{{measure: primary_key, column: id}}, {{measure: row_count, equals: 3}}]}}
+rejects: rejects.ndjson"
+        )
+    };
+    let report = run_in(folder.path(), &step(""), &none()).report;
+    assert_eq!(report.status, Status::Published, "{:?}", report.error);
+    assert_eq!((report.read, report.rejected, report.account.loaded()), (7, 4, 3));
+    let observed: Vec<f64> = report.checks.iter().map(|it| it.observed[0].value.unwrap()).collect();
+    assert_eq!(observed, [1.0 / 7.0, 4.0 / 6.0, 1.0, 7.0, 1.0, 3.0]);
+    assert!(report.checks.iter().all(|check| check.passed));
+    let rejects = fs::read_to_string(folder.path().join("rejects.ndjson")).unwrap();
+    let found: Vec<String> = rejects
+        .lines()
+        .flat_map(|line| {
+            let reject: serde_json::Value = serde_json::from_str(line).unwrap();
+            let errors = reject["errors"].as_array().unwrap().clone();
+            let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+            let line = reject["line"].clone();
+            errors
+                .into_iter()
+                .map(move |it| format!("{line} {}: {}", text(&it["rule"]), text(&it["message"])))
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "3 primary key share of `id` measured: `1` was seen before, in record 1",
+            "4 primary key share of `id` measured: a primary key is not null",
+            "5 known currency: `GBP` is in no record of `currencies`",
+            "7 primary key share of `id` measured: `2` was seen before, in record 5",
+            "7 known currency: `CHF` is in no record of `currencies`",
+        ]
+    );
+
+    let report = run_in(folder.path(), &step(", min: 0.9"), &none()).report;
+    assert_eq!((report.status, report.rejected), (Status::Stopped, 4));
+    assert_eq!(
+        report.error.unwrap().message,
+        "a check failed: share of `currency` in `code` of `currencies` is 0.666667, expected >= 0.9"
+    );
+}
+
+#[test]
+fn offenders_are_the_same_for_any_number_of_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = (0..20_000u64).map(|i| {
+        let (id, grade) = (i.wrapping_mul(2_654_435_761) % 17_011, i * 7 % 33_331);
+        format!("{id},e,C,1.5,{grade},2024-01-01\n")
+    });
+    let rows: Vec<String> = rows.collect();
+    fs::write(
+        folder.path().join("in.csv"),
+        format!("id,email,currency,aum,grade,day\n{}", rows.concat()),
+    )
+    .unwrap();
+    let grades: Vec<String> = (0..25_000).map(|i| format!("{i}\n")).collect();
+    fs::write(folder.path().join("grades.csv"), format!("grade\n{}", grades.concat())).unwrap();
+    let run = |workers| {
+        let step = "  - check:
+      references: {grades: {file: grades.csv, columns: {grade: int}}}
+      checks:
+        - {measure: uniqueness, column: id, offenders: reject}
+        - {measure: referential_integrity, column: grade, reference: grades, offenders: reject}";
+        let options = RunOptions { workers: Some(workers), ..none() };
+        let report = run_in(folder.path(), step, &options).report;
+        assert_eq!(report.status, Status::Published, "{:?}", report.error);
+        fs::read_to_string(folder.path().join("out.csv")).unwrap()
+    };
+    let mut seen = std::collections::HashSet::new();
+    let kept = (0..20_000u64)
+        .filter(|i| i * 7 % 33_331 < 25_000 && seen.insert(i.wrapping_mul(2_654_435_761) % 17_011));
+    let expected: String = kept.map(|i| rows[i as usize].as_str()).collect();
+    let found = run(1);
+    assert!(found.split_once('\n').unwrap().1 == expected);
+    assert!(run(4) == found);
+}
+
+#[test]
+fn inputs_that_are_compared_with_are_looked_at_before_the_records_are() {
+    let folder = folder();
+    fs::write(folder.path().join("codes.csv"), "code,grade\nUSD,1\nEUR,x\n").unwrap();
+    let run = |reference: &str, check: &str| {
+        let step = format!(
+            "  - check:\n      references: {{codes: {{{reference}}}}}\n      checks:\n        - {{measure: {check}}}"
+        );
+        let outcome = run_in(folder.path(), &step, &none());
+        assert_eq!(outcome.report.read, 0, "{check}");
+        match outcome.diagnostics {
+            Some(found) => found.to_string(),
+            None => format!("{:?}", outcome.report.error),
+        }
+    };
+    let known = "referential_integrity, column: currency, reference: codes, reference_columns: ";
+    let found = run("file: codes.csv", &format!("{known}cod"));
+    assert!(
+        found.contains("reference `codes`: there is no column `cod`; did you mean `code`?"),
+        "{found}"
+    );
+    assert!(found.contains("p.yaml:8"), "{found}");
+    let found = run("file: code.csv", &format!("{known}code"));
+    assert!(found.contains("code.csv") && found.contains("p.yaml:6"), "{found}");
+    let found =
+        run("file: codes.csv", "sum_match, column: aum, reference: codes, reference_columns: code");
+    assert!(
+        found.contains("reference `codes`: column `code` is string; this needs numbers"),
+        "{found}"
+    );
+    let found = run(
+        "file: codes.csv",
+        "dataset_match, column: currency, reference: codes, reference_columns: code",
+    );
+    assert!(
+        found.contains(
+            "reference `codes`: its columns besides the key are grade, and those of the input"
+        ),
+        "{found}"
+    );
+    let found = run("file: codes.csv, columns: {grade: int}", &format!("{known}code"));
+    assert!(found.contains("line 3 of `codes.csv` cannot be read"), "{found}");
+}
+
+#[test]
 fn mistakes_are_found_before_anything_is_read() {
     let mistake = |check: &str| {
         let text = format!(
@@ -328,6 +467,10 @@ fn mistakes_are_found_before_anything_is_read() {
     assert_eq!(
         mistake("{checks: [{measure: primary_key, column: a, nulls: equal}]}"),
         "`nulls` says what a null in a key means, and `primary_key` has no use for it"
+    );
+    assert_eq!(
+        mistake("{checks: [{measure: mean, column: a, offenders: reject}]}"),
+        "`mean` names no record that offends"
     );
     assert_eq!(
         mistake("{checks: [{measure: coverage, column: a}]}"),

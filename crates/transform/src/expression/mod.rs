@@ -106,8 +106,9 @@ impl ExpressionCompiler for Sql {
         text: &str,
         input: (&str, &SchemaRef),
         others: &[(String, SchemaRef)],
+        names: &[&str],
     ) -> Result<Bound, ExpressionError> {
-        crate::steps::query_over(text, input, others)
+        crate::steps::query_over(text, input, others, names)
     }
 }
 

@@ -175,10 +175,10 @@ pub(crate) fn query_over(
     text: &str,
     (name, schema): (&str, &SchemaRef),
     others: &[(String, SchemaRef)],
+    names: &[&str],
 ) -> Result<Bound, ExpressionError> {
     let mut tree = statement(text)?;
-    let known: Vec<&str> =
-        [name, INPUT].into_iter().chain(others.iter().map(|(name, _)| name.as_str())).collect();
+    let known: Vec<&str> = [name, INPUT].into_iter().chain(names.iter().copied()).collect();
     let unknown = reads(text, &tree).into_iter().find(|(name, _)| !known.contains(&name.as_str()));
     if let Some(table) = unknown {
         return Err(no_table(&table, &known, "under `references`, or with --reference NAME=DATA"));

@@ -1,5 +1,6 @@
 //! Checks, bound to columns: what has to be gathered for each test.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use arrow_schema::{DataType, Schema, SchemaRef};
@@ -11,6 +12,7 @@ use super::gather::{Gatherer, What};
 use super::keys::{Skip, key_of_text};
 use super::metric::{Aggregate, Answer, Metric, Predicate};
 use super::queries::Query;
+use super::references::References;
 use super::{Check, Nulls, Test, predicate};
 use crate::limit;
 
@@ -22,10 +24,22 @@ pub(crate) struct Bound {
     pub(crate) slots: Vec<Vec<usize>>,
     /// What queries are asked of the records, in the order of the checks.
     pub(crate) queries: Mutex<Vec<Query>>,
+    /// What is gathered of the inputs that are compared with.
+    pub(crate) references: References,
 }
 
-/// Binds checks to columns, and those that are queries to the inputs that each speaks of. With `rows`, each record
-/// is to have its result.
+/// Other inputs.
+#[derive(Default)]
+pub(crate) struct Others<'a> {
+    /// The names of all.
+    pub(super) names: Vec<&'a str>,
+    /// For each query, those that it speaks of.
+    pub(super) asked: Vec<Vec<(String, SchemaRef)>>,
+    /// Those that are compared with.
+    pub(super) compared: Vec<(String, SchemaRef)>,
+}
+
+/// Binds checks to columns, here and of other inputs. With `rows`, each record is to have its result.
 ///
 /// # Errors
 /// Every mistake that the columns show.
@@ -34,9 +48,15 @@ pub(crate) fn bind(
     schema: &SchemaRef,
     expressions: &dyn ExpressionCompiler,
     now: DateTime<Utc>,
-    others: &[Vec<(String, SchemaRef)>],
+    others: &Others<'_>,
     rows: bool,
 ) -> Result<Bound, Vec<Mistake>> {
+    let tests: Vec<&Test> = checks.iter().flat_map(|check| check.rule.tests()).collect();
+    let mut misfits = BTreeMap::new();
+    let wrong = |test, found| {
+        misfits.entry(test).or_insert(found);
+    };
+    let references = References::bind(&tests, schema, &others.compared, wrong);
     let mut gatherer = Gatherer::new(schema);
     let (mut slots, mut mistakes, mut queries) = (Vec::new(), Vec::new(), Vec::new());
     for check in checks {
@@ -44,7 +64,8 @@ pub(crate) fn bind(
             let index = slots.len();
             let mut found = slots_of(test, &mut gatherer, expressions, now);
             if let Metric::Query { text, answer } = &test.metric {
-                let others = others.get(queries.len()).map_or(&[][..], Vec::as_slice);
+                let asked = others.asked.get(queries.len()).map_or(&[][..], Vec::as_slice);
+                let others = (asked, others.names.as_slice());
                 let query = Query::new(index, (text, *answer), schema, others, expressions, rows);
                 found = found
                     .and_then(|slots| query.map(|query| queries.push(Some(query))).map(|()| slots));
@@ -53,7 +74,7 @@ pub(crate) fn bind(
                 }
             }
             slots.push(Vec::new());
-            match found {
+            match misfits.remove(&index).map_or(found, Err) {
                 Ok(found) => slots[index] = found,
                 Err((message, hint)) => {
                     let mut mistake = Mistake::new(check.at.clone(), message);
@@ -66,7 +87,7 @@ pub(crate) fn bind(
     }
     if mistakes.is_empty() {
         let queries = Mutex::new(queries.into_iter().flatten().collect());
-        Ok(Bound { checks: checks.to_vec(), gatherer, slots, queries })
+        Ok(Bound { checks: checks.to_vec(), gatherer, slots, queries, references })
     } else {
         Err(mistakes)
     }

@@ -1,34 +1,26 @@
 //! What checks come to, once everything has been gathered.
 
-use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use arrow_schema::{DataType, Schema};
 use gristmill_core::types::type_name;
-use gristmill_core::{CheckContext, CheckResult, Error, ErrorKind, Observation, Result, Space};
+use gristmill_core::{CheckContext, CheckResult, Error, ErrorKind, Observation, Result};
 use gristmill_parallel::spill::Counts;
-use serde_json::Value;
 
 use super::bind::Bound;
 use super::expect::{Expect, Past, Verdict, number, time};
 use super::gather::{Gathered, Gatherer};
 use super::keys::{KeyFacts, key_facts, quantiles};
 use super::metric::{Aggregate, Metric};
-use super::references::References;
+use super::references::Read;
 use super::{Rule, Test, files};
 
 /// Judges all checks.
 ///
 /// # Errors
-/// When a reference cannot be read, or the disk or the ledger fails.
-pub(crate) fn judge(
-    bound: &Bound,
-    sources: &BTreeMap<String, Value>,
-    space: &Space,
-    context: &dyn CheckContext,
-) -> Result<Vec<CheckResult>> {
-    let references = References::gather(bound, sources, space, context)?;
-    let mut judging = Judging { bound, context, references, next: 0, observed: Vec::new() };
+/// When the disk or the ledger fails.
+pub(crate) fn judge(bound: &Bound, context: &dyn CheckContext) -> Result<Vec<CheckResult>> {
+    let mut judging = Judging { bound, context, next: 0, observed: Vec::new() };
     let mut results = Vec::with_capacity(bound.checks.len());
     for check in &bound.checks {
         let verdict = judging.rule(&check.rule)?;
@@ -47,7 +39,6 @@ pub(crate) fn judge(
 struct Judging<'a> {
     bound: &'a Bound,
     context: &'a dyn CheckContext,
-    references: References,
     /// The test that comes next.
     next: usize,
     observed: Vec<Observation>,
@@ -223,9 +214,9 @@ impl Judging<'_> {
                 files::share(path.as_deref(), choice, test, self.context)?
             }
             Metric::ReferentialIntegrity { reference, .. } => {
-                let theirs = self.references.slots(reference, index);
+                let Read { gatherer: them, .. } = self.bound.references.of(reference);
+                let theirs = self.bound.references.of(reference).slots(index);
                 let mut mine = Totals::default();
-                let them = &self.references.by_name[reference].gatherer;
                 self.join((gatherer, slots[0]), (them, theirs[0]), |count, other| {
                     mine.all += count;
                     mine.shared += if other > 0 { count } else { 0 };
@@ -241,12 +232,12 @@ impl Judging<'_> {
                 }
             }
             Metric::RowCountMatch(reference) => {
-                let theirs = self.references.slots(reference, index);
-                let them = count(&self.references.by_name[reference].gatherer, theirs[0]);
+                let theirs = self.bound.references.of(reference);
+                let them = count(&theirs.gatherer, theirs.slots(index)[0]);
                 (them > 0).then(|| count(gatherer, slots[0]) as f64 / them as f64)
             }
             Metric::SchemaMatch(reference) => {
-                let them = &self.references.by_name[reference].gatherer.schema;
+                let them = &self.bound.references.of(reference).gatherer.schema;
                 let columns = them.fields().iter().map(|f| (f.name().clone(), type_name(f)));
                 Some(same_columns(schema, &columns.collect::<Vec<_>>()))
             }
@@ -257,7 +248,7 @@ impl Judging<'_> {
                     let (gatherer, slot) = match &aggregate.reference {
                         None => (gatherer, own.next().copied()),
                         Some(name) => {
-                            let reference = &self.references.by_name[name];
+                            let reference = self.bound.references.of(name);
                             let slot = reference.aggregates.get(&(index, aggregate.to_string()));
                             (&reference.gatherer, slot.copied())
                         }
@@ -271,8 +262,8 @@ impl Judging<'_> {
                 }
             }
             Metric::DatasetMatch { reference, .. } => {
-                let theirs = self.references.slots(reference, index);
-                let them = &self.references.by_name[reference].gatherer;
+                let Read { gatherer: them, .. } = self.bound.references.of(reference);
+                let theirs = self.bound.references.of(reference).slots(index);
                 for (side, gatherer, slots) in
                     [("the input", gatherer, slots.as_slice()), (reference.as_str(), them, theirs)]
                 {
@@ -345,7 +336,7 @@ fn count(gatherer: &Gatherer, slot: usize) -> u64 {
     }
 }
 
-fn with_keys<T>(
+pub(super) fn with_keys<T>(
     gatherer: &Gatherer,
     slot: usize,
     read: impl FnOnce(&mut Counts) -> Result<T>,

@@ -84,6 +84,23 @@ pub enum Nulls {
     Distinct,
 }
 
+/// What becomes of the records that offend against a check.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Offenders {
+    /// They go on, if the run does.
+    #[default]
+    Keep,
+    /// They are rejected: all records with a key but the first, in source order, and those that refer to nothing.
+    Reject,
+}
+
+impl Offenders {
+    pub(super) fn is_keep(&self) -> bool {
+        *self == Offenders::Keep
+    }
+}
+
 impl Measure {
     /// As it is written.
     pub(super) fn name(self) -> String {

@@ -16,6 +16,7 @@ pub(crate) mod keys;
 mod measure;
 mod metric;
 mod numbers;
+mod offenders;
 mod options;
 mod predicate;
 mod queries;
@@ -30,7 +31,7 @@ use std::ops::Range;
 use gristmill_core::{Gravity, Pointer};
 
 pub use expect::{Expect, Function, Operand, number};
-pub use measure::{Measure, Nulls};
+pub use measure::{Measure, Nulls, Offenders};
 pub use metric::{
     Aggregate, Answer, Checksum, FileChoice, FileTest, Literal, Metric, Op, Predicate, ValueTest,
 };
@@ -55,6 +56,8 @@ pub struct Check {
     pub span: Option<Range<usize>>,
     /// Labels that it has in a ruleset.
     pub labels: BTreeMap<String, String>,
+    /// What becomes of the records that offend against it.
+    pub offenders: Offenders,
 }
 
 /// What a check asks.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::expect::{Expect, Operand};
-use super::measure::{Measure, Nulls};
+use super::measure::{Measure, Nulls, Offenders};
 use super::metric::{Aggregate, Answer, Metric, Op, Predicate};
 use super::references::references;
 use super::{Check, Rule, Test, dqdl};
@@ -121,6 +121,12 @@ pub struct CheckItem {
     /// Whether a failure keeps the run from publishing, or is only reported.
     #[serde(default)]
     pub severity: Gravity,
+    /// Of `uniqueness`, `primary_key` and `referential_integrity`: what becomes of the records that offend. With `reject`
+    /// they go to the rejects, and the check passes, whatever the share was before, unless it says what is
+    /// expected: with `min: 0.99` it fails where more than a hundredth offends. Other checks of the step measure
+    /// the records with them.
+    #[serde(default, skip_serializing_if = "Offenders::is_keep")]
+    pub offenders: Offenders,
 }
 
 impl Options {
@@ -190,12 +196,13 @@ impl Options {
 impl CheckItem {
     fn check(&self, at: &Pointer) -> Result<Check, Mistake> {
         let metric = self.metric(at)?;
+        self.offends(at)?;
         let expect = self.expect(&metric, at)?;
         let test = Test { metric, filter: self.filter.clone(), expect };
         let name = self.name.clone().unwrap_or_else(|| test.to_string());
         let (rule, severity) = (Rule::Test(test), self.severity);
-        let labels = BTreeMap::new();
-        Ok(Check { name, rule, severity, at: at.clone(), span: None, labels })
+        let (labels, offenders) = (BTreeMap::new(), self.offenders);
+        Ok(Check { name, rule, severity, at: at.clone(), span: None, labels, offenders })
     }
 
     fn column(&self, at: &Pointer) -> Result<String, Mistake> {
@@ -238,6 +245,19 @@ impl CheckItem {
             return Err(Mistake::new(at.key("reference_columns"), message));
         }
         Ok(mine.into_iter().zip(theirs).collect())
+    }
+
+    /// Whether there is an offender to reject.
+    fn offends(&self, at: &Pointer) -> Result<(), Mistake> {
+        use Measure::{PrimaryKey, ReferentialIntegrity, Uniqueness};
+        match (self.offenders, self.measure) {
+            (Offenders::Keep, _) | (_, PrimaryKey | ReferentialIntegrity | Uniqueness) => Ok(()),
+            (Offenders::Reject, measure) => {
+                let message = format!("`{}` names no record that offends", measure.name());
+                let hint = "it belongs to `uniqueness`, `primary_key` and `referential_integrity`; what is asked of single records is a rule of `validate`";
+                Err(Mistake::new(at.key("offenders"), message).on_key().hint(hint))
+            }
+        }
     }
 
     /// What nulls in the key mean; only of keys that may have some.
@@ -402,6 +422,7 @@ impl CheckItem {
                 }
                 (Some(_), _) => return Err(above_zero("deviations")),
                 (_, Some(_)) => return Err(above_zero("change")),
+                _ if self.offenders == Offenders::Reject => Expect::Anything,
                 _ if metric.is_share() => Expect::ALL,
                 _ => {
                     let name = self.measure.name();

@@ -102,12 +102,12 @@ impl Query {
         test: usize,
         (text, answer): (&str, Answer),
         schema: &SchemaRef,
-        others: &[(String, SchemaRef)],
+        (others, names): (&[(String, SchemaRef)], &[&str]),
         expressions: &dyn ExpressionCompiler,
         rows: bool,
     ) -> Result<Self, Wrong> {
         let bound = expressions
-            .query(text, (PRIMARY, schema), others)
+            .query(text, (PRIMARY, schema), others, names)
             .map_err(|error| (error.message, error.hint))?;
         let fields = bound.output.fields();
         let is_number =

@@ -1,24 +1,27 @@
-//! Other inputs, which checks compare with: each is read once, for all checks.
+//! Other inputs, which checks compare with. What each check needs of them is bound before anything is read; each is read
+//! once, for all checks, when the first records come.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
-use arrow_schema::Schema;
-use gristmill_core::check::OtherInput;
-use gristmill_core::{CheckContext, Error, ErrorKind, Result, Space};
-use serde_json::Value;
+use arrow_schema::{Schema, SchemaRef};
+use gristmill_core::{Records, Result, Space};
 
-use super::bind::{Bound, dataset, numeric};
+use super::bind::{Wrong, dataset, numeric};
 use super::gather::{Gatherer, What};
 use super::keys::Skip;
 use super::metric::Metric;
-use super::{Test, predicate};
+use super::{Check, Test, predicate};
 
-/// What was gathered of other inputs.
-pub(super) struct References {
-    pub(super) by_name: BTreeMap<String, Read>,
+/// What is gathered of other inputs.
+#[derive(Default)]
+pub(crate) struct References {
+    by_name: BTreeMap<String, Read>,
+    /// Their records, in the order of their names, until they are read.
+    waiting: Mutex<Vec<Records>>,
 }
 
-/// A reference that was read.
+/// A reference, and what of it is gathered.
 pub(super) struct Read {
     pub(super) gatherer: Gatherer,
     /// For each test that needs it, where its parts are.
@@ -28,43 +31,62 @@ pub(super) struct Read {
 }
 
 impl References {
-    pub(super) fn slots(&self, name: &str, test: usize) -> &[usize] {
-        self.by_name[name].slots.get(&test).map_or(&[], Vec::as_slice)
+    /// Finds what tests need of the inputs that they compare with. What does not fit is told with its test.
+    pub(super) fn bind(
+        tests: &[&Test],
+        mine: &Schema,
+        others: &[(String, SchemaRef)],
+        mut wrong: impl FnMut(usize, Wrong),
+    ) -> Self {
+        let mut by_name = BTreeMap::new();
+        for (name, schema) in others {
+            let (slots, aggregates) = (BTreeMap::new(), BTreeMap::new());
+            let mut read = Read { gatherer: Gatherer::new(schema), slots, aggregates };
+            for (index, test) in tests.iter().enumerate() {
+                if let Err((message, hint)) = read.need(index, test, name, mine) {
+                    wrong(index, (format!("reference `{name}`: {message}"), hint));
+                }
+            }
+            by_name.insert(name.clone(), read);
+        }
+        Self { by_name, waiting: Mutex::default() }
     }
 
-    /// Reads every reference once.
-    pub(super) fn gather(
-        bound: &Bound,
-        sources: &BTreeMap<String, Value>,
-        space: &Space,
-        context: &dyn CheckContext,
-    ) -> Result<Self> {
-        let mut by_name = BTreeMap::new();
-        let tests: Vec<&Test> = bound.checks.iter().flat_map(|check| check.rule.tests()).collect();
-        let mut names: Vec<&str> = tests.iter().flat_map(|test| references(&test.metric)).collect();
-        names.sort_unstable();
-        names.dedup();
-        for name in names {
-            let OtherInput { schema, batches } = context.reference(name, sources.get(name))?;
-            let mut read = Read {
-                gatherer: Gatherer::new(&schema),
-                slots: BTreeMap::new(),
-                aggregates: BTreeMap::new(),
-            };
-            for (index, test) in tests.iter().enumerate() {
-                read.need(index, test, name, bound)?;
-            }
-            read.gatherer.open(space);
-            for batch in batches {
-                read.gatherer.add(&batch?)?;
-            }
-            by_name.insert(name.to_owned(), read);
+    /// Whether nothing is compared with.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// Takes their records, in the order of their names.
+    pub(super) fn load(&self, records: Vec<Records>) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = records;
+    }
+
+    /// Divides the memory among them.
+    pub(super) fn open(&self, space: &Space) {
+        let memory = space.memory / self.by_name.len().max(1);
+        for read in self.by_name.values() {
+            read.gatherer.open(&Space { memory, ..space.clone() });
         }
-        Ok(Self { by_name })
+    }
+
+    /// Reads them, if that was not done yet.
+    pub(super) fn read(&self) -> Result<()> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for (read, records) in self.by_name.values().zip(std::mem::take(&mut *waiting)) {
+            for batch in records {
+                read.gatherer.add(batch?.columns())?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn of(&self, name: &str) -> &Read {
+        &self.by_name[name]
     }
 }
 
-/// The references that a metric reads.
+/// The inputs that a metric compares with.
 pub(super) fn references(metric: &Metric) -> Vec<&str> {
     match metric {
         Metric::ReferentialIntegrity { reference, .. }
@@ -78,28 +100,38 @@ pub(super) fn references(metric: &Metric) -> Vec<&str> {
     }
 }
 
+/// The inputs that checks compare with, each once, in the order of their names.
+pub(super) fn compared(checks: &[Check]) -> Vec<&str> {
+    let tests = checks.iter().flat_map(|check| check.rule.tests());
+    let mut names: Vec<&str> = tests.flat_map(|test| references(&test.metric)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 impl Read {
-    fn need(&mut self, index: usize, test: &Test, name: &str, bound: &Bound) -> Result<()> {
+    /// Where the parts of a test are.
+    pub(super) fn slots(&self, test: usize) -> &[usize] {
+        self.slots.get(&test).map_or(&[], Vec::as_slice)
+    }
+
+    fn need(&mut self, index: usize, test: &Test, name: &str, mine: &Schema) -> Result<(), Wrong> {
         if !references(&test.metric).contains(&name) {
             return Ok(());
         }
         let schema = self.gatherer.schema.clone();
-        let wrong = |message: String| {
-            Error::new(ErrorKind::Configuration, format!("reference `{name}`: {message}"))
-        };
-        let find = |column: &str| predicate::column(&schema, column).map_err(wrong);
+        let find = |column: &str| predicate::column(&schema, column).map_err(|it| (it, None));
         let whats = match &test.metric {
             Metric::ReferentialIntegrity { theirs, .. } => {
-                let columns = theirs.iter().map(|column| find(column)).collect::<Result<_>>()?;
+                let columns = theirs.iter().map(|it| find(it)).collect::<Result<_, Wrong>>()?;
                 vec![What::Texts { columns, skip: Skip::Any }]
             }
             Metric::RowCountMatch(_) => vec![What::Rows],
             Metric::DatasetMatch { keys, columns, .. } => {
-                let theirs = |pairs: &[(String, String)]| -> Result<Vec<usize>> {
+                let theirs = |pairs: &[(String, String)]| -> Result<Vec<usize>, Wrong> {
                     pairs.iter().map(|(_, theirs)| find(theirs)).collect()
                 };
                 if columns.is_empty() {
-                    let mine = &bound.gatherer.schema;
                     let (here, there) = (rest(mine, keys, false), rest(&schema, keys, true));
                     if here != there {
                         let message = format!(
@@ -107,7 +139,7 @@ impl Read {
                             there.join(", "),
                             here.join(", ")
                         );
-                        return Err(wrong(message).hint("name the columns to compare"));
+                        return Err((message, Some("name the columns to compare".to_owned())));
                     }
                 }
                 dataset(theirs(keys)?, theirs(columns)?, &schema)
@@ -115,9 +147,8 @@ impl Read {
             Metric::AggregateMatch(a, b) => {
                 for aggregate in [a, b] {
                     if aggregate.reference.as_deref() == Some(name) {
-                        let column = numeric(&schema, &aggregate.column)
-                            .map_err(|(message, _)| wrong(message))?;
-                        let slot = self.slot(What::Numbers(column));
+                        let column = numeric(&schema, &aggregate.column)?;
+                        let slot = self.gatherer.plain(What::Numbers(column));
                         self.aggregates.insert((index, aggregate.to_string()), slot);
                     }
                 }
@@ -125,13 +156,9 @@ impl Read {
             }
             _ => Vec::new(),
         };
-        let slots = whats.into_iter().map(|what| self.slot(what)).collect();
+        let slots = whats.into_iter().map(|what| self.gatherer.plain(what)).collect();
         self.slots.insert(index, slots);
         Ok(())
-    }
-
-    fn slot(&mut self, what: What) -> usize {
-        self.gatherer.plain(what)
     }
 }
 

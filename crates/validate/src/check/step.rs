@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use arrow_schema::SchemaRef;
 use chrono::Utc;
@@ -12,8 +12,10 @@ use gristmill_core::{
 };
 use serde_json::Value;
 
-use super::bind::{Bound, bind};
+use super::bind::{Bound, Others, bind};
+use super::offenders::Rejecting;
 use super::queries::{self, Query};
+use super::references::compared;
 use super::rows::{Marking, with_results};
 use super::{Check, Options, evaluate};
 use crate::plan::expression_mistake;
@@ -74,31 +76,36 @@ pub(crate) fn plan(value: &Value, expressions: &dyn ExpressionCompiler) -> Plann
 }
 
 impl Checks {
-    /// For each query, the inputs that it speaks of and their columns.
-    fn others(&self, schemas: &[SchemaRef]) -> Result<Vec<Vec<(String, SchemaRef)>>, Vec<Mistake>> {
-        let asked = queries::asked(&self.checks, self.references.keys());
-        let names: Vec<&str> = asked.iter().flatten().copied().collect();
-        if let Some(name) = names.get(schemas.len()) {
+    /// The other inputs that are read: for each query those that it speaks of, then those that are compared with.
+    fn read(&self) -> (Vec<Vec<&str>>, Vec<&str>) {
+        (queries::asked(&self.checks, self.references.keys()), compared(&self.checks))
+    }
+
+    /// The same, with their columns.
+    fn others(&self, schemas: &[SchemaRef]) -> Result<Others<'_>, Vec<Mistake>> {
+        let (asked, compared) = self.read();
+        if let Some(name) = asked.iter().flatten().chain(&compared).nth(schemas.len()) {
             let at = Pointer::root().key("references").key(*name);
             return Err(vec![Mistake::new(at, format!("`{name}` was not opened"))]);
         }
         let mut schemas = schemas.iter();
-        let others = asked.into_iter().map(|names| {
+        let mut with = |names: Vec<&str>| -> Vec<(String, SchemaRef)> {
             let named = names.into_iter().zip(&mut schemas);
             named.map(|(name, schema)| (name.to_owned(), Arc::clone(schema))).collect()
-        });
-        Ok(others.collect())
+        };
+        let asked = asked.into_iter().map(&mut with).collect();
+        let names = self.references.keys().map(String::as_str).collect();
+        Ok(Others { names, asked, compared: with(compared) })
     }
 }
 
 impl StepPlan for Checks {
-    /// The inputs that queries read, for each query.
     fn references(&self) -> Vec<Reference> {
-        let asked = queries::asked(&self.checks, self.references.keys());
-        let names = asked.into_iter().flatten();
+        let (asked, compared) = self.read();
+        let names = asked.into_iter().flatten().chain(compared);
         let reference = |name: &str| Reference {
             at: Pointer::root().key("references").key(name),
-            source: self.references[name].clone(),
+            source: self.references.get(name).cloned().unwrap_or_default(),
             columns: None,
         };
         names.map(reference).collect()
@@ -117,58 +124,70 @@ impl StepPlan for Checks {
         let others = self.others(&context.references)?;
         let bound =
             bind(&self.checks, input, context.expressions, Utc::now(), &others, self.row_results)?;
-        let asks = !bound.queries.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
         let bound = Arc::new(bound);
-        let references = self.references.clone();
-        let gathering =
-            Gathering { bound: Arc::clone(&bound), references, space: Space::default() };
-        let mut ordered: Option<Box<dyn OrderedStep>> = None;
+        let gathering = Gathering { bound: Arc::clone(&bound) };
         let mut output = Arc::clone(input);
+        let mut marking = None;
         if self.row_results {
             output = with_results(input);
-            ordered = Some(Box::new(Marking::new(Arc::clone(&bound), Arc::clone(&output))));
+            marking = Some(Marking::new(Arc::clone(&bound), Arc::clone(&output)));
         }
-        if asks {
-            ordered = Some(Box::new(Asking { bound, marking: ordered, ended: false }));
-        }
+        let rejecting = Rejecting::of(&bound)
+            .map_err(|error| vec![Mistake::new(Pointer::root(), error.to_string())])?;
+        let ordered = InOrder { bound, rejecting, marking, ended: false };
+        let ordered: Option<Box<dyn OrderedStep>> =
+            ordered.parts().gt(&0).then(|| Box::new(ordered) as _);
         let local: Option<Box<dyn Step>> = Some(Box::new(gathering));
         Ok(gristmill_core::Bound { local, ordered, output, grain: Grain::Preserves })
     }
 }
 
-/// Hands every batch to the queries, before results are marked, if they are.
-struct Asking {
+/// What sees the batches one after the other: the queries, then what rejects, then what marks records.
+struct InOrder {
     bound: Arc<Bound>,
-    marking: Option<Box<dyn OrderedStep>>,
+    rejecting: Option<Rejecting>,
+    marking: Option<Marking>,
     ended: bool,
 }
 
-impl Asking {
-    fn each(&self, mut ask: impl FnMut(&mut Query) -> Result<()>) -> Result<()> {
-        let mut queries = self.bound.queries.lock().unwrap_or_else(PoisonError::into_inner);
-        queries.iter_mut().try_for_each(&mut ask)
+impl InOrder {
+    fn queries(&self) -> MutexGuard<'_, Vec<Query>> {
+        self.bound.queries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many parts share the memory.
+    fn parts(&self) -> usize {
+        let compares = usize::from(!self.bound.references.is_empty());
+        let rejects = usize::from(self.rejecting.is_some());
+        self.queries().len() + compares + rejects + usize::from(self.marking.is_some())
     }
 }
 
-impl OrderedStep for Asking {
+impl OrderedStep for InOrder {
     fn load(&mut self, references: Vec<Records>) {
         let mut references = references.into_iter();
-        let mut queries = self.bound.queries.lock().unwrap_or_else(PoisonError::into_inner);
-        queries.iter_mut().for_each(|query| query.load(&mut references));
+        self.queries().iter_mut().for_each(|query| query.load(&mut references));
+        self.bound.references.load(references.collect());
     }
 
     fn open(&mut self, space: Space) {
-        let mut queries = self.bound.queries.lock().unwrap_or_else(PoisonError::into_inner);
-        let memory = space.memory / (queries.len() + usize::from(self.marking.is_some()));
-        let space = Space { memory, ..space };
-        queries.iter_mut().for_each(|query| query.open(space.clone()));
+        let space = Space { memory: space.memory / self.parts().max(1), ..space };
+        self.queries().iter_mut().for_each(|query| query.open(space.clone()));
+        self.bound.references.open(&space);
+        if let Some(rejecting) = &mut self.rejecting {
+            rejecting.open(&space);
+        }
         if let Some(marking) = &mut self.marking {
             marking.open(space);
         }
     }
 
-    fn apply(&mut self, batch: Batch, findings: &mut Findings) -> Result<Batch> {
-        self.each(|query| query.give(Some(batch.clone())))?;
+    fn apply(&mut self, mut batch: Batch, findings: &mut Findings) -> Result<Batch> {
+        self.bound.references.read()?;
+        self.queries().iter_mut().try_for_each(|query| query.give(Some(batch.clone())))?;
+        if let Some(rejecting) = &mut self.rejecting {
+            batch = rejecting.apply(batch, findings)?;
+        }
         match &mut self.marking {
             Some(marking) => marking.apply(batch, findings),
             None => Ok(batch),
@@ -177,7 +196,8 @@ impl OrderedStep for Asking {
 
     fn release(&mut self, findings: &mut Findings) -> Result<Option<Batch>> {
         if !std::mem::replace(&mut self.ended, true) {
-            self.each(|query| query.give(None))?;
+            self.bound.references.read()?;
+            self.queries().iter_mut().try_for_each(|query| query.give(None))?;
         }
         self.marking.as_mut().map_or(Ok(None), |marking| marking.release(findings))
     }
@@ -186,8 +206,6 @@ impl OrderedStep for Asking {
 /// The step at work.
 struct Gathering {
     bound: Arc<Bound>,
-    references: BTreeMap<String, Value>,
-    space: Space,
 }
 
 impl Step for Gathering {
@@ -201,13 +219,10 @@ impl Step for Gathering {
     }
 
     fn open(&mut self, space: Space) {
-        // A reference is read when all records have passed: it has half of the memory.
-        let half = Space { memory: space.memory / 2, ..space };
-        self.bound.gatherer.open(&half);
-        self.space = half;
+        self.bound.gatherer.open(&space);
     }
 
     fn verdict(&self, context: &dyn CheckContext) -> Result<Vec<CheckResult>> {
-        evaluate::judge(&self.bound, &self.references, &self.space, context)
+        evaluate::judge(&self.bound, context)
     }
 }

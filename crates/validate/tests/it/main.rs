@@ -6,6 +6,7 @@ mod conditions;
 mod definition;
 mod fixture;
 mod given;
+mod offenders;
 mod quality;
 mod rules;
 mod severity;

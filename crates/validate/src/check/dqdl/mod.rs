@@ -20,7 +20,7 @@ use std::ops::Range;
 
 use gristmill_core::{Gravity, Mistake, Pointer};
 
-use super::{Check, Rule};
+use super::{Check, Offenders, Rule};
 
 /// A ruleset: its rules as checks, and what it only measures.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +49,7 @@ impl Ruleset {
             at: at.clone(),
             span: Some(written.span.clone()),
             labels: written.labels.clone(),
+            offenders: Offenders::Keep,
         };
         self.rules.iter().map(check).collect()
     }
