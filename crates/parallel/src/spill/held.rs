@@ -86,7 +86,7 @@ impl HeldBatches {
     ///
     /// # Errors
     /// When the disk cannot be read.
-    pub(super) fn get(&self, place: usize) -> Result<Option<Batch>> {
+    pub fn get(&self, place: usize) -> Result<Option<Batch>> {
         match self.batches.get(place) {
             Some(Held::Here { batch, .. }) => Ok(Some(batch.clone())),
             Some(Held::OnDisk { offset, len }) => {

@@ -2,7 +2,8 @@
 //!
 //! Each of them writes a query over the table `input`. [`query`] plans it when the step is bound, so
 //! that names, types and the columns of the result are known before the first record; [`physical`]
-//! makes it something that runs, and [`run`] runs it. What holds:
+//! makes it something that runs, and [`run`] runs it. What is usual is done without it, by [`groups`]
+//! and [`windows`]. What holds:
 //!
 //! - **One thread, one partition.** The plan runs on the thread that sees the batches in source
 //!   order, and asks for the next one when it needs it: nothing waits in a queue. While it works,
@@ -19,14 +20,17 @@ mod groups;
 mod merge;
 mod message;
 mod numbered;
+mod parallel;
 mod partitions;
 mod physical;
 mod piped;
 mod query;
 mod run;
+mod stage;
 mod step;
 mod store;
 mod sum;
+mod windows;
 mod write;
 
 pub(crate) use functions::SetFunctions;
@@ -37,6 +41,7 @@ pub(crate) use query::{Query, Table};
 pub(crate) use run::{Execution, Progress};
 pub(crate) use step::Tables;
 pub(crate) use store::{Store, Writer};
+pub(crate) use windows::{Place, Windows};
 pub(crate) use write::{
     column, expression, input, named, over, planned, quoted, reads, select, statement,
 };

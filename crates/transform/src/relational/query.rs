@@ -37,6 +37,28 @@ pub(crate) struct Query {
     pub(super) reads: HashMap<String, usize>,
 }
 
+impl Query {
+    /// The columns that it reads of a table with so many.
+    pub(crate) fn needs(&self, table: &str, columns: usize) -> Vec<usize> {
+        let mut needed = Vec::new();
+        let _ = self.plan.apply_with_subqueries(|node| {
+            match node {
+                LogicalPlan::TableScan(scan) if scan.table_name.table() == table => {
+                    match &scan.projection {
+                        Some(places) => needed.extend(places),
+                        None => needed.extend(0..columns),
+                    }
+                }
+                _ => {}
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+        needed.sort_unstable();
+        needed.dedup();
+        needed
+    }
+}
+
 /// Plans a query over these tables.
 ///
 /// # Errors

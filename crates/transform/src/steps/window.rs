@@ -1,7 +1,9 @@
 //! `window`: columns computed from other records.
 
-use arrow_schema::SchemaRef;
-use gristmill_core::{BindContext, Bound, Grain, Mistake, Pointer, Result, StepKind, StepPlan};
+use std::sync::Arc;
+
+use arrow_schema::{Schema, SchemaRef};
+use gristmill_core::{BindContext, Bound, Mistake, Pointer, Result, StepKind, StepPlan};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::{computed, expression_mistake, keys};
 use crate::options;
 use crate::relational::{
-    INPUT, ROW, SetFunctions, Tables, column, expression, input, named, over, planned, quoted,
-    select, with_row,
+    INPUT, Place, ROW, SetFunctions, Windows, column, expression, input, named, over, planned,
+    quoted, select, with_row,
 };
 
 /// The registry entry.
@@ -148,25 +150,42 @@ impl StepPlan for Window {
             return Err(mistakes);
         }
         let table = [input(&with_row(schema))];
-        let mut computed = computed::trees(&self.columns, |name, text| {
+        let trees = computed::trees(&self.columns, |name, text| {
             let tree = over(expression(text, SetFunctions::all(), Some(schema))?, &window)?;
             let alone = select(vec![named(tree.clone(), name)], &format!("FROM {INPUT}"))?;
             planned(alone, &table)?;
             Ok(tree)
         })?;
-        let mut results = Vec::new();
-        for name in names.iter().copied() {
-            results.push(match computed.shift_remove(name) {
-                Some(tree) => named(tree, name),
-                None => column(name),
+        let of = |schema: &SchemaRef| {
+            let computed = trees.iter().map(|(name, tree)| named(tree.clone(), name));
+            let rest = format!("FROM {INPUT} ORDER BY {}", quoted(ROW));
+            select(computed.chain([column(ROW)]).collect(), &rest)
+                .and_then(|statement| planned(statement, &[input(&with_row(schema))]))
+                .map_err(|found| vec![expression_mistake(Pointer::root(), found)])
+        };
+        // Only the columns that the new ones are made of are looked at.
+        let mut needs = of(schema)?.needs(INPUT, names.len());
+        needs.retain(|place| *place < names.len());
+        let fields = needs.iter().map(|place| Arc::clone(&schema.fields()[*place]));
+        let narrow = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let query = of(&narrow)?;
+        let (mut fields, mut places) = (Vec::new(), Vec::new());
+        for (place, field) in schema.fields().iter().enumerate() {
+            let computed = trees.get_index_of(field.name().as_str());
+            fields.push(match computed {
+                Some(computed) => query.output.field(computed).clone(),
+                None => field.as_ref().clone().with_nullable(true),
             });
+            places.push(computed.map_or(Place::Input(place), Place::Query));
         }
-        results.extend(computed.into_iter().map(|(name, tree)| named(tree, name)));
-        results.push(column(ROW));
-        let rest = format!("FROM {INPUT} ORDER BY {}", quoted(ROW));
-        let query = select(results, &rest)
-            .and_then(|statement| planned(statement, &table))
-            .map_err(|found| vec![expression_mistake(Pointer::root(), found)])?;
-        Ok(Tables::same_records(KIND.name, query, schema).bound(Grain::Preserves))
+        for (place, name) in trees.keys().enumerate() {
+            if !names.contains(name) {
+                fields.push(query.output.field(place).clone());
+                places.push(Place::Query(place));
+            }
+        }
+        let output = Schema::new(fields).with_metadata(schema.metadata().clone());
+        let output = (Arc::new(output), places);
+        Ok(Windows::new(KIND.name, query, (narrow, needs), output).bound())
     }
 }

@@ -12,6 +12,7 @@ mod push_down;
 mod registry;
 mod relational;
 mod steps;
+mod windows;
 
 use std::sync::Arc;
 

@@ -105,6 +105,18 @@ pub(crate) fn run_as(
     memory: usize,
     table: bool,
 ) -> Result<Given, Error> {
+    run_in(step, columns, sources, size, Space { memory, ..Space::default() }, table)
+}
+
+/// The same with other threads and another folder.
+pub(crate) fn run_in(
+    step: &dyn StepPlan,
+    columns: &RecordBatch,
+    sources: &[RecordBatch],
+    size: usize,
+    space: Space,
+    table: bool,
+) -> Result<Given, Error> {
     let sql = Sql::new();
     let references = sources.iter().map(|source| source.schema()).collect();
     let context = BindContext { references, ..BindContext::new(&sql) };
@@ -126,7 +138,7 @@ pub(crate) fn run_as(
         .iter()
         .map(|source| -> Records { Box::new(cut(source, "other").into_iter().map(Ok)) });
     step.load(sources.collect());
-    step.open(Space { memory, ..Space::default() });
+    step.open(space);
     let mut findings = Findings::default();
     let mut left = Vec::new();
     for part in cut(columns, "test") {

@@ -11,7 +11,6 @@
 
 mod fold;
 mod keys;
-mod parallel;
 mod plan;
 mod runs;
 mod slots;
@@ -31,8 +30,8 @@ use gristmill_core::{
     TableStep, Turn,
 };
 
-use super::message;
 use super::query::Query;
+use super::{message, parallel};
 use keys::{AllTexts, Codes};
 use plan::{Plan, Records};
 use runs::{Merge, Run, Store};
@@ -337,7 +336,7 @@ impl Step for Folds {
 }
 
 /// The batch without any of its records.
-fn nothing_of(batch: &Batch, schema: SchemaRef) -> Result<Batch> {
+pub(super) fn nothing_of(batch: &Batch, schema: SchemaRef) -> Result<Batch> {
     let none = Rows::Some(Arc::from([]));
     Batch::new(RecordBatch::new_empty(schema), Arc::clone(batch.origin()), none)
 }

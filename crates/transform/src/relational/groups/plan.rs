@@ -6,25 +6,18 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, RecordBatchOptions};
 use arrow_row::{RowConverter, Rows, SortField};
-use arrow_schema::{DataType, Field, Schema, SchemaRef, SortOptions};
-use arrow_select::filter::filter_record_batch;
+use arrow_schema::{DataType, SchemaRef, SortOptions};
 use datafusion_common::{DFSchema, Result};
-use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::expr::AggregateFunction;
-use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::{Aggregate, Expr, LogicalPlan};
-use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::fold::{Fold, Folded, Layout, MOST, Record, Side, extreme};
 use super::keys::Keys;
 use super::runs::Merged;
 use super::sorted::Given;
 use super::table::Table;
-use crate::expression::bind::checked;
-use crate::relational::INPUT;
 use crate::relational::run::in_digits;
-
-type Physical = Arc<dyn PhysicalExpr>;
+use crate::relational::stage::{Physical, Stage, before, evaluated, nullable, physical, project};
 
 /// What becomes of batches on their way to the groups, and of groups on theirs to batches.
 #[derive(Debug)]
@@ -42,15 +35,6 @@ pub(super) struct Plan {
     after: Vec<Stage>,
     /// The columns of the result.
     pub(super) output: SchemaRef,
-}
-
-/// A part of a query that looks at one row at a time.
-#[derive(Debug)]
-enum Stage {
-    /// Columns of the input.
-    Columns(Vec<usize>),
-    Filter(Physical),
-    Project(Vec<Physical>, SchemaRef),
 }
 
 /// What a fold is made of.
@@ -90,49 +74,6 @@ pub(super) fn plan(query: &LogicalPlan, output: &SchemaRef) -> Option<Plan> {
         after.push(project(&projection.expr, schema, projection.schema.as_arrow())?);
     }
     grouped(aggregate, before, after, output)
-}
-
-/// What is done to the input before it is grouped.
-fn before(node: &LogicalPlan) -> Option<Vec<Stage>> {
-    match node {
-        LogicalPlan::TableScan(scan) => {
-            let plain = scan.filters.is_empty() && scan.fetch.is_none();
-            if !plain || scan.table_name.table() != INPUT {
-                return None;
-            }
-            Some(scan.projection.clone().map(Stage::Columns).into_iter().collect())
-        }
-        LogicalPlan::SubqueryAlias(alias) => before(&alias.input),
-        LogicalPlan::Projection(projection) => {
-            let mut stages = before(&projection.input)?;
-            let schema = projection.input.schema();
-            stages.push(project(&projection.expr, schema, projection.schema.as_arrow())?);
-            Some(stages)
-        }
-        LogicalPlan::Filter(filter) => {
-            let mut stages = before(&filter.input)?;
-            stages.push(Stage::Filter(physical(&filter.predicate, filter.input.schema())?));
-            Some(stages)
-        }
-        _ => None,
-    }
-}
-
-fn physical(expr: &Expr, schema: &DFSchema) -> Option<Physical> {
-    let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
-    checked(create_physical_expr(expr, schema, &props, &context).ok()?).ok()
-}
-
-fn project(exprs: &[Expr], schema: &DFSchema, output: &Schema) -> Option<Stage> {
-    let exprs = exprs.iter().map(|expr| physical(expr, schema)).collect::<Option<Vec<_>>>()?;
-    Some(Stage::Project(exprs, nullable(output)))
-}
-
-/// The same columns; whether there are nulls in them does not matter here.
-fn nullable(schema: &Schema) -> SchemaRef {
-    let fields = schema.fields().iter();
-    let fields = fields.map(|field| Field::new(field.name(), field.data_type().clone(), true));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 fn grouped(
@@ -215,28 +156,6 @@ fn result(
         ("max", kind) => Output::Fold(place(extreme(Side::Greatest, kind)?)),
         _ => return None,
     })
-}
-
-impl Stage {
-    fn apply(&self, columns: &RecordBatch) -> Result<RecordBatch> {
-        Ok(match self {
-            Stage::Columns(places) => columns.project(places)?,
-            Stage::Filter(keep) => {
-                let keep = evaluated(keep, columns)?;
-                filter_record_batch(columns, keep.as_boolean())?
-            }
-            Stage::Project(exprs, schema) => {
-                let arrays = exprs.iter().map(|expr| evaluated(expr, columns));
-                let arrays = arrays.collect::<Result<Vec<_>>>()?;
-                let options = RecordBatchOptions::new().with_row_count(Some(columns.num_rows()));
-                RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)?
-            }
-        })
-    }
-}
-
-fn evaluated(expr: &Physical, columns: &RecordBatch) -> Result<ArrayRef> {
-    expr.evaluate(columns)?.into_array(columns.num_rows())
 }
 
 impl Plan {

@@ -8,10 +8,10 @@ use datafusion_common::Result;
 
 use super::fold::Long;
 use super::keys::{AllTexts, Field, Keys, Part};
-use super::parallel::{each, sort};
 use super::plan::Plan;
 use super::runs::{append_key, most};
 use super::table::Table;
+use crate::relational::parallel::{each, sort};
 
 /// Groups in order.
 #[derive(Debug)]

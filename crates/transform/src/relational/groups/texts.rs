@@ -6,8 +6,8 @@ use arrow_array::{Array, StringViewArray};
 use arrow_buffer::Buffer;
 use datafusion_common::Result;
 
-use super::parallel::sort;
 use super::slots::{FULL, NONE, Slots, hash};
+use crate::relational::parallel::sort;
 
 /// Texts and their numbers, from 0 in the order in which they came.
 #[derive(Debug, Default)]
