@@ -202,6 +202,10 @@ where
             && !self.shared.has_failed()
             && !self.cancel.is_cancelled()
         {
+            // The first result goes out at once: those who wait for it have had nothing to do yet.
+            if self.metrics.items == 0 && self.shared.has_oldest() {
+                break;
+            }
             let Some((item, size)) = self.waiting.take().or_else(|| self.pull()) else { break };
             if !self.sizes.is_empty() && size > self.budget.saturating_sub(self.bytes) {
                 self.waiting = Some((item, size));
@@ -349,6 +353,11 @@ impl<R> Shared<R> {
         state.busy += busy;
         // Under the lock, so that the state is this thread's last touch of anything shared.
         self.changed.notify_all();
+    }
+
+    /// Whether the oldest item is done.
+    fn has_oldest(&self) -> bool {
+        matches!(self.lock().slots.front(), Some(Some(_)))
     }
 
     /// Waits for the oldest item and takes its result. There is one.

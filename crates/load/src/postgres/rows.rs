@@ -68,6 +68,10 @@ impl Copying {
         origins: Vec<(Arc<Origin>, Ordinals)>,
         findings: &mut Findings,
     ) -> Result<u64> {
+        // A full COPY ends when the next one can begin with rows at once, so that the server does
+        // not wait for more; what the old one held is let go while the server works.
+        let (taken, done) =
+            if self.bytes < self.room { (0, Vec::new()) } else { self.close(client, findings)? };
         let sources: usize = origins.iter().map(|(origin, _)| origin.byte_size()).sum();
         self.bytes += (rows.byte_size() + sources) as u64;
         let (bytes, ends) = rows.finish();
@@ -77,18 +81,24 @@ impl Copying {
         };
         copy::pieces(bytes.clone()).for_each(|piece| open.send(piece));
         self.chunks.push(Chunk { bytes, ends, origins });
-        if self.bytes < self.room { Ok(0) } else { self.end(client, findings) }
+        drop(done);
+        Ok(taken)
     }
 
     /// Ends the open COPY, and answers as [`Self::add`].
     pub(crate) fn end(&mut self, client: &Client, findings: &mut Findings) -> Result<u64> {
-        let Some(open) = self.open.take() else { return Ok(0) };
+        Ok(self.close(client, findings)?.0)
+    }
+
+    /// Ends the open COPY; answers as [`Self::add`], and with the chunks that were taken as one.
+    fn close(&mut self, client: &Client, findings: &mut Findings) -> Result<(u64, Vec<Chunk>)> {
+        let Some(open) = self.open.take() else { return Ok((0, Vec::new())) };
         let chunks = std::mem::take(&mut self.chunks);
         let size = std::mem::take(&mut self.bytes);
         let rows = chunks.iter().map(|chunk| chunk.ends.len() as u64).sum();
         if finish(client, open, rows, &self.table)?.is_none() {
             self.room = self.room.max(size).saturating_mul(2).min(self.most);
-            return Ok(rows);
+            return Ok((rows, chunks));
         }
         // Records that are refused rarely come alone.
         self.room = 0;
@@ -100,7 +110,7 @@ impl Copying {
             again.load(0, last)?;
             taken += again.taken;
         }
-        Ok(taken)
+        Ok((taken, Vec::new()))
     }
 }
 

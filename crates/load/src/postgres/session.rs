@@ -24,10 +24,12 @@ const PATIENCE: &str = "60s";
 const MOMENT: Duration = Duration::from_secs(4);
 
 /// What suits few statements over many rows. Each is run once, so that compiling it does not pay;
-/// staged records are joined and sorted in memory where they fit into that much, and no server is
-/// made to give less than it does.
+/// of staged records the planner wants to know how many there are and how often values repeat, which
+/// a few thousand of them tell; they are joined and sorted in memory where they fit into that much,
+/// and no server is made to give less than it does.
 const SETTINGS: &str = "SELECT set_config(name, value, FALSE) FROM (VALUES \
-    ('jit', 'off', NULL), ('work_mem', '64MB', 64 << 10), ('temp_buffers', '64MB', 8 << 10)) \
+    ('jit', 'off', NULL), ('default_statistics_target', '10', NULL), \
+    ('work_mem', '64MB', 64 << 10), ('temp_buffers', '64MB', 8 << 10)) \
     AS wanted (name, value, least) JOIN pg_settings AS s USING (name) \
     WHERE CASE WHEN least IS NULL THEN TRUE ELSE s.setting::bigint < least END";
 

@@ -36,55 +36,56 @@ impl Names {
             true => format!("(SELECT at FROM {work}latest)"),
             false => self.time.clone(),
         };
-        // There may be no unknown member.
-        let unknown = dialect.same(&format!("t.{surrogate}"), &dialect.parameter(2));
-        let mut gone = format!("INSERT INTO {work}gone SELECT t.{surrogate} FROM {table} AS t");
-        match dialect.absent() {
-            Absent::Joined => {
-                gone += &format!(
-                    " JOIN {work}work AS w ON w.sk = t.{surrogate} WHERE w.verdict = {}",
-                    verdict::MISSING
-                );
-                // Their key is in the input, whatever becomes of them.
-                gone += &self.losers.as_ref().map_or_else(String::new, |losers| {
-                    format!(
-                        " AND NOT EXISTS (SELECT 1 FROM {losers} AS l JOIN {staged} AS s \
-                         ON s.{} = l.seq WHERE {})",
-                        dialect.row(),
-                        self.same_key("t", "s")
-                    )
-                });
-            }
-            Absent::Unseen => {
-                gone += &format!(
-                    " WHERE t.{current} = {yes} AND {}",
-                    dialect.not_among(&format!("t.{surrogate}"), "cur", &format!("{work}work"))
-                );
-            }
-            Absent::NotStaged => {
-                gone += &format!(
-                    " WHERE t.{current} = {yes} AND NOT EXISTS (SELECT 1 FROM {staged} AS s WHERE {})",
-                    self.same_key("t", "s")
-                );
-            }
-        }
-        gone += &format!(
-            " AND t.{surrogate} <= {} AND NOT ({unknown}) AND t.{effective} < {when}",
-            dialect.parameter(1)
-        );
-        if let Some(deleted) = &self.deleted {
-            gone += &format!(" AND t.{deleted} = {no}");
-        }
+        let mut conditions = Vec::new();
+        conditions.extend(self.deleted.as_ref().map(|deleted| format!("t.{deleted} = {no}")));
         if !partition.is_empty() {
             let same = partition.iter().enumerate();
             let same: Vec<String> = same
                 .map(|(i, (name, _))| dialect.same(&format!("t.{name}"), &format!("p.p{i}")))
                 .collect();
-            gone += &format!(
-                " AND EXISTS (SELECT 1 FROM {work}parts AS p WHERE {})",
+            conditions.push(format!(
+                "EXISTS (SELECT 1 FROM {work}parts AS p WHERE {})",
                 same.join(" AND ")
-            );
+            ));
         }
+        let (mut from, key, since) = match dialect.absent() {
+            // The judged records have all that is asked of most of them.
+            Absent::Joined => {
+                // Their key is in the input, whatever becomes of them.
+                conditions.extend(self.losers.as_ref().map(|losers| {
+                    format!(
+                        "NOT EXISTS (SELECT 1 FROM {losers} AS l JOIN {staged} AS s \
+                         ON s.{} = l.seq WHERE {})",
+                        dialect.row(),
+                        self.same_key("t", "s")
+                    )
+                }));
+                let join = match conditions.is_empty() {
+                    true => String::new(),
+                    false => format!(" JOIN {table} AS t ON t.{surrogate} = w.sk"),
+                };
+                conditions.push(format!("w.verdict = {}", verdict::MISSING));
+                (format!("{work}work AS w{join}"), "w.sk".to_owned(), "w.till".to_owned())
+            }
+            absent => {
+                conditions.push(format!("t.{current} = {yes}"));
+                conditions.push(if absent == Absent::Unseen {
+                    dialect.not_among(&format!("t.{surrogate}"), "cur", &format!("{work}work"))
+                } else {
+                    let same = self.same_key("t", "s");
+                    format!("NOT EXISTS (SELECT 1 FROM {staged} AS s WHERE {same})")
+                });
+                (format!("{table} AS t"), format!("t.{surrogate}"), format!("t.{effective}"))
+            }
+        };
+        // There may be no unknown member.
+        let unknown = dialect.same(&key, &dialect.parameter(2));
+        from += &format!(
+            " WHERE {key} <= {} AND NOT ({unknown}) AND {since} < {when} AND {}",
+            dialect.parameter(1),
+            conditions.join(" AND ")
+        );
+        let gone = format!("INSERT INTO {work}gone SELECT {key} FROM {from}");
         let mut statements = vec![
             gone,
             dialect.update_listed(

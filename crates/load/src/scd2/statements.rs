@@ -109,11 +109,15 @@ impl Names {
             "grp BIGINT, seq BIGINT, at {time}, verdict INTEGER, sk BIGINT, till {time}, cur BIGINT",
             "grp, seq",
         );
+        // A version that is missing has the time from which it holds there.
+        let till = match joins_missing {
+            true => format!("CASE WHEN s.{row} IS NULL THEN t.{effective} END"),
+            false => format!("CAST(NULL AS {})", self.time_type),
+        };
         let columns = |grp: &str, seq: &str, judged: &str| {
             format!(
                 "{grp} AS grp, {seq} AS seq, {time} AS at, {judged} AS verdict, \
-                 t.{surrogate} AS sk, CAST(NULL AS {}) AS till, t.{surrogate} AS cur",
-                self.time_type
+                 t.{surrogate} AS sk, {till} AS till, t.{surrogate} AS cur"
             )
         };
         let records = if self.timed {
