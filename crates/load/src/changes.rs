@@ -22,12 +22,15 @@ pub enum SchemaChanges {
     /// Records with a value in such a column are rejected; the others are loaded without it.
     Quarantine,
     /// The columns are added to the table, in the transaction of the load: null in the rows that
-    /// are there. Not in MariaDB and MySQL, whose transactions do not change tables.
+    /// are there. MariaDB and MySQL do not change tables in a transaction: there they are added
+    /// right before it, once others have let go of the table for a moment (a minute is waited for
+    /// that), and stay, without values, when the load fails then.
     AddColumns,
-    /// As `add_columns`; and in PostgreSQL, a column whose type is narrower than that of the
-    /// records becomes as wide: `integer` a `bigint`, `varchar(20)` a `text`, `real` a
-    /// `double precision`, and a `numeric` gets more digits. Integers of a pipeline have 64 bits. The
-    /// server may have to write the whole table again for it. In SQLite, columns have no width.
+    /// As `add_columns`; and a column whose type is narrower than that of the records becomes as
+    /// wide: `integer` a `bigint`, `varchar(20)` a `text` (`longtext` in MariaDB and MySQL, unless it
+    /// is in an index), `real` or `float` a `double precision`, and a `numeric` gets more digits.
+    /// Integers of a pipeline have 64 bits. The server may have to write the whole table again for
+    /// it. In SQLite, columns have no width.
     Widen,
 }
 
@@ -36,6 +39,18 @@ impl SchemaChanges {
     pub(crate) fn adds(self) -> bool {
         matches!(self, SchemaChanges::AddColumns | SchemaChanges::Widen)
     }
+}
+
+/// Digits before and behind the point of a decimal column that is to hold its own values and those
+/// of a field, by the digits of both, all and behind the point; `None` where it holds them.
+pub(crate) fn wider_decimal(
+    (digits, fraction): (i32, i32),
+    (precision, scale): (u8, i8),
+) -> Option<(i32, i32)> {
+    let (precision, scale) = (i32::from(precision), i32::from(scale.max(0)));
+    let whole = (precision - scale).max(digits - fraction);
+    let wide = scale.max(fraction);
+    (whole > digits - fraction || wide > fraction).then_some((whole, wide))
 }
 
 /// The columns of the records, but for those at these places.

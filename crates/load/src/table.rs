@@ -251,15 +251,6 @@ impl Options {
                     .hint("choose another name"),
             );
         }
-        if matches!(place, Ok(Place::MySql(_))) && self.schema_changes.adds() {
-            mistakes.push(
-                Mistake::new(
-                    at("schema_changes"),
-                    "MariaDB and MySQL cannot take back that a column was added",
-                )
-                .hint("say `error`, which tells the statement, or `quarantine`"),
-            );
-        }
         mistakes.extend(place.err());
         if self.mode.is_keyed() && self.keys.is_empty() {
             mistakes.push(

@@ -8,6 +8,8 @@
 //! once, and the lock of a run that died is gone with its connection. Tables without transactions
 //! are refused.
 
+mod catalogue;
+mod change;
 mod connection;
 mod dimension;
 mod direct;
@@ -98,6 +100,8 @@ impl MySql {
             opened.inspect_err(|_| session.leave(transaction, &options.table))?;
         let is_direct = matches!(options.mode, Mode::Append | Mode::Replace)
             && target.takes_as_sent()
+            // A table is changed as late as possible.
+            && target.changes.is_empty()
             && session.client()?.takes_files();
         drop(session);
         let loader = Self {
@@ -218,7 +222,7 @@ impl MySql {
 
 /// The table and the staged records as merges want them.
 fn sides(target: &Target, stage: &Stage, options: &Options) -> Sides {
-    let columns = target.columns.iter().enumerate().map(|(i, column)| MergeColumn {
+    let columns = target.merged().map(|(i, column)| MergeColumn {
         name: quoted(&column.name),
         field: column.name.clone(),
         given: column.field.clone(),
@@ -246,10 +250,23 @@ impl Loader for MySql {
 
     fn plan(&mut self) {
         self.plans = true;
+        self.target.as_it_is();
     }
 
     fn preview(&self) -> Option<Preview> {
         self.preview.clone()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let (table, change) = (&self.options.table, self.target.change_statement());
+        let left = match self.plans {
+            true => {
+                "; a plan does not: values of new columns are not compared, and what only wider ones hold is rejected"
+            }
+            false => "",
+        };
+        let changed = !change.is_empty();
+        changed.then(|| format!("table `{table}` is changed: {change}{left}")).into_iter().collect()
     }
 
     fn encoder(&self) -> Arc<dyn Encoder> {

@@ -15,6 +15,7 @@ use gristmill_core::{Error, ErrorKind, LoadContext, Result};
 use gristmill_database::literal;
 use gristmill_database::mysql::{Address, Client, DatabaseError, error_of, is_lost};
 
+use super::change;
 use super::fresh::{self, Fresh};
 use super::loads;
 use crate::patience::reconnect;
@@ -44,7 +45,22 @@ pub(crate) struct Session {
     tables: Vec<String>,
     /// Those of them that have no name yet.
     fresh: Vec<Fresh>,
+    /// What changes tables that are there.
+    changes: Vec<String>,
     numbers: u64,
+}
+
+/// Changes tables that are there, each as soon as nobody uses it for a moment.
+fn alter(client: &Client, statements: &[String]) -> Result<(), DatabaseError> {
+    if statements.is_empty() {
+        return Ok(());
+    }
+    client.batch(&format!(
+        "SET @gristmill_wait = @@lock_wait_timeout, SESSION lock_wait_timeout = {}",
+        change::PATIENCE
+    ))?;
+    statements.iter().try_for_each(|statement| client.batch(statement))?;
+    client.batch("SET SESSION lock_wait_timeout = @gristmill_wait")
 }
 
 /// The run's session with a database, opened if this is its first table.
@@ -63,6 +79,7 @@ pub(crate) fn join(address: &Address, context: &LoadContext<'_>) -> Result<Share
             committed: Vec::new(),
             tables: Vec::new(),
             fresh: Vec::new(),
+            changes: Vec::new(),
             numbers: 0,
         })
     })
@@ -102,14 +119,22 @@ impl Session {
         self.fresh.push(fresh);
     }
 
-    /// Opens the transaction unless it is open. One of a run that `plans` is never committed.
+    /// Remembers a statement that changes a table, if it says something.
+    pub(crate) fn is_changed(&mut self, statement: &str) {
+        self.changes.extend((!statement.is_empty()).then(|| statement.to_owned()));
+    }
+
+    /// Opens the transaction unless it is open, once tables are changed. One of a run that `plans` is never committed.
     pub(crate) fn begin(&mut self, table: &str, plans: bool) -> Result<()> {
         if self.is_open {
             return Ok(());
         }
+        let changes = std::mem::take(&mut self.changes);
         let client = self.client()?;
         if !plans {
             loads::create(client)?;
+            alter(client, &changes)
+                .map_err(|e| error_of(&format!("cannot change table `{table}`"), e))?;
         }
         client
             .batch("START TRANSACTION; SAVEPOINT gristmill_begin")
@@ -136,6 +161,7 @@ impl Session {
             }
         }
         self.fresh.clear();
+        self.changes.clear();
         self.is_open = false;
         self.transaction += 1;
     }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use gristmill_core::{Error, ErrorKind, Result};
 use gristmill_database::mysql::types::{ColumnType, Form, declared};
-use gristmill_database::mysql::{Client, DatabaseError, Flavour, error_of};
-use gristmill_database::{literal, quoted};
+use gristmill_database::mysql::{Flavour, error_of};
+use gristmill_database::quoted;
 
+use super::catalogue::{Existing, existing_columns, find, find_column, has_triggers};
+use super::change::change;
 use super::dimension;
 use super::fresh::{self, Fresh};
 use super::index::{current_index, is_marker, key_columns, key_list, marker_name, qualified};
@@ -30,6 +32,8 @@ pub(crate) struct Column {
     pub(crate) staged: String,
     /// What makes a staged text one that is compared byte by byte.
     collated: String,
+    /// Whether the load adds it to the table.
+    pub(crate) is_new: bool,
 }
 
 impl Column {
@@ -41,15 +45,6 @@ impl Column {
         };
         StagedValue { before, behind, ..StagedValue::plain(i) }
     }
-}
-
-/// A column of the table, loaded or not.
-pub(super) struct Existing {
-    name: String,
-    pub(super) kind: ColumnType,
-    /// The expression of a generated one.
-    pub(super) generated: Option<String>,
-    required: bool,
 }
 
 /// A table.
@@ -71,8 +66,12 @@ pub(crate) struct Target {
     pub(crate) attributes: Vec<String>,
     /// In a dimension, the column that is 1 in current rows only.
     pub(crate) marker: Option<String>,
+    /// What `ALTER TABLE` does to a table that is there, before the transaction.
+    pub(crate) changes: Vec<String>,
     /// Whether something else happens when a row is added.
     has_triggers: bool,
+    /// Whether the table is not changed.
+    planned: bool,
 }
 
 impl Target {
@@ -124,7 +123,12 @@ impl Target {
             }
         }
         let client = session.client()?;
-        let existing = existing_columns(client, &database, &hidden).map_err(refused)?;
+        let mut existing = existing_columns(client, &database, &hidden).map_err(refused)?;
+        let mut changes = Vec::new();
+        if existed && options.schema_changes.adds() {
+            let table = (database.as_str(), name);
+            changes = change(client, table, &mut existing, options, schema).map_err(refused)?;
+        }
         let unknown = unknown(&existing, options, schema)?;
         let schema = &known(schema, &unknown);
         let mut keys = Vec::new();
@@ -144,6 +148,8 @@ impl Target {
             time_type: None,
             attributes: Vec::new(),
             marker: None,
+            changes,
+            planned: false,
             has_triggers: existed && has_triggers(client, &database, name).map_err(refused)?,
         };
         target.match_columns(&existing, options, schema, &keys, client.flavour())?;
@@ -156,6 +162,7 @@ impl Target {
             };
             target.marker = Some(marker_name(options)).filter(|name| marks(name).is_some());
         }
+        session.is_changed(&target.change_statement());
         Ok((target, unknown))
     }
 
@@ -207,6 +214,7 @@ impl Target {
                 is_key,
                 staged,
                 collated,
+                is_new: column.is_new,
             });
         }
         let kept = if options.mode == Mode::Scd2 { options.kept() } else { Vec::new() };
@@ -234,6 +242,27 @@ impl Target {
             .map(|column| column.name.clone())
             .collect();
         Ok(())
+    }
+
+    /// The statement that adds columns and makes them wider; empty where nothing is to change.
+    pub(crate) fn change_statement(&self) -> String {
+        match self.changes.as_slice() {
+            [] => String::new(),
+            changes => format!("ALTER TABLE {} {}", self.table, changes.join(", ")),
+        }
+    }
+
+    /// Leaves out what the load adds to the table, which a plan does not.
+    pub(crate) fn as_it_is(&mut self) {
+        let is_new = |name: &String| self.columns.iter().any(|it| it.is_new && it.name == *name);
+        self.attributes.retain(|name| !is_new(name));
+        self.planned = true;
+    }
+
+    /// The columns that are there when records are merged, with their numbers.
+    pub(crate) fn merged(&self) -> impl Iterator<Item = (usize, &Column)> {
+        let columns = self.columns.iter().enumerate();
+        columns.filter(|(_, column)| !(self.planned && column.is_new))
     }
 
     /// Indices of the key columns.
@@ -271,7 +300,11 @@ impl Target {
 
 /// The column that a field's values go into. In a dimension, the time may be kept in the column for
 /// it only.
-fn column_of<'a>(field: &str, existing: &'a [Existing], options: &Options) -> Option<&'a Existing> {
+pub(super) fn column_of<'a>(
+    field: &str,
+    existing: &'a [Existing],
+    options: &Options,
+) -> Option<&'a Existing> {
     let kept = options.is_time(field).then_some(options.version_columns.effective_date.as_str());
     find_column(existing, kept.unwrap_or(field))
 }
@@ -302,7 +335,7 @@ fn unknown(existing: &[Existing], options: &Options, schema: &Schema) -> Result<
                 listed(missing.iter().map(|field| field.name()))
             ),
             format!(
-                "drop them from the records, or run: ALTER TABLE {} {};",
+                "drop them from the records, add them with `schema_changes: add_columns`, or run: ALTER TABLE {} {};",
                 qualified(name),
                 statements.join(", ")
             ),
@@ -332,31 +365,6 @@ fn check_key(table: &str, column: &Existing, form: Form) -> Result<()> {
     Ok(())
 }
 
-fn find_column<'a>(existing: &'a [Existing], name: &str) -> Option<&'a Existing> {
-    existing.iter().find(|column| column.name.eq_ignore_ascii_case(name))
-}
-
-/// The kind of a table, and its engine if that has no transactions.
-fn find(
-    client: &Client,
-    database: &str,
-    name: &str,
-) -> Result<Option<(String, String)>, DatabaseError> {
-    let sql = format!(
-        "SELECT t.table_type, CASE WHEN e.transactions = 'NO' THEN t.engine ELSE '' END \
-         FROM information_schema.tables AS t \
-         LEFT JOIN information_schema.engines AS e ON e.engine = t.engine \
-         WHERE t.table_schema = {} AND t.table_name = {}",
-        literal(database),
-        literal(name)
-    );
-    let row = client.texts(&sql)?.into_iter().next();
-    Ok(row.map(|row| {
-        let mut values = row.into_iter().flatten();
-        (values.next().unwrap_or_default(), values.next().unwrap_or_default())
-    }))
-}
-
 /// Refuses what cannot be loaded so that readers see all of it or nothing.
 fn check_engine(table: &str, (kind, engine): &(String, String)) -> Result<()> {
     if kind.contains("VIEW") {
@@ -374,54 +382,6 @@ fn check_engine(table: &str, (kind, engine): &(String, String)) -> Result<()> {
         .hint(format!("run: ALTER TABLE {} ENGINE=InnoDB;", qualified(table))));
     }
     Ok(())
-}
-
-/// Whether the table has triggers that see new rows, as far as they are shown.
-fn has_triggers(client: &Client, database: &str, name: &str) -> Result<bool, DatabaseError> {
-    let sql = format!(
-        "SELECT count(*) FROM information_schema.triggers WHERE event_manipulation = 'INSERT' \
-         AND event_object_schema = {} AND event_object_table = {}",
-        literal(database),
-        literal(name)
-    );
-    Ok(client.numbers(&sql, &[])? != [[0]])
-}
-
-fn existing_columns(
-    client: &Client,
-    database: &str,
-    table: &str,
-) -> Result<Vec<Existing>, DatabaseError> {
-    let sql = format!(
-        "SELECT column_name, data_type, column_type, coalesce(character_set_name, ''), \
-         coalesce(collation_name, ''), coalesce(character_maximum_length, 0), \
-         coalesce(datetime_precision, numeric_scale, 0), \
-         CASE WHEN extra LIKE '%VIRTUAL GENERATED%' OR extra LIKE '%STORED GENERATED%' \
-         THEN coalesce(generation_expression, '') END, \
-         is_nullable = 'NO' AND column_default IS NULL AND extra NOT LIKE '%auto_increment%' \
-         AND extra NOT LIKE '%GENERATED%' \
-         FROM information_schema.columns WHERE table_schema = {} AND table_name = {} \
-         ORDER BY ordinal_position",
-        literal(database),
-        literal(table)
-    );
-    let column = |row: Vec<Option<String>>| {
-        let text = |i: usize| row[i].clone().unwrap_or_default();
-        Existing {
-            name: text(0),
-            kind: ColumnType {
-                base: text(1).to_ascii_lowercase(),
-                name: text(2),
-                charset: text(3),
-                collation: text(4),
-                length: text(5).parse().unwrap_or_default(),
-                scale: text(6).parse().unwrap_or_default(),
-            },
-            generated: row[7].clone(),
-            required: text(8) == "1",
-        }
-    };
-    Ok(client.texts(&sql)?.into_iter().map(column).collect())
 }
 
 fn time(options: &Options, schema: &Schema) -> Option<usize> {

@@ -9,7 +9,7 @@ use super::dimension;
 use super::index::{current_index, index_name, key_columns, qualified};
 use super::silent::silent;
 use super::stage::key_list;
-use crate::changes::SchemaChanges;
+use crate::changes::{SchemaChanges, wider_decimal};
 use crate::reading::{listed, misfit};
 use crate::statements::{Silent, StagedValue};
 use crate::table::{Create, Mode, Options};
@@ -389,12 +389,9 @@ fn wider(column: &ColumnType, field: &Field) -> Option<String> {
             else {
                 return None;
             };
-            let (scale, precision) = (i32::from(scale.max(0)), i32::from(precision));
-            let (fraction, digits) = (i32::from(fraction), i32::from(digits));
-            let whole = (precision - scale).max(digits - fraction);
-            let wide = scale.max(fraction);
-            return (whole > digits - fraction || wide > fraction)
-                .then(|| format!("numeric({}, {wide})", whole + wide));
+            let has = (i32::from(digits), i32::from(fraction));
+            let (whole, fraction) = wider_decimal(has, (precision, scale))?;
+            return Some(format!("numeric({}, {fraction})", whole + fraction));
         }
         _ => false,
     };
