@@ -284,7 +284,7 @@ fn quality() {
     let ran = sandbox.run(&["run", "pipeline.yaml"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_shown!("example_quality", sandbox, ran);
-    assert_eq!(sandbox.json("out/report.json")["checks"].as_array().unwrap().len(), 8);
+    assert_eq!(sandbox.json("out/report.json")["checks"].as_array().unwrap().len(), 10);
     assert_eq!(rows(&parquet(&sandbox, "out/positions.parquet")), 7);
 
     let tested = sandbox.run(&["test", "pipeline.yaml"]);

@@ -17,6 +17,7 @@ use gristmill_core::{Error, ErrorKind, ExtractorKind};
 pub use builder::File;
 pub use columns::find_column;
 pub use options::{Drift, Options, Which};
+pub(crate) use paths::relative_to;
 
 /// The registry's entry.
 pub const KIND: ExtractorKind = ExtractorKind {

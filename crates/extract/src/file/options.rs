@@ -74,7 +74,7 @@ pub enum Which {
     NewContent,
 }
 
-/// What to do when several files, or several sources, do not have the same columns.
+/// What to do when several files, or several sources, do not have the same columns: how their union is made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Drift {

@@ -113,7 +113,7 @@ pub(super) fn unopened(file: &str, path: &Path, base: &Path, error: io::Error) -
 }
 
 /// Where relative paths start from.
-fn relative_to(base: &Path) -> String {
+pub(crate) fn relative_to(base: &Path) -> String {
     if base.as_os_str().is_empty() {
         return "paths are relative to the current folder".to_owned();
     }

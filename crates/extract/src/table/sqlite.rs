@@ -11,6 +11,8 @@ use gristmill_database::quoted;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use crate::file::relative_to;
+
 use super::cells::Cell;
 use super::rows::Columns;
 use super::source::{Wanted, declared};
@@ -28,10 +30,7 @@ pub(super) fn open(wanted: &Wanted, path: &Path, context: &ExtractContext) -> Re
     let relation = &wanted.relation;
     if !file.exists() {
         let message = format!("cannot read `{}`: there is no such file", path.display());
-        return Err(Error::new(ErrorKind::NotFound, message).hint(format!(
-            "paths are relative to the pipeline file, here `{}`",
-            context.base.display()
-        )));
+        return Err(Error::new(ErrorKind::NotFound, message).hint(relative_to(&context.base)));
     }
     let what = format!("cannot read `{}` of `{}`", relation.name, path.display());
     let failed = |error| failure(&what, error);

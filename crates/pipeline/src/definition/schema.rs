@@ -82,7 +82,7 @@ pub(super) fn of_destination(
 fn add_where(schema: &mut Json, definitions: &mut Map<String, Json>) {
     let condition = json!({
         "type": "string",
-        "description": "An SQL condition, for example `amount < 0`: the records for which it is true go to this destination, the others count as filtered here. Those for which it cannot be computed are rejected. Without it, all records go here.",
+        "description": "An SQL condition, for example `amount < 0`: the records for which it is true go to this destination, the others count as filtered here. So records are split between destinations; one for which several conditions are true goes to each of them. Those for which it cannot be computed are rejected. Without it, all records go here.",
     });
     add_key(schema, definitions, WHERE, condition);
 }

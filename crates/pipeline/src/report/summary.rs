@@ -76,8 +76,17 @@ fn records(out: &mut String, report: &Report) {
             line(out, &step.name, made, &format!("of {} records", thousands(given - went)));
         }
     }
+    // The account is that of the first destination, which may get a part of the records.
+    let split = report
+        .destinations
+        .first()
+        .filter(|first| report.destinations.len() > 1 && first.account.filtered > 0);
     if account.filtered > 0 {
-        line(out, "filtered", account.filtered, "");
+        let elsewhere = split.map(|first| match first.account.filtered {
+            all if all == account.filtered => format!("by the `where` of {}", first.name),
+            some => format!("{} by the `where` of {}", thousands(some), first.name),
+        });
+        line(out, "filtered", account.filtered, &elsewhere.unwrap_or_default());
     }
     if account.deduplicated > 0 {
         line(out, "deduplicated", account.deduplicated, "");
@@ -93,11 +102,15 @@ fn records(out: &mut String, report: &Report) {
         if account.unchanged > 0 {
             line(out, "unchanged", account.unchanged, "");
         }
-        let changed = if account.updated + account.closed > 0 {
+        let mut changed = if account.updated + account.closed > 0 {
             format!("{} inserted, {} updated", account.inserted, account.updated + account.closed)
         } else {
             String::new()
         };
+        if let Some(first) = split {
+            let comma = if changed.is_empty() { "" } else { ", " };
+            changed = format!("into {}{comma}{changed}", first.name);
+        }
         let loaded = if report.status == Status::Planned { "would load" } else { "loaded" };
         line(out, loaded, account.loaded(), &changed);
     }

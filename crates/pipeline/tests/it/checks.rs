@@ -343,10 +343,10 @@ rejects: rejects.ndjson"
     assert_eq!(
         found,
         [
-            "3 primary key share of `id` measured: `1` was seen before, in record 1",
-            "4 primary key share of `id` measured: a primary key is not null",
+            "3 primary_key: `1` was seen before, in record 1",
+            "4 primary_key: a primary key is not null",
             "5 known currency: `GBP` is in no record of `currencies`",
-            "7 primary key share of `id` measured: `2` was seen before, in record 5",
+            "7 primary_key: `2` was seen before, in record 5",
             "7 known currency: `CHF` is in no record of `currencies`",
         ]
     );
@@ -416,6 +416,10 @@ fn inputs_that_are_compared_with_are_looked_at_before_the_records_are() {
         "{found}"
     );
     assert!(found.contains("p.yaml:8"), "{found}");
+    let typo = format!("{known}code}}\n        - {{measure: mean, column: amu, min: 0");
+    let found = run("file: code.csv", &typo);
+    assert!(found.contains("code.csv"), "{found}");
+    assert!(found.contains("no column `amu`; did you mean `aum`?"), "{found}");
     let found = run("file: code.csv", &format!("{known}code"));
     assert!(found.contains("code.csv") && found.contains("p.yaml:6"), "{found}");
     let found =

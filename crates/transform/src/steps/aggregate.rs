@@ -47,7 +47,9 @@ pub(super) const KIND: StepKind = StepKind {
 /// do not fit in the step's share of `limits.memory` go to a temporary folder. Where the functions
 /// are `count`, `sum` and `avg`, `min` and `max` of numbers, dates and times, without `DISTINCT`,
 /// and no key is a double, all workers aggregate, and sums of doubles are exact, rounded once.
-/// Otherwise one thread does, and sums of doubles may differ in their last digit from those of a run
+/// They go to disk all at once, sorted by key, each time memory is full, as 16 bytes, the key and 8 to 24 bytes for each
+/// function; at the end these sorted runs are merged into one, which is read once for up to 32 runs for each worker and
+/// twice for more. Otherwise one thread does, and sums of doubles may differ in their last digit from those of a run
 /// with more memory.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

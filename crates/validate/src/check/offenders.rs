@@ -23,11 +23,12 @@ pub(super) struct Rejecting {
 
 /// What offends.
 struct Offense {
-    check: usize,
     /// Where the keys of the records are gathered.
     slot: usize,
     columns: Vec<usize>,
     names: Vec<String>,
+    /// What rejects call it: the check's name, if it has one of its own.
+    rule: String,
     kind: Kind,
     /// Keys that came, or those of the reference.
     seen: Seen,
@@ -48,9 +49,9 @@ impl Rejecting {
     pub(super) fn of(bound: &Arc<Bound>) -> Result<Option<Self>> {
         let mut tests = Vec::new();
         let mut test = 0;
-        for (index, check) in bound.checks.iter().enumerate() {
+        for check in &bound.checks {
             if check.offenders == Offenders::Reject {
-                tests.extend(Offense::of(bound, check, index, test)?);
+                tests.extend(Offense::of(bound, check, test)?);
             }
             test += check.rule.tests().len();
         }
@@ -83,8 +84,7 @@ impl Rejecting {
                         [name] => Some(name.clone().into()),
                         _ => None,
                     };
-                    let rule = self.bound.checks[test.check].name.clone().into();
-                    let reason = Reason { field, rule, message, value };
+                    let reason = Reason { field, rule: test.rule.clone().into(), message, value };
                     batch.add_flaw(row, Stage::Validate, reason);
                     kept = false;
                 }
@@ -117,23 +117,26 @@ impl Asked {
 
 impl Offense {
     /// What offends against a check, whose only test is this one.
-    fn of(bound: &Bound, check: &Check, index: usize, test: usize) -> Result<Option<Self>> {
-        let metric = check.rule.tests().first().map(|test| test.metric.clone());
+    fn of(bound: &Bound, check: &Check, test: usize) -> Result<Option<Self>> {
+        let Some(asked) = check.rule.tests().first().copied() else { return Ok(None) };
         let slots = &bound.slots[test];
-        let (names, slot, kind) = match metric {
-            Some(Metric::Uniqueness(names, _)) => (names, slots[0], Kind::Duplicate),
-            Some(Metric::PrimaryKey(names)) => (names, slots[1], Kind::NoKey),
-            Some(Metric::ReferentialIntegrity { columns, reference, .. }) => {
+        let (names, rule, slot, kind) = match asked.metric.clone() {
+            Metric::Uniqueness(names, _) => (names, "uniqueness", slots[0], Kind::Duplicate),
+            Metric::PrimaryKey(names) => (names, "primary_key", slots[1], Kind::NoKey),
+            Metric::ReferentialIntegrity { columns, reference, .. } => {
                 let slot = bound.references.of(&reference).slots(test)[0];
-                (columns, slots[0], Kind::Orphan { reference, slot, read: false })
+                let kind = Kind::Orphan { reference, slot, read: false };
+                (columns, "referential_integrity", slots[0], kind)
             }
             _ => return Ok(None),
         };
+        let unnamed = check.name == asked.to_string();
+        let rule = if unnamed { rule.to_owned() } else { check.name.clone() };
         let schema = &bound.gatherer.schema;
         let columns = names.iter().map(|name| schema.index_of(name));
         let columns = columns.collect::<Result<_, _>>().map_err(Error::from)?;
         let seen = Seen::new(Space::default());
-        Ok(Some(Self { check: index, slot, columns, names, kind, seen }))
+        Ok(Some(Self { slot, columns, names, rule, kind, seen }))
     }
 
     fn keys(&mut self, bound: &Bound, batch: &RecordBatch) -> Result<Asked> {

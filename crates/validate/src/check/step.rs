@@ -76,6 +76,16 @@ pub(crate) fn plan(value: &Value, expressions: &dyn ExpressionCompiler) -> Plann
 }
 
 impl Checks {
+    /// The checks that need no other input.
+    fn alone(&self) -> Vec<Check> {
+        let alone = |check: &&Check| {
+            let check = std::slice::from_ref(*check);
+            let asked = queries::asked(check, self.references.keys());
+            asked.iter().all(Vec::is_empty) && compared(check).is_empty()
+        };
+        self.checks.iter().filter(alone).cloned().collect()
+    }
+
     /// The other inputs that are read: for each query those that it speaks of, then those that are compared with.
     fn read(&self) -> (Vec<Vec<&str>>, Vec<&str>) {
         (queries::asked(&self.checks, self.references.keys()), compared(&self.checks))
@@ -121,7 +131,16 @@ impl StepPlan for Checks {
             let at = Pointer::root().key("dqdl_file");
             return Err(vec![Mistake::new(at, message).hint("give their text as `dqdl`")]);
         }
-        let others = self.others(&context.references)?;
+        let others = match self.others(&context.references) {
+            Ok(others) => others,
+            Err(mut mistakes) => {
+                let alone = self.alone();
+                let found =
+                    bind(&alone, input, context.expressions, Utc::now(), &Others::default(), false);
+                mistakes.extend(found.err().into_iter().flatten());
+                return Err(mistakes);
+            }
+        };
         let bound =
             bind(&self.checks, input, context.expressions, Utc::now(), &others, self.row_results)?;
         let bound = Arc::new(bound);
