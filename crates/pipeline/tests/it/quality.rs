@@ -451,7 +451,10 @@ fn records_pass_a_query_that_gives_their_values() {
         let judgement = Judgement {
             rules: path("rules.dqdl").into(),
             data: path("customers.csv"),
-            references: vec![("regions".to_owned(), path("regions.csv"))],
+            references: vec![
+                ("regions".to_owned(), path("regions.csv")),
+                ("copy".to_owned(), path("copy.csv")),
+            ],
             infer: true,
             rows: Some(path("rows.ndjson")),
         };
@@ -494,6 +497,23 @@ fn records_pass_a_query_that_gives_their_values() {
         assert_eq!(with("DataQualityRulesPass"), expected, "{query}");
         let skipped = with("DataQualityRulesSkip").len();
         assert_eq!(skipped, if expected.is_empty() { 4 } else { 0 }, "{query}");
+    }
+
+    // Records that refer to something, and those that are the same elsewhere.
+    let rules = [
+        ("ReferentialIntegrity \"Country\" \"regions.code\" = 1", vec!["1", "2", "3"]),
+        ("DatasetMatch \"copy\" \"Customer_ID\" >= 0.1", vec!["1", "3"]),
+    ];
+    let report = rows(&format!("Rules = [ {}, {} ]", rules[0].0, rules[1].0)).unwrap();
+    assert_eq!(report.status, Status::Published, "{:?}", report.error);
+    let text = fs::read_to_string(path("rows.ndjson")).unwrap();
+    for (rule, expected) in &rules {
+        let passes = |line: &&str| {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            record["DataQualityRulesPass"].as_array().unwrap().contains(&(*rule).into())
+        };
+        let passed = text.lines().filter(passes).map(|line| &line[15..16]);
+        assert_eq!(passed.collect::<Vec<_>>(), *expected, "{rule}");
     }
     let without = "Rules = [ CustomSql \"select r.zone from primary p join regions r on p.Country = r.code\" ]";
     let found = rows(without).unwrap_err().to_string();

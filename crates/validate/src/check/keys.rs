@@ -11,7 +11,7 @@ use gristmill_core::Result;
 use gristmill_core::text::{parse, value_text};
 use gristmill_core::types::type_name;
 use gristmill_parallel::KeyHash;
-use gristmill_parallel::spill::Counts;
+use gristmill_parallel::spill::{Counts, Seen};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::numbers::of_whole;
@@ -200,6 +200,36 @@ pub(crate) fn key_facts(counts: &mut Counts) -> Result<KeyFacts> {
     }
     facts.entropy = facts.entropy.abs(); // of one value: -0
     Ok(facts)
+}
+
+/// Collects the keys whose counts are wanted.
+///
+/// # Errors
+/// When the disk cannot be read or written.
+pub(super) fn collect(
+    counts: &mut Counts,
+    seen: &mut Seen,
+    wanted: impl Fn(u64) -> bool,
+) -> Result<()> {
+    const AT_ONCE: usize = 4_096;
+    let mut known = Vec::with_capacity(AT_ONCE);
+    let mut add = |known: &mut Vec<KeyHash>| -> Result<()> {
+        seen.fetch(known)?;
+        for key in known.drain(..) {
+            seen.get_or_insert(key, 1);
+        }
+        Ok(())
+    };
+    for entry in counts.entries()? {
+        let (key, count) = entry?;
+        if wanted(count) {
+            known.push(key);
+        }
+        if known.len() == AT_ONCE {
+            add(&mut known)?;
+        }
+    }
+    add(&mut known)
 }
 
 /// The value of an ordered column that these shares of its values do not exceed.

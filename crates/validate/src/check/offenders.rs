@@ -10,6 +10,7 @@ use gristmill_parallel::spill::Seen;
 use super::Check;
 use super::bind::Bound;
 use super::evaluate::with_keys;
+use super::keys::collect;
 use super::measure::Offenders;
 use super::metric::Metric;
 use crate::first::{First, Sources, named, values};
@@ -140,26 +141,10 @@ impl Offense {
     }
 
     fn keys(&mut self, bound: &Bound, batch: &RecordBatch) -> Result<Asked> {
-        const AT_ONCE: usize = 4_096;
         if let Kind::Orphan { reference, slot, read: read @ false } = &mut self.kind {
             *read = true;
-            let (seen, mut known) = (&mut self.seen, Vec::with_capacity(AT_ONCE));
-            let mut add = |known: &mut Vec<KeyHash>| -> Result<()> {
-                seen.fetch(known)?;
-                for key in known.drain(..) {
-                    seen.get_or_insert(key, 1);
-                }
-                Ok(())
-            };
-            with_keys(&bound.references.of(reference).gatherer, *slot, |counts| {
-                for entry in counts.entries()? {
-                    known.push(entry?.0);
-                    if known.len() == AT_ONCE {
-                        add(&mut known)?;
-                    }
-                }
-                add(&mut known)
-            })?;
+            let theirs = &bound.references.of(reference).gatherer;
+            with_keys(theirs, *slot, |counts| collect(counts, &mut self.seen, |_| true))?;
         }
         let keys = bound.gatherer.keys(self.slot, batch);
         self.seen.fetch(&keys.iter().flatten().copied().collect::<Vec<_>>())?;

@@ -1,6 +1,6 @@
 //! What each record has to do with the outcome of checks: four columns, as AWS Glue names them.
 //!
-//! A record passes or fails each rule that asks something of records one by one, uniqueness included, and a query that
+//! A record passes or fails each rule that asks something of records one by one, uniqueness and references included, and a query that
 //! gives the records that pass: it passes if the result has its values, in the columns that both have. A rule that
 //! measures the whole, and a record that the rule's condition leaves out, are skipped.
 
@@ -14,7 +14,8 @@ use gristmill_parallel::KeyHash;
 use gristmill_parallel::spill::{HeldBatches, Seen};
 
 use super::bind::Bound;
-use super::gather::Gathered;
+use super::evaluate::with_keys;
+use super::keys::collect;
 use super::metric::Metric;
 use super::{Rule, Test};
 
@@ -45,60 +46,84 @@ enum Fate {
     Skipped,
 }
 
+/// Keys that tell how records fare with a test.
+struct Told {
+    /// Where the keys of the records are gathered.
+    slot: usize,
+    seen: Seen,
+    /// Whether records pass whose key is among them.
+    passes: bool,
+    /// Whether records pass that have no key.
+    without: bool,
+}
+
 /// Holds every batch back until all keys are counted, and gives it again with its results.
 pub(crate) struct Marking {
     bound: Arc<Bound>,
     output: SchemaRef,
     space: Space,
     held: HeldBatches,
-    /// For each test, the keys that come more than once; once the last batch has come.
-    repeated: Option<Vec<Option<Seen>>>,
+    /// For each test, the keys that tell how records fare; once the last batch has come.
+    told: Option<Vec<Option<Told>>>,
 }
 
 impl Marking {
     pub(crate) fn new(bound: Arc<Bound>, output: SchemaRef) -> Self {
         let space = Space::default();
-        Self { bound, output, held: HeldBatches::new(space.clone()), space, repeated: None }
+        Self { bound, output, held: HeldBatches::new(space.clone()), space, told: None }
     }
 
-    fn repeated(&self) -> Result<Vec<Option<Seen>>> {
+    fn told(&self) -> Result<Vec<Option<Told>>> {
         let tests = self.bound.checks.iter().flat_map(|check| check.rule.tests());
+        let (own, others) = (&self.bound.gatherer, &self.bound.references);
+        let memory = self.space.memory / 4 / self.bound.slots.len().max(1);
         let mut all = Vec::new();
-        for (test, slots) in tests.zip(&self.bound.slots) {
-            all.push(match key_slot(&test.metric) {
-                None => None,
-                Some(part) => {
-                    let memory = self.space.memory / 4 / self.bound.slots.len();
-                    let mut seen = Seen::new(Space { memory, ..self.space.clone() });
-                    if let Gathered::Keys(counts) = &mut *self.bound.gatherer.gathered(slots[part])
-                    {
-                        for entry in counts.entries()? {
-                            let (key, count) = entry?;
-                            if count > 1 {
-                                seen.fetch(&[key])?;
-                                seen.get_or_insert(key, count);
-                            }
-                        }
-                    }
-                    Some(seen)
+        for (test, (index, slots)) in tests.zip(self.bound.slots.iter().enumerate()) {
+            let part = match &test.metric {
+                Metric::PrimaryKey(_) => 1,
+                Metric::DatasetMatch { .. } => 2,
+                Metric::Uniqueness(..)
+                | Metric::UniqueValueRatio(..)
+                | Metric::ReferentialIntegrity { .. } => 0,
+                _ => {
+                    all.push(None);
+                    continue;
                 }
-            });
+            };
+            let mut seen = Seen::new(Space { memory, ..self.space.clone() });
+            let passes = match &test.metric {
+                Metric::ReferentialIntegrity { reference, .. }
+                | Metric::DatasetMatch { reference, .. } => {
+                    let theirs = others.of(reference);
+                    let slot = theirs.slots(index)[part];
+                    with_keys(&theirs.gatherer, slot, |it| collect(it, &mut seen, |_| true))?;
+                    true
+                }
+                _ => {
+                    let repeated = |count| count > 1;
+                    with_keys(own, slots[part], |it| collect(it, &mut seen, repeated))?;
+                    false
+                }
+            };
+            // A record without a key is as unique as can be and refers to nothing, but it has no primary key.
+            let without = !matches!(test.metric, Metric::PrimaryKey(_));
+            all.push(Some(Told { slot: slots[part], seen, passes, without }));
         }
         Ok(all)
     }
 
     fn mark(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         let bound = Arc::clone(&self.bound);
-        let mut repeated = match self.repeated.take() {
-            Some(repeated) => repeated,
-            None => self.repeated()?,
+        let mut told = match self.told.take() {
+            Some(told) => told,
+            None => self.told()?,
         };
         let mut next = 0;
         let mut fates = Vec::with_capacity(bound.checks.len());
         for check in &bound.checks {
-            fates.push(fates_of(&check.rule, &bound, &mut repeated, &mut next, batch)?);
+            fates.push(fates_of(&check.rule, &bound, &mut told, &mut next, batch)?);
         }
-        self.repeated = Some(repeated);
+        self.told = Some(told);
         let list = |wanted: Fate| -> ArrayRef {
             let mut lists = ListBuilder::new(StringViewBuilder::new());
             for row in 0..batch.num_rows() {
@@ -143,33 +168,24 @@ impl OrderedStep for Marking {
     }
 }
 
-/// Which part of a metric counts the keys that tell whether a record is unique.
-fn key_slot(metric: &Metric) -> Option<usize> {
-    match metric {
-        Metric::PrimaryKey(_) => Some(1),
-        Metric::Uniqueness(..) | Metric::UniqueValueRatio(..) => Some(0),
-        _ => None,
-    }
-}
-
 fn fates_of(
     rule: &Rule,
     bound: &Bound,
-    repeated: &mut [Option<Seen>],
+    told: &mut [Option<Told>],
     next: &mut usize,
     batch: &RecordBatch,
 ) -> Result<Vec<Fate>> {
     let (rules, all) = match rule {
         Rule::Test(test) => {
             *next += 1;
-            return fates_of_test(test, bound, *next - 1, repeated, batch);
+            return fates_of_test(test, bound, *next - 1, told, batch);
         }
         Rule::All(rules) => (rules, true),
         Rule::Any(rules) => (rules, false),
     };
     let mut joined: Option<Vec<Fate>> = None;
     for rule in rules {
-        let fates = fates_of(rule, bound, repeated, next, batch)?;
+        let fates = fates_of(rule, bound, told, next, batch)?;
         joined = Some(match joined {
             None => fates,
             Some(before) => before.into_iter().zip(fates).map(|(a, b)| join(a, b, all)).collect(),
@@ -192,12 +208,12 @@ fn fates_of_test(
     test: &Test,
     bound: &Bound,
     index: usize,
-    repeated: &mut [Option<Seen>],
+    told: &mut [Option<Told>],
     batch: &RecordBatch,
 ) -> Result<Vec<Fate>> {
     let slots = &bound.slots[index];
     let gatherer = &bound.gatherer;
-    let passes: Vec<bool> = match (&test.metric, &mut repeated[index]) {
+    let passes: Vec<bool> = match (&test.metric, &mut told[index]) {
         (Metric::Completeness(_) | Metric::Share(_) | Metric::Count(_), _) => {
             gatherer.passes(slots[1], batch)?
         }
@@ -209,13 +225,11 @@ fn fates_of_test(
             let skipped = || vec![Fate::Skipped; batch.num_rows()];
             return Ok(given.map_or_else(skipped, |given| given.into_iter().map(fate).collect()));
         }
-        (metric, Some(seen)) => {
-            let keys: Vec<Option<KeyHash>> =
-                gatherer.keys(slots[key_slot(metric).unwrap_or_default()], batch);
+        (_, Some(Told { slot, seen, passes, without })) => {
+            let keys: Vec<Option<KeyHash>> = gatherer.keys(*slot, batch);
             seen.fetch(&keys.iter().flatten().copied().collect::<Vec<_>>())?;
-            // A record without a key is as unique as can be, but no primary key.
-            let without = !matches!(metric, Metric::PrimaryKey(_));
-            keys.iter().map(|key| key.map_or(without, |key| seen.get(key).is_none())).collect()
+            let fares = |key: KeyHash| seen.get(key).is_some() == *passes;
+            keys.into_iter().map(|key| key.map_or(*without, fares)).collect()
         }
         _ => return Ok(vec![Fate::Skipped; batch.num_rows()]),
     };
