@@ -62,20 +62,28 @@ impl Counts {
     /// # Errors
     /// When the disk cannot be written.
     pub fn add(&self, keys: &[KeyHash]) -> Result<()> {
-        let mut by_table: [Vec<(u64, KeyHash)>; TABLES] = Default::default();
+        self.add_times(keys.iter().map(|key| (*key, 1)))
+    }
+
+    /// As [`Self::add`], each key so many times.
+    ///
+    /// # Errors
+    /// When the disk cannot be written.
+    pub fn add_times(&self, keys: impl ExactSizeIterator<Item = (KeyHash, u64)>) -> Result<()> {
+        let mut by_table: [Vec<(u64, KeyHash, u64)>; TABLES] = Default::default();
         by_table.iter_mut().for_each(|keys_of| keys_of.reserve(keys.len() / TABLES + 16));
-        for key in keys {
+        for (key, times) in keys {
             // Both halves: a key that is a value may have all that tells it apart in either.
-            let hash = spread(*key);
-            by_table[(hash >> 32) as usize % TABLES].push((hash, *key));
+            let hash = spread(key);
+            by_table[(hash >> 32) as usize % TABLES].push((hash, key, times));
         }
         for (table, keys) in self.recent.iter().zip(by_table) {
             let mut recent = table.lock().unwrap_or_else(PoisonError::into_inner);
-            for (hash, key) in keys {
+            for (hash, key, times) in keys {
                 match recent.entry(hash, |entry| entry.0 == key, |entry| spread(entry.0)) {
-                    Place::Occupied(mut known) => known.get_mut().1 += 1,
+                    Place::Occupied(mut known) => known.get_mut().1 += times,
                     Place::Vacant(place) => {
-                        place.insert((key, 1));
+                        place.insert((key, times));
                         if recent.len() >= self.most_recent {
                             self.spill(&mut recent)?;
                         }

@@ -1,8 +1,8 @@
-//! Patterns of texts: what kind of character stands where.
+//! Texts: which come how often, and their patterns: what kind of character stands where.
 
-use std::collections::HashMap;
-
-use arrow_array::ArrayRef;
+use arrow_array::{Array, ArrayRef};
+use hashbrown::{HashMap, HashTable};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::Counted;
 use crate::arrays::with_text;
@@ -40,13 +40,29 @@ impl Tally {
         Self { counts, most: MOST_PATTERNS, keeps: false, complete: true }
     }
 
+    /// Texts, each with how often it comes.
+    fn of(different: &[(&str, u64)]) -> Self {
+        let mut values = Self::values();
+        let mut taken = 0;
+        if different.len() > values.most {
+            values.complete = false;
+            taken = without_room(different.iter().map(|(_, count)| *count), values.most);
+        }
+        for (text, count) in different.iter().filter(|(_, count)| *count > taken) {
+            values.add(text, count - taken);
+        }
+        values
+    }
+
     fn add(&mut self, text: &str, times: u64) {
         let Some(counts) = &mut self.counts else { return };
-        match counts.get_mut(text) {
-            Some(count) => *count += times,
-            None => drop(counts.insert(text.to_owned(), times)),
-        }
-        if counts.len() > self.most && !self.keeps {
+        *counts.entry_ref(text).or_default() += times;
+        self.give_up();
+    }
+
+    /// Counts no more of what is not kept when there is too much of it.
+    fn give_up(&mut self) {
+        if !self.keeps && self.counts.as_ref().is_some_and(|counts| counts.len() > self.most) {
             self.counts = None;
             self.complete = false;
         }
@@ -55,9 +71,12 @@ impl Tally {
     /// Adds what others have counted.
     pub(super) fn merge(&mut self, other: Self) {
         self.complete &= other.complete;
-        match other.counts {
-            Some(counts) => counts.iter().for_each(|(text, count)| self.add(text, *count)),
-            None => self.counts = None,
+        match (&mut self.counts, other.counts) {
+            (Some(all), Some(counts)) => {
+                counts.into_iter().for_each(|(text, count)| *all.entry(text).or_default() += count);
+                self.give_up();
+            }
+            _ => self.counts = None,
         }
         self.shrink();
     }
@@ -68,9 +87,7 @@ impl Tally {
             return;
         };
         self.complete = false;
-        let mut all: Vec<u64> = counts.values().copied().collect();
-        let (_, first, _) = all.select_nth_unstable_by(self.most, |a, b| b.cmp(a));
-        let taken = *first;
+        let taken = without_room(counts.values().copied(), self.most);
         counts.retain(|_, count| {
             *count = count.saturating_sub(taken);
             *count > 0
@@ -104,29 +121,109 @@ impl Tally {
     }
 }
 
-/// The values and the patterns of a column of texts; nothing of others.
-pub(super) fn tally(array: &ArrayRef) -> Option<(Tally, Tally)> {
-    let (mut values, mut patterns) = (Tally::values(), Tally::patterns());
-    let mut pattern = String::new();
-    with_text!(*array, texts => {
-        for text in texts.iter().flatten() {
-            values.add(text, 1);
-            pattern.clear();
-            pattern.extend(text.chars().take(LONGEST + 1).map(kind));
-            if pattern.chars().count() > LONGEST {
-                pattern.truncate(0);
-                pattern.push('…');
+/// The count of the most frequent text that has no room among so many.
+fn without_room(counts: impl Iterator<Item = u64>, most: usize) -> u64 {
+    let mut all: Vec<u64> = counts.collect();
+    let (_, first, _) = all.select_nth_unstable_by(most, |a, b| b.cmp(a));
+    *first
+}
+
+/// What a batch of texts tells.
+pub(super) struct Texts {
+    /// Of each different one, a row that has it and how many have.
+    pub(super) different: Vec<(u32, u64)>,
+    pub(super) values: Tally,
+    pub(super) patterns: Tally,
+    /// Characters of the shortest and the longest.
+    pub(super) lengths: Option<[u64; 2]>,
+}
+
+impl Texts {
+    /// The texts of a column; nothing of others. What is the same for equal texts is found out once
+    /// for all of them.
+    pub(super) fn of(array: &ArrayRef) -> Option<Self> {
+        with_text!(*array, texts => {
+            let (mut different, mut hashes) = (Vec::<(u32, u64)>::new(), Vec::<u64>::new());
+            let mut table: HashTable<u32> = HashTable::new();
+            for row in (0..texts.len()).filter(|row| texts.is_valid(*row)) {
+                let text = texts.value(row);
+                let hash = xxh3_64(text.as_bytes());
+                let same = |known: &u32| {
+                    hashes[*known as usize] == hash
+                        && texts.value(different[*known as usize].0 as usize) == text
+                };
+                if let Some(known) = table.find(hash, same) {
+                    different[*known as usize].1 += 1;
+                    continue;
+                }
+                let number = hashes.len() as u32;
+                table.insert_unique(hash, number, |known| hashes[*known as usize]);
+                different.push((row as u32, 1));
+                hashes.push(hash);
             }
-            patterns.add(&pattern, 1);
+            let by_text = different.iter().map(|(row, count)| (texts.value(*row as usize), *count));
+            let by_text: Vec<(&str, u64)> = by_text.collect();
+            let lengths = by_text.iter().map(|(text, _)| length(text));
+            let lengths = lengths.fold(None, |ends, length| widened(ends, [length, length]));
+            let (values, patterns) = (Tally::of(&by_text), patterns(&by_text));
+            Some(Self { different, values, patterns, lengths })
+        }, _ => None)
+    }
+
+    /// Adds those of another batch.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.values.merge(other.values);
+        self.patterns.merge(other.patterns);
+        if let Some(lengths) = other.lengths {
+            self.lengths = widened(self.lengths, lengths);
         }
-        values.shrink();
-        Some((values, patterns))
-    }, _ => None)
+    }
+}
+
+fn widened(ends: Option<[u64; 2]>, [least, most]: [u64; 2]) -> Option<[u64; 2]> {
+    let [low, high] = ends.unwrap_or([least, most]);
+    Some([low.min(least), high.max(most)])
+}
+
+fn length(text: &str) -> u64 {
+    match text.is_ascii() {
+        true => text.len() as u64,
+        false => text.chars().count() as u64,
+    }
+}
+
+fn patterns(texts: &[(&str, u64)]) -> Tally {
+    let mut patterns = Tally::patterns();
+    let (mut pattern, mut last, mut times) = (String::new(), String::new(), 0);
+    for (text, count) in texts {
+        pattern.clear();
+        if length(text) > LONGEST as u64 {
+            pattern.push('…');
+        } else {
+            pattern.extend(text.chars().map(kind));
+        }
+        // Neighbours are often alike.
+        if pattern != last {
+            if times > 0 {
+                patterns.add(&last, times);
+            }
+            std::mem::swap(&mut pattern, &mut last);
+            times = 0;
+        }
+        times += count;
+    }
+    if times > 0 {
+        patterns.add(&last, times);
+    }
+    patterns
 }
 
 fn kind(c: char) -> char {
     match c {
         '0'..='9' => '9',
+        'A'..='Z' => 'A',
+        'a'..='z' => 'a',
+        c if c.is_ascii() => c,
         c if c.is_uppercase() => 'A',
         c if c.is_alphabetic() => 'a',
         c => c,

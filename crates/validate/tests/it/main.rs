@@ -7,6 +7,7 @@ mod definition;
 mod fixture;
 mod given;
 mod offenders;
+mod profile;
 mod quality;
 mod rules;
 mod severity;
