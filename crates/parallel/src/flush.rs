@@ -29,9 +29,18 @@ impl Flusher {
     /// When the thread cannot be started.
     pub fn wrote(&mut self, bytes: u64) -> io::Result<()> {
         self.written += bytes;
-        if self.written < STEP {
-            return Ok(());
-        }
+        if self.written >= STEP { self.ask() } else { Ok(()) }
+    }
+
+    /// Begins to flush what a large file has still to flush, and does not wait for it.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn hurry(&mut self) -> io::Result<()> {
+        if self.running.is_some() { self.ask() } else { Ok(()) }
+    }
+
+    fn ask(&mut self) -> io::Result<()> {
         self.written = 0;
         let (ask, _) = match &mut self.running {
             Some(running) => running,
@@ -46,14 +55,14 @@ impl Flusher {
         Ok(())
     }
 
-    /// Makes all of the file durable. An error that an earlier flush met is not told twice by the
+    /// Makes all of the file durable, but for what its folder says of it and its times. An error that an earlier flush met is not told twice by the
     /// system, so it is told here.
     ///
     /// # Errors
     /// When a flush failed, this one or one before.
     pub fn finish(&mut self) -> io::Result<()> {
         self.join()?;
-        self.file.sync_all()
+        self.file.sync_data()
     }
 
     fn join(&mut self) -> io::Result<()> {
@@ -83,6 +92,7 @@ mod tests {
         for step in [STEP / 2, STEP, STEP, 1] {
             file.write_all(b"x").unwrap();
             flusher.wrote(step).unwrap();
+            flusher.hurry().unwrap();
         }
         assert!(flusher.running.is_some());
         flusher.finish().unwrap();

@@ -268,6 +268,9 @@ fn execute(
         });
     }
     if outcome.is_ok() {
+        outcome = rejects.hurry();
+    }
+    if outcome.is_ok() {
         outcome = loaders.iter_mut().zip(&mut report.destinations).try_for_each(
             |(loader, destination)| {
                 while let Some(mut refused) = destination.settle(loader.as_mut())? {

@@ -68,6 +68,14 @@ impl RejectsFile {
             .map_err(|source| out.cannot_write(source))
     }
 
+    /// Sees to it that the disk has little left to do when the file is published, which may be long
+    /// after the last chunk.
+    pub(super) fn hurry(&mut self) -> Result<()> {
+        let Some(out) = &mut self.out else { return Ok(()) };
+        let done = out.writer.flush().and_then(|()| out.flusher.hurry());
+        done.map_err(|source| out.cannot_write(source))
+    }
+
     /// Writes rejects of records whose place in their source is known.
     pub(super) fn write_findings(&mut self, findings: &mut Findings) -> Result<()> {
         self.write(&Lines::of(findings.take_rejects())?)
