@@ -273,6 +273,8 @@ fn what_is_completed_is_said_and_planned() {
     // So does the plan of a range, which asks nobody, and one beside another ledger.
     let plan = sandbox.run(&["plan", "pipeline.yaml", "--from", "2", "--to", "4"]);
     assert!(plan.stderr.contains("would load                 2"), "{plan:?}");
+    let nothing = sandbox.run(&["plan", "pipeline.yaml", "--from", "10", "--to", "9"]);
+    assert_eq!(nothing.code, Some(2), "{nothing:?}");
     let plan = sandbox.run(&["plan", "pipeline.yaml", "--state", "elsewhere"]);
     assert!(plan.stderr.contains("would load                 5"), "{plan:?}");
     assert_eq!(sandbox.run(&["run", "pipeline.yaml"]).code, Some(0));

@@ -17,6 +17,7 @@ use gristmill_parallel::Cancel;
 use gristmill_transform::Sql;
 use serde_json::Value;
 
+pub use crate::backfill::Backfill;
 use crate::contract::{Agreement, Contracted, Way};
 use crate::definition::{Definition, Diagnostics, Item, LoadError, Registry, SourceContract};
 use crate::ledger::{self, Ledger, NewRun, run_id};
@@ -94,15 +95,6 @@ pub struct RunOptions<'a> {
     pub backfill: Option<Backfill>,
 }
 
-/// A range of a cursor that is read again, or for the first time.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Backfill {
-    /// The first value that is read.
-    pub from: Option<String>,
-    /// The first value that is not read any more.
-    pub to: Option<String>,
-}
-
 /// How a run ended.
 #[derive(Debug)]
 pub struct Outcome {
@@ -134,14 +126,8 @@ pub(crate) fn run_then(
 ) -> Result<Outcome> {
     let started = Utc::now();
     let id = run_id(started);
-    if options.backfill.is_some()
-        && definition.extract.iter().all(|item| !is_incremental(&item.options))
-    {
-        let message = format!("no source of `{}` has a cursor", definition.name);
-        return Err(Error::new(ErrorKind::Configuration, message).hint(
-            "`--from` and `--to` are about the `cursor` of a `table` or a `query`, and about the \
-             names of files that are not read again, with `read: new_or_changed`",
-        ));
+    if let Some(backfill) = &options.backfill {
+        backfill.check(definition)?;
     }
     let folder = match &options.state {
         State::Beside => Some(definition.base.join(STATE_FOLDER)),
@@ -215,12 +201,6 @@ pub(crate) fn run_then(
         loaded = report.account.loaded(), seconds = report.seconds, "ended"
     );
     after.map(|()| outcome)
-}
-
-/// Whether a source keeps how far it was read.
-fn is_incremental(source: &Value) -> bool {
-    let read = source.get("read").and_then(Value::as_str);
-    source.get("cursor").is_some() || read.is_some_and(|which| which != "all")
 }
 
 /// What the ledger keeps of a run.

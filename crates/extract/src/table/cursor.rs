@@ -87,6 +87,16 @@ enum End {
 }
 
 impl Bounds {
+    /// The values that a person gave.
+    pub(super) fn given(&self) -> impl Iterator<Item = &Value> {
+        let from = self.lower.as_ref().filter(|(operator, _)| *operator == ">=");
+        let to = match &self.end {
+            End::Given("<", to) => Some(to),
+            _ => None,
+        };
+        from.map(|(_, from)| from).into_iter().chain(to)
+    }
+
     /// Where the last run ended.
     pub(super) fn last(&self) -> Option<&Value> {
         self.lower.as_ref().filter(|(operator, _)| *operator == ">").map(|(_, last)| last)

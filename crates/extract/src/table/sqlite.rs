@@ -17,6 +17,7 @@ use super::cells::Cell;
 use super::rows::Columns;
 use super::source::{Wanted, declared};
 use super::stepped::{Pieces, Source, Step, Stepped};
+use crate::file::paths::relative_to;
 use cursor::CursorColumn;
 
 mod cursor;
@@ -59,6 +60,7 @@ pub(super) fn open(wanted: &Wanted, path: &Path, context: &ExtractContext) -> Re
         let of = types[cursor.position(relation, &names)?];
         let bounds = cursor.bounds(relation, &path.to_string_lossy(), &context.range);
         let column = CursorColumn::new(&connection, &cursor.column, of, &what, bounds.last())?;
+        column.check_given(bounds.given(), &relation.select)?;
         let lag = cursor.lag_micros(column.is_time())?;
         let name = format!("q.{}", quoted(&cursor.column));
         let narrowed = cursor.narrow(relation, &bounds, &name, &column, lag)?;

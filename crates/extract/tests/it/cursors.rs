@@ -274,6 +274,35 @@ fn an_infinite_time_is_no_end() {
 }
 
 #[test]
+fn what_is_no_value_of_the_cursor_is_refused() {
+    for place in places() {
+        place.run(
+            "CREATE TABLE t (id INTEGER, at TIMESTAMP);
+             INSERT INTO t VALUES (1, '2024-01-01 00:00:00'), (2, '2024-01-02 00:00:00')",
+        );
+        let refused = |column: &str, range: &Range| {
+            let cursor = json!({"column": column});
+            let item = json!({"table": "t", "database": place.url(), "cursor": cursor});
+            let error = place.folder().read_range(item, range.clone()).err().unwrap();
+            format!("{error} {}", error.causes().join(" "))
+        };
+        for value in ["2024-13-01", "01.02.24x", ""] {
+            let message = refused("at", &between(Some(value), None));
+            assert!(message.contains(value), "{message}");
+        }
+        refused("id", &between(None, Some("soon")));
+        let ids = |from, to| place.read(json!({"column": "at"}), &between(from, to)).0;
+        assert_eq!(ids(Some("2024-01-02"), None), ["2"]);
+        assert_eq!(ids(None, Some("2024-01-01 12:00:00")), ["1"]);
+        if let Place::File(_) = place {
+            // Compared as texts, a `T` would be behind all blanks.
+            let message = refused("at", &between(Some("2024-01-02T00:00:00"), None));
+            assert!(message.starts_with("`2024-01-02T00:00:00` is no value of"), "{message}");
+        }
+    }
+}
+
+#[test]
 fn a_column_that_is_no_cursor_is_refused() {
     for place in places() {
         place.run("CREATE TABLE t (id INTEGER, name TEXT, at TIMESTAMP)");

@@ -162,6 +162,69 @@ fn a_partition_keeps_its_rows_unless_a_record_takes_their_place(warehouse: &Ware
     assert_eq!(rows, ["a 1 a", "a 2 aa", "b 3 b", "- 5 n", "c 12 y"]);
 }
 
+/// A table that somebody made: reserved words, names in mixed case, a column that the database
+/// numbers, one that it computes, and one that the records do not have. In PostgreSQL it is in a
+/// schema.
+fn a_hand_made_table_keeps_what_the_database_makes(warehouse: &Warehouse) {
+    let table = warehouse.either(["Order", "Sales.Order", "Order"]);
+    let name = warehouse.either(["\"Order\"", "\"Sales\".\"Order\"", "\"Order\""]);
+    let number = warehouse.either([
+        "integer PRIMARY KEY AUTOINCREMENT",
+        "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        "bigint AUTO_INCREMENT PRIMARY KEY",
+    ]);
+    let schema = warehouse.either(["", "CREATE SCHEMA IF NOT EXISTS \"Sales\";", ""]);
+    for (mode, expected) in [
+        ("append", ["1 a -2 kept", "2 a -4 kept", "7 b -14 kept", "8 b -16 kept"].as_slice()),
+        ("replace", &["7 b -14 kept", "8 b -16 kept"]),
+        ("upsert", &["1 a -2 kept", "2 a -4 kept", "7 b -14 kept", "8 b -16 kept"]),
+        ("insert_only", &["1 a -2 kept", "2 a -4 kept", "7 b -14 kept", "8 b -16 kept"]),
+        ("delete_insert", &["1 a -2 kept", "2 a -4 kept", "7 b -14 kept", "8 b -16 kept"]),
+    ] {
+        warehouse.run(&format!(
+            "{schema} DROP TABLE IF EXISTS {name}; DROP TABLE IF EXISTS gristmill_loads;
+             CREATE TABLE {name} (\"Row\" {number}, \"select\" int NOT NULL UNIQUE,
+                 \"Group By\" varchar(9), \"a\"\"b\" int GENERATED ALWAYS AS (\"select\" * -2) STORED,
+                 note varchar(9) NOT NULL DEFAULT 'kept')"
+        ));
+        let mut item = json!({"table": table, "database": warehouse.url(), "mode": mode});
+        match mode {
+            "upsert" | "insert_only" => item["keys"] = ["select"].into(),
+            "delete_insert" => item["partition_by"] = ["Group By"].into(),
+            _ => {}
+        }
+        let rows = |group: &'static str, ids: [i64; 2]| {
+            let groups = texts([Some(group), Some(group)]);
+            batch(1, vec![("Group By", groups), ("select", ints(ids))])
+        };
+        for (run, input) in [("1", rows("a", [1, 2])), ("2", rows("b", [7, 8]))] {
+            let context = context(warehouse.folder(), run);
+            let (loaded, _) = load(&item, &[input], &context).unwrap();
+            assert_eq!(loaded.inserted, 2, "{mode}");
+        }
+        let rows = warehouse.lines(&format!(
+            "SELECT \"select\", \"Group By\", \"a\"\"b\", note FROM {name} ORDER BY \"Row\""
+        ));
+        assert_eq!(rows, expected, "{mode}");
+    }
+}
+
+fn any_name_is_only_a_name(warehouse: &Warehouse) {
+    let odd =
+        ["select", "Mixed Case", "a\"b", "semi;colon", "x'y", "[z]", "ünïcode", "a`b", "$1", "?"];
+    let columns = odd.iter().map(|name| (*name, ints([1, 2]))).collect();
+    let item = json!({
+        "table": "drop \"table\"; --", "database": warehouse.url(), "mode": "upsert",
+        "keys": ["a\"b", "select"],
+    });
+    let (loaded, _) = load(&item, &[batch(1, columns)], &context(warehouse.folder(), "1")).unwrap();
+    assert_eq!(loaded.inserted, 2);
+    let names = odd.map(|name| format!("\"{}\"", name.replace('"', "\"\""))).join(", ");
+    let rows =
+        warehouse.lines(&format!("SELECT {names} FROM \"drop \"\"table\"\"; --\" ORDER BY 1"));
+    assert_eq!(rows, [["1"; 10].join(" "), ["2"; 10].join(" ")]);
+}
+
 macro_rules! on {
     ($place:ident: $tests:tt) => {
         mod $place {
@@ -186,6 +249,8 @@ on!(sqlite: [
     what_a_trigger_drops_in_silence_is_no_load,
     a_trigger_may_change_values_and_let_known_rows_pass,
     a_partition_keeps_its_rows_unless_a_record_takes_their_place,
+    a_hand_made_table_keeps_what_the_database_makes,
+    any_name_is_only_a_name,
 ]);
 on!(postgres: [
     only_new_keys_are_inserted,
@@ -193,10 +258,14 @@ on!(postgres: [
     what_a_trigger_drops_in_silence_is_no_load,
     a_trigger_may_change_values_and_let_known_rows_pass,
     a_partition_keeps_its_rows_unless_a_record_takes_their_place,
+    a_hand_made_table_keeps_what_the_database_makes,
+    any_name_is_only_a_name,
 ]);
 on!(mysql: [
     only_new_keys_are_inserted,
     the_partitions_of_the_input_are_replaced,
     a_trigger_may_change_values_and_let_known_rows_pass,
     a_partition_keeps_its_rows_unless_a_record_takes_their_place,
+    a_hand_made_table_keeps_what_the_database_makes,
+    any_name_is_only_a_name,
 ]);

@@ -1,9 +1,10 @@
 //! The column of a cursor. SQLite has no type for times: they are texts, and compared as such.
 
+use gristmill_core::text::parse;
 use gristmill_core::{Error, ErrorKind, FieldType, Result};
-use gristmill_database::literal;
-use rusqlite::Connection;
+use gristmill_database::{literal, quoted};
 use rusqlite::types::Value as Stored;
+use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
 
 use super::failure;
@@ -43,6 +44,54 @@ impl<'a> CursorColumn<'a> {
         matches!(self.of, FieldType::Date | FieldType::Timestamp | FieldType::TimestampTz)
     }
 
+    /// That values which a person gave are of the column's kind, and times in its form: they are
+    /// compared as texts. A date is the beginning of its day in any form.
+    pub(super) fn check_given<'v>(
+        &self,
+        given: impl Iterator<Item = &'v Value>,
+        select: &str,
+    ) -> Result<()> {
+        let column = quoted(self.name);
+        for value in given {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let wrong = |hint: String| {
+                let message = format!("`{text}` is no value of the cursor `{}`", self.name);
+                Err(Error::new(ErrorKind::Configuration, message).hint(hint))
+            };
+            if matches!(self.of, FieldType::Int | FieldType::Double) {
+                if !text.parse::<f64>().is_ok_and(f64::is_finite) {
+                    return wrong("it holds numbers".to_owned());
+                }
+                continue;
+            }
+            if !self.is_time() || parse::date(text.as_bytes()).is_some() {
+                continue;
+            }
+            if parse::timestamp(text.as_bytes()).is_none() {
+                return wrong(
+                    "write a date like 2024-01-31, or a time as the column has it".to_owned(),
+                );
+            }
+            let sql = format!(
+                "SELECT v FROM (SELECT {column} AS v FROM ({select}\n) WHERE {column} IS NOT NULL LIMIT 1) \
+                 WHERE {} <> {}",
+                form("v"),
+                form(&format!("({})", literal(&text))),
+            );
+            let other: Option<String> = self
+                .connection
+                .query_row(&sql, [], |row| row.get(0))
+                .optional()
+                .map_err(|error| failure(self.what, error))?;
+            if let Some(other) = other {
+                return wrong(format!(
+                    "its times are written like {other}, and compared as texts: write it so, or a date"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn one(&self, sql: &str) -> Result<Stored> {
         let one = self.connection.query_row(sql, [], |row| row.get(0));
         one.map_err(|error| failure(self.what, error))
@@ -51,15 +100,6 @@ impl<'a> CursorColumn<'a> {
     /// That texts of times sort as the times do: all have the same letter between date and time, and
     /// where a zone follows, the same zone and the same length.
     fn check_forms(&self, column: &str, from: &str) -> Result<()> {
-        let form = |column: &str| {
-            let zoned = format!("length({column}) > 16 AND substr({column}, -6, 1) IN ('+', '-')");
-            format!(
-                "CASE WHEN typeof({column}) <> 'text' THEN typeof({column}) \
-                 ELSE substr({column}, 11, 1) || CASE \
-                 WHEN {column} LIKE '%Z' THEN length({column}) || 'Z' \
-                 WHEN {zoned} THEN length({column}) || substr({column}, -6) ELSE '' END END"
-            )
-        };
         let last = self.last.and_then(Value::as_str).map_or_else(String::new, |last| {
             let select =
                 format!("SELECT v, {} AS f FROM (SELECT {} AS v)", form("v"), literal(last));
@@ -86,6 +126,18 @@ impl<'a> CursorColumn<'a> {
             self.name
         )))
     }
+}
+
+/// What the times of a column must have in common to sort as texts; see
+/// [`CursorColumn::check_forms`].
+fn form(column: &str) -> String {
+    let zoned = format!("length({column}) > 16 AND substr({column}, -6, 1) IN ('+', '-')");
+    format!(
+        "CASE WHEN typeof({column}) <> 'text' THEN typeof({column}) \
+         ELSE substr({column}, 11, 1) || CASE \
+         WHEN {column} LIKE '%Z' THEN length({column}) || 'Z' \
+         WHEN {zoned} THEN length({column}) || substr({column}, -6) ELSE '' END END"
+    )
 }
 
 impl Column for CursorColumn<'_> {
