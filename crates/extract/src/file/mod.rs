@@ -9,7 +9,7 @@ mod columns;
 mod extractor;
 mod fresh;
 mod options;
-pub(crate) mod paths;
+mod paths;
 mod source;
 
 use gristmill_core::{Error, ErrorKind, ExtractorKind};

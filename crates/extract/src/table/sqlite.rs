@@ -17,7 +17,6 @@ use super::cells::Cell;
 use super::rows::Columns;
 use super::source::{Wanted, declared};
 use super::stepped::{Pieces, Source, Step, Stepped};
-use crate::file::paths::relative_to;
 use cursor::CursorColumn;
 
 mod cursor;
