@@ -119,7 +119,7 @@ fn kind(error: &DatabaseError, other: ErrorKind) -> (ErrorKind, Option<&'static 
         "53100" => (ErrorKind::Io, Some("the server's disk is full; nothing was published")),
         "25006" => (
             ErrorKind::Destination,
-            Some("the server is read-only, perhaps a standby: name the primary"),
+            Some("a source only reads; a destination must be the primary, no standby"),
         ),
         "57014" => (
             ErrorKind::Stopped,

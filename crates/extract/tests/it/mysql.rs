@@ -216,4 +216,9 @@ fn what_cannot_be_read_is_said_when_opening() {
         let said = format!("{error} {:?}", error.causes());
         assert!(said.contains(words), "{said}");
     }
+    let hasty = format!("{}?statement_timeout=1", server.url());
+    let long = "SELECT count(*) AS n FROM information_schema.columns AS a, \
+                information_schema.columns AS b, information_schema.columns AS c";
+    let error = folder.error(json!({"query": long, "database": hasty}));
+    assert_eq!(error.kind(), ErrorKind::Stopped, "{error:?}");
 }

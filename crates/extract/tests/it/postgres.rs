@@ -436,6 +436,14 @@ fn mistakes_are_said_with_the_servers_words_and_without_secrets() {
     assert!(query(late).1.contains("division by zero"));
     let declared = json!({"query": "SELECT 1 AS a", "database": url, "columns": {"b": "int"}});
     assert!(error(declared).1.contains("no column `b`"));
+    server.run("CREATE TABLE kept AS SELECT 1 AS id");
+    let (_, message) = query("DELETE FROM kept RETURNING id");
+    assert!(message.contains("read-only") && message.contains("a source only reads"), "{message}");
+    let hasty = format!("{url}?options=-c%20statement_timeout%3D200");
+    let (kind, message) =
+        error(json!({"query": "SELECT pg_sleep(60)::text AS s", "database": hasty}));
+    assert_eq!(kind, ErrorKind::Stopped);
+    assert!(message.contains("statement timeout"), "{message}");
     let closed = "postgres://ann:s3cret@127.0.0.1:1/dwh";
     let (kind, message) = error(json!({"table": "t", "database": closed}));
     assert_eq!(kind, ErrorKind::Transient);
