@@ -59,8 +59,8 @@ pub struct Address {
 
 impl Address {
     /// Reads a URL as PostgreSQL's own programs do: `postgres://user:password@host:5432/database`
-    /// with parameters such as `sslmode`, `sslrootcert`, `connect_timeout`, `options` and
-    /// `application_name`. What it leaves out comes from `PGHOST`, `PGPORT`, `PGUSER` and
+    /// with parameters such as `sslmode`, `sslrootcert`, `connect_timeout`, `statement_timeout` (both
+    /// in seconds), `options` and `application_name`. What it leaves out comes from `PGHOST`, `PGPORT`, `PGUSER` and
     /// `PGDATABASE`.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Address {
             rest.ok_or_else(|| wrong("a PostgreSQL database is a URL", EXAMPLE.to_owned()))?;
         let (place, query) = rest.rsplit_once('?').unwrap_or((rest, ""));
         let mut parameters = Vec::new();
-        let (mut tls, mut root) = (None, None);
+        let (mut tls, mut root, mut limit) = (None, None, None);
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
                 Some(("sslmode", mode)) => {
@@ -82,6 +82,13 @@ impl Address {
                     tls = Some(mode);
                 }
                 Some(("sslrootcert", path)) => root = Some(PathBuf::from(path)),
+                Some(("statement_timeout", seconds)) => {
+                    limit = seconds.parse::<u32>().ok().filter(|seconds| *seconds > 0);
+                    if limit.is_none() {
+                        let hint = "say a number of seconds".to_owned();
+                        return Err(wrong("`statement_timeout` is not understood", hint));
+                    }
+                }
                 _ => parameters.push(parameter),
             }
         }
@@ -93,6 +100,11 @@ impl Address {
                 let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
                 wrong(&format!("the database's URL cannot be read{cause}"), EXAMPLE.to_owned())
             })?;
+        if let Some(seconds) = limit {
+            let others =
+                config.get_options().map_or_else(String::new, |others| format!("{others} "));
+            config.options(format!("{others}-c statement_timeout={seconds}s"));
+        }
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         if config.get_hosts().is_empty() {
             config.host(variable("PGHOST").as_deref().unwrap_or("localhost"));
@@ -210,6 +222,21 @@ mod tests {
             let said = format!("{mistake} {:?}", mistake.hint);
             assert!(!said.contains("s3cret"), "{said}");
         }
+    }
+
+    #[test]
+    fn a_time_limit_is_one_of_the_servers_options() {
+        let options = |query: &str| {
+            let address = Address::parse(&format!("postgres://db/dwh?{query}"))?;
+            Ok::<_, Mistake>(address.config.get_options().map(str::to_owned))
+        };
+        let limit = Some("-c statement_timeout=3s".to_owned());
+        assert_eq!(options("statement_timeout=3").unwrap(), limit);
+        let both = Some("-c jit=off -c statement_timeout=3s".to_owned());
+        assert_eq!(options("options=-c%20jit%3Doff&statement_timeout=3").unwrap(), both);
+        assert!(
+            options("statement_timeout=soon").is_err() && options("statement_timeout=0").is_err()
+        );
     }
 
     #[test]

@@ -439,7 +439,7 @@ fn mistakes_are_said_with_the_servers_words_and_without_secrets() {
     server.run("CREATE TABLE kept AS SELECT 1 AS id");
     let (_, message) = query("DELETE FROM kept RETURNING id");
     assert!(message.contains("read-only") && message.contains("a source only reads"), "{message}");
-    let hasty = format!("{url}?options=-c%20statement_timeout%3D200");
+    let hasty = format!("{url}?statement_timeout=1");
     let (kind, message) =
         error(json!({"query": "SELECT pg_sleep(60)::text AS s", "database": hasty}));
     assert_eq!(kind, ErrorKind::Stopped);
