@@ -202,8 +202,10 @@ where
             && !self.shared.has_failed()
             && !self.cancel.is_cancelled()
         {
-            // The first result goes out at once: those who wait for it have had nothing to do yet.
-            if self.metrics.items == 0 && self.shared.has_oldest() {
+            // The first result goes out as soon as it can: those who wait for it have had nothing to
+            // do yet. Until then no more is pulled than keeps the workers busy.
+            let is_first = self.metrics.items == 0;
+            if is_first && (self.sizes.len() > self.pool.workers() || self.shared.has_oldest()) {
                 break;
             }
             let Some((item, size)) = self.waiting.take().or_else(|| self.pull()) else { break };
