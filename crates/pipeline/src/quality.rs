@@ -78,12 +78,18 @@ pub fn table(data: &str, outcome: &Outcome) -> String {
         report.checks.len(),
         thousands(report.read)
     );
-    if report.rejected > 0 {
-        let _ = writeln!(
-            out,
-            "{} records could not be read and were not judged",
-            thousands(report.rejected)
-        );
+    let rejected = |is_read: bool| {
+        let steps = report.steps.iter().filter(|step| (step.name == "read") == is_read);
+        steps.map(|step| step.rejected).sum::<u64>()
+    };
+    let (unread, offending) = (rejected(true), rejected(false));
+    for (count, what) in [
+        (unread, "could not be read and were not judged"),
+        (offending, "offend against a check with `offenders: reject`; a run would reject them"),
+    ] {
+        if count > 0 {
+            let _ = writeln!(out, "{} records {what}", thousands(count));
+        }
     }
     let _ = writeln!(out);
     for check in &report.checks {

@@ -685,3 +685,24 @@ fn an_input_of_a_query_that_is_not_there_is_told_before_anything_is_read() {
     let told = outcome.diagnostics.unwrap().to_string();
     assert!(told.contains("region.csv") && told.contains("p.yaml:4:36"), "{told}");
 }
+
+#[test]
+fn offenders_were_judged_and_what_cannot_be_read_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("data.csv"), "id\n1\n2\n2\n3,4\n2\n").unwrap();
+    let rules = "checks: [{measure: uniqueness, columns: [id], offenders: reject}]";
+    fs::write(path("rules.yaml"), rules).unwrap();
+    let judgement = Judgement {
+        rules: path("rules.yaml"),
+        data: path("data.csv").display().to_string(),
+        references: Vec::new(),
+        infer: false,
+        rows: None,
+    };
+    let outcome =
+        judge(&judgement, &RunOptions { state: State::None, ..RunOptions::default() }).unwrap();
+    let shown = table("data", &outcome);
+    assert!(shown.contains("\n1 records could not be read and were not judged\n"), "{shown}");
+    assert!(shown.contains("\n2 records offend against a check with"), "{shown}");
+}
