@@ -137,7 +137,7 @@ fn too_large(name: &str, records: usize, memory: usize) -> Error {
         ByteSize(memory as u64)
     );
     Error::new(ErrorKind::Memory, message)
-        .hint("`take` fewer columns, read only the records that are needed with a `query`, or raise `limits.memory`: a quarter of it is for lookups")
+        .hint("`take` fewer columns, read only the records that are needed with a `query`, take `join`, which may go to disk, or raise `limits.memory`: a quarter of it is for lookups")
 }
 
 /// Where records stood.
