@@ -160,6 +160,14 @@ impl Offense {
         sources: &Sources,
     ) -> Option<(String, Option<String>)> {
         let known = key.and_then(|key| self.seen.get(key));
+        let offends = match &self.kind {
+            Kind::Duplicate => known.is_some(),
+            Kind::NoKey => key.is_none() || known.is_some(),
+            Kind::Orphan { .. } => key.is_some() && known.is_none(),
+        };
+        if !offends {
+            return None; // as most records, whose values nobody wants to see
+        }
         let (shown, value) = values(batch, &self.columns, row);
         let named = || named(&self.names, &shown);
         let message = match (&self.kind, key, known) {

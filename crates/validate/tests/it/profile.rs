@@ -85,7 +85,8 @@ fn check_texts(column: &ColumnProfile, texts: &[Option<String>]) {
     assert_eq!(shown(&column.top), by_count(&all, 20));
     let patterns = counts(texts.iter().flatten().map(|text| pattern(text)));
     assert_eq!(shown(&column.patterns), by_count(&patterns, 10));
-    assert_eq!(column.all_patterns, patterns.len() <= 10);
+    // Of no records nothing is said.
+    assert_eq!(column.all_patterns, !texts.is_empty() && patterns.len() <= 10);
 }
 
 fn check_numbers(column: &ColumnProfile, numbers: &[Option<i32>]) {
