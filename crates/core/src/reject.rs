@@ -148,7 +148,7 @@ impl LineWriter {
     }
 
     /// Writes the line that has this head and ends with a [tail](Reject::write_tail), and a line
-    /// end.
+    /// end. Answers how many bytes that are.
     ///
     /// # Errors
     /// When `out` takes no more.
@@ -157,7 +157,7 @@ impl LineWriter {
         line: &LineHead<'_>,
         tail: &[u8],
         out: &mut impl Write,
-    ) -> io::Result<()> {
+    ) -> io::Result<u64> {
         let source = match &mut self.source {
             Some((last, text)) if last == line.source => text,
             other => {
@@ -177,7 +177,8 @@ impl LineWriter {
         self.head.push(b',');
         out.write_all(&self.head)?;
         out.write_all(tail)?;
-        out.write_all(b"\n")
+        out.write_all(b"\n")?;
+        Ok((self.head.len() + tail.len() + 1) as u64)
     }
 }
 

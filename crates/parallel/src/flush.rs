@@ -5,8 +5,8 @@ use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-/// How much is written between two flushes.
-const STEP: u64 = 32 << 20;
+/// How much is written between two flushes: what is left for the last one.
+const STEP: u64 = 8 << 20;
 
 /// Flushes what has been written to a file on a thread of its own. A small file needs none.
 #[derive(Debug)]

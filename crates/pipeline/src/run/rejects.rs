@@ -61,8 +61,8 @@ impl RejectsFile {
         let mut bytes = 0;
         lines
             .each(|head, tail| {
-                bytes += tail.len() as u64;
-                self.lines.write(head, tail, writer)
+                bytes += self.lines.write(head, tail, writer)?;
+                Ok(())
             })
             .and_then(|()| flusher.wrote(bytes))
             .map_err(|source| out.cannot_write(source))
