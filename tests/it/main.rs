@@ -17,6 +17,7 @@ mod mysql;
 mod operations;
 mod postgres;
 mod same;
+mod secrets;
 mod tables;
 
 use gristmill_tests::{Ran, Sandbox};

@@ -15,7 +15,10 @@ use arguments::{Arguments, Command, Globals};
 use commands::Done;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return output::wrong(&error),
+    };
     let globals = arguments.globals;
     if let Err(error) = logs::start(&globals) {
         return output::fail(&error, &globals);

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use gristmill_core::{Error, ErrorKind};
 use gristmill_pipeline::Status;
 use gristmill_pipeline::definition::{Diagnostics, LoadError};
+use gristmill_pipeline::params::Secrets;
 
 use crate::arguments::Globals;
 
@@ -58,13 +59,33 @@ pub(crate) fn fail(failure: &Failure, globals: &Globals) -> ExitCode {
             error
         }
     };
-    let (message, causes, hint) = (error.to_string(), error.causes(), error.hint_text());
+    let message = public(&error.to_string());
+    let causes: Vec<String> = error.causes().iter().map(|cause| public(cause)).collect();
+    let hint = error.hint_text().map(public);
     if globals.json {
         let error = serde_json::json!({"message": message, "causes": causes, "hint": hint});
         print_json(&serde_json::json!({"status": status, "error": error}));
     }
-    say_error(&message, &causes, hint);
+    say_error(&message, &causes, hint.as_deref());
     ExitCode::from(code)
+}
+
+/// Says what is wrong with the arguments, or the help that they ask for.
+pub(crate) fn wrong(error: &clap::Error) -> ExitCode {
+    let text = error.to_string();
+    let public = public(&text);
+    if public == text {
+        error.exit();
+    }
+    let _ = write!(stderr(), "{public}");
+    ExitCode::from(2)
+}
+
+/// A text that may quote an argument, without the passwords that stand in URLs among these.
+pub(crate) fn public(text: &str) -> String {
+    let arguments: Vec<String> =
+        std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    Secrets::of_text(&arguments.join("\n")).redact(text)
 }
 
 /// Mistakes in a pipeline file, each with its place.

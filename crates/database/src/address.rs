@@ -100,6 +100,12 @@ impl Address {
                 let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
                 wrong(&format!("the database's URL cannot be read{cause}"), EXAMPLE.to_owned())
             })?;
+        let is_cut = |host: &Host| matches!(host, Host::Tcp(host) if host.contains('@'));
+        if config.get_hosts().iter().any(is_cut) {
+            // What stands before it would be taken for a part of the host.
+            let hint = "write a `@` of a user or a password as %40".to_owned();
+            return Err(wrong("the database's URL has more than one `@`", hint));
+        }
         if let Some(seconds) = limit {
             let others =
                 config.get_options().map_or_else(String::new, |others| format!("{others} "));
@@ -214,6 +220,7 @@ mod tests {
         assert_eq!(address.tls, TlsMode::Require);
         for url in [
             "postgres://ann:s3cret@db:x/dwh",
+            "postgres://ann:tiger@s3cret@db/dwh",
             "postgres://ann:s3cret@db/dwh?colour=s3cret",
             "postgres://ann:s3cret@db/dwh?sslmode=s3cret",
             "mysql://ann:s3cret@db/dwh",

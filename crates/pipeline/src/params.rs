@@ -48,7 +48,7 @@ impl Params {
     /// When there is no `=`, or the name is not one that `${…}` can hold.
     pub fn argument(self, argument: &str) -> Result<Self> {
         let wrong = |message: String| {
-            Error::new(ErrorKind::Configuration, message)
+            Error::new(ErrorKind::Configuration, Secrets::of_text(argument).redact(&message))
                 .hint("write `--param NAME=VALUE`, with a name of letters, digits and `_`")
         };
         let Some((name, value)) = argument.split_once('=') else {
@@ -212,7 +212,8 @@ fn is_name(name: &str) -> bool {
 
 fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    let ends = ["PASSWORD", "PASSWD", "PASS", "SECRET", "TOKEN", "KEY", "CREDENTIALS"];
+    // `PWD` alone is the folder that a shell is in.
+    let ends = ["PASSWORD", "PASSWD", "PASS", "_PWD", "SECRET", "TOKEN", "KEY", "CREDENTIALS"];
     ends.iter().any(|end| name.ends_with(end)) || name.contains("SECRET")
 }
 
@@ -226,7 +227,7 @@ const SHORT: usize = 8;
 
 impl Secrets {
     /// The passwords of the URLs in a text.
-    pub(crate) fn of_text(text: &str) -> Self {
+    pub fn of_text(text: &str) -> Self {
         let mut secrets = Self::default();
         secrets.add_passwords(text);
         secrets
@@ -284,22 +285,47 @@ impl Secrets {
         found
     }
 
-    /// Adds the passwords of URLs: what stands between `scheme://user:` and the last `@` before
-    /// the path.
+    /// Adds the passwords of URLs, and of their parameters.
     fn add_passwords(&mut self, text: &str) {
-        for (at, _) in text.match_indices("://") {
-            let rest = &text[at + 3..];
-            let ends = |ch: char| ch.is_whitespace() || matches!(ch, '/' | '?' | '#' | '"' | '\'');
-            let authority = &rest[..rest.find(ends).unwrap_or(rest.len())];
-            let Some((user, _host)) = authority.rsplit_once('@') else { continue };
-            let Some((_name, password)) = user.split_once(':') else { continue };
-            if password.starts_with("${") {
-                continue; // its value is noted when it is put in
+        let mut add = |password: &str| {
+            // The value of a reference is noted when it is put in.
+            if !password.starts_with("${") {
+                self.add(password);
+                self.add(&percent_decoded(password));
             }
-            self.add(password);
-            self.add(&percent_decoded(password));
+        };
+        for (at, slashes) in text.match_indices("//") {
+            let token = token(&text[at + slashes.len()..]);
+            let authority = &token[..token.find(['/', '?', '#']).unwrap_or(token.len())];
+            passwords(authority).last().into_iter().for_each(&mut add);
+        }
+        let lower = text.to_ascii_lowercase();
+        for scheme in ["postgres:", "postgresql:", "mysql:", "mariadb:"] {
+            for (at, _) in lower.match_indices(scheme) {
+                // As people write it, with any character and one slash too few: what ends before any
+                // of its `@` may be the password.
+                let token = token(&text[at + scheme.len()..]);
+                passwords(token.trim_start_matches('/')).for_each(&mut add);
+            }
+        }
+        for (at, key) in lower.match_indices("password=") {
+            let value = token(&text[at + key.len()..]);
+            add(&value[..value.find(['&', '#']).unwrap_or(value.len())]);
         }
     }
+}
+
+/// A text up to where something else than a URL begins.
+fn token(text: &str) -> &str {
+    let ends = |ch: char| ch.is_whitespace() || matches!(ch, '"' | '\'' | '`');
+    &text[..text.find(ends).unwrap_or(text.len())]
+}
+
+/// What may be the password of a URL that begins with its user: what is between the first colon
+/// and an `@`.
+fn passwords(text: &str) -> impl Iterator<Item = &str> {
+    let rest = text.split_once(':').map_or("", |(_, rest)| rest);
+    rest.match_indices('@').map(move |(end, _)| &rest[..end])
 }
 
 impl std::fmt::Debug for Secrets {
@@ -381,6 +407,25 @@ mod tests {
         assert_eq!(Params::default().argument("A=b=c").unwrap().get("A"), Some("b=c"));
         assert!(Params::default().argument("A").is_err());
         assert!(Params::default().argument("1=b").is_err());
+    }
+
+    #[test]
+    fn passwords_are_found_however_a_url_is_written() {
+        for (text, shown) in [
+            ("postgres://ann:p%40ss@db/x and p@ss", "postgres://ann:***@db/x and ***"),
+            ("Postgres://ann:a/b@c#d@db/x", "Postgres://ann:***@db/x"),
+            ("mysql:ann:secret?=1@db/x", "mysql:ann:***@db/x"),
+            ("//ann:secret@db/x", "//ann:***@db/x"),
+            ("ftp://ann:secret@db/@x", "ftp://ann:***@db/@x"),
+            (
+                "postgres://db/x?Password=s%20t&a=b, not 's t'",
+                "postgres://db/x?Password=***&a=b, not '***'",
+            ),
+            ("https://example.com:80/a@b", "https://example.com:80/a@b"),
+            ("mysql://ann@db/x postgres:none", "mysql://ann@db/x postgres:none"),
+        ] {
+            assert_eq!(Secrets::of_text(text).redact(text), shown);
+        }
     }
 
     #[test]

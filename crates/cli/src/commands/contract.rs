@@ -26,7 +26,7 @@ fn run_diff(arguments: &ContractDiff, globals: &Globals) -> Done {
     if globals.json {
         output::print_json(&json!({"records": outcome.report.read, "differences": found}));
     } else {
-        output::print(table(contract, data, &outcome, &found));
+        output::print(table(contract, &output::public(data), &outcome, &found));
     }
     match found.iter().any(|difference| difference.breaks) {
         true => Ok(output::code(Status::Stopped)),

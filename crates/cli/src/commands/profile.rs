@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Done {
         return Ok(super::show(&outcome, globals));
     }
     let each = |text: &dyn Fn(&str, &Profile) -> String| {
-        let texts = profiles.iter().map(|(data, profile)| text(data, profile));
+        let texts = profiles.iter().map(|(data, profile)| text(&output::public(data), profile));
         output::print(texts.collect::<Vec<_>>().join("\n"));
     };
     match arguments.suggest {
@@ -36,8 +36,9 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Done {
         None if globals.json => match profiles.as_slice() {
             [(_, profile)] => output::print_json(profile),
             many => {
-                let inputs =
-                    many.iter().map(|(data, profile)| json!({"data": data, "profile": profile}));
+                let inputs = many.iter().map(
+                    |(data, profile)| json!({"data": output::public(data), "profile": profile}),
+                );
                 let inputs: Vec<_> = inputs.collect();
                 output::print_json(&json!({"inputs": inputs, "foreign_keys": foreign_keys}));
             }
@@ -97,6 +98,9 @@ fn read(arguments: &Arguments, options: &RunOptions<'_>) -> Result<Read, Error> 
     }
     if read.profiles.len() > 1 && arguments.suggest.is_none() {
         read.foreign_keys = foreign_keys(&read.profiles, infer, options)?;
+        for ForeignKey { data, references, .. } in &mut read.foreign_keys {
+            (*data, *references) = (output::public(data), output::public(references));
+        }
     }
     Ok(read)
 }

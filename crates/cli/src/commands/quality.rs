@@ -39,7 +39,7 @@ fn run_check(arguments: &QualityCheck, globals: &Globals) -> Done {
     if globals.json {
         output::print_json(report);
     } else {
-        output::print(table(&judgement.data, &outcome));
+        output::print(table(&output::public(&judgement.data), &outcome));
     }
     // With --rows, rules that fail let the records be written.
     let failed = report.checks.iter().any(|check| !check.passed);
