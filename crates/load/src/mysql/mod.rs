@@ -127,7 +127,7 @@ impl MySql {
 
     /// Begins to change the table, once: old rows that are replaced go.
     fn begin(&mut self, session: &mut Session) -> Result<()> {
-        session.check(self.transaction)?;
+        session.transactions.check(self.transaction)?;
         session.begin(&self.options.table, self.plans)?;
         let first = !std::mem::replace(&mut self.begun, true);
         if first && self.options.mode == Mode::Replace && self.target.existed {
@@ -147,7 +147,7 @@ impl MySql {
     ) -> Result<()> {
         let shared = self.shared.clone();
         let mut session = shared.lock();
-        session.check(self.transaction)?;
+        session.transactions.check(self.transaction)?;
         let rows = self.stage.number(rows);
         if self.direct.is_none() {
             return self.stage.add(session.client()?, rows, origins, hashes);
@@ -296,7 +296,7 @@ impl Loader for MySql {
 
     fn settle(&mut self, findings: &mut Findings) -> Result<bool> {
         let session = self.shared.lock();
-        session.check(self.transaction)?;
+        session.transactions.check(self.transaction)?;
         self.stage.seal(session.client()?, &self.target, &self.options)?;
         self.stage.reject_losers(session.client()?, findings)
     }

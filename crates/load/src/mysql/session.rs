@@ -11,18 +11,15 @@
 
 use std::sync::Mutex;
 
-use gristmill_core::{Error, ErrorKind, LoadContext, Result};
+use gristmill_core::{LoadContext, Result};
 use gristmill_database::literal;
 use gristmill_database::mysql::{Address, Client, DatabaseError, error_of, is_lost};
 
 use super::change;
 use super::fresh::{self, Fresh};
 use super::loads;
-use crate::patience::reconnect;
 use crate::reading::listed;
-use crate::session::{
-    Sessions, Shared, busy, lost, not_committed, rolled_back, twice, unanswered, unknown,
-};
+use crate::session::{Sessions, Shared, Transactions};
 
 /// Seconds that the table's lock of a lost connection is waited for.
 const PATIENCE: u64 = 60;
@@ -35,19 +32,12 @@ static SESSIONS: Sessions<Session> = Mutex::new(Vec::new());
 pub(crate) struct Session {
     address: Address,
     client: Option<Client>,
-    run: String,
     pipeline: String,
-    /// Number of the transaction that is open or comes next, from 1.
-    transaction: u64,
-    is_open: bool,
-    committed: Vec<u64>,
-    /// Tables being loaded.
-    tables: Vec<String>,
-    /// Those of them that have no name yet.
+    pub(crate) transactions: Transactions,
+    /// Tables that have no name yet.
     fresh: Vec<Fresh>,
     /// What changes tables that are there.
     changes: Vec<String>,
-    numbers: u64,
 }
 
 /// Changes tables that are there, each as soon as nobody uses it for a moment.
@@ -65,33 +55,29 @@ fn alter(client: &Client, statements: &[String]) -> Result<(), DatabaseError> {
 
 /// The run's session with a database, opened if this is its first table.
 pub(crate) fn join(address: &Address, context: &LoadContext<'_>) -> Result<Shared<Session>> {
-    let is_wanted =
-        |session: &Session| session.run == context.run && session.address.is_same(address);
+    let is_wanted = |session: &Session| {
+        session.transactions.run == context.run && session.address.is_same(address)
+    };
     Shared::join(&SESSIONS, is_wanted, || {
         let client = Client::connect(address)?;
         Ok(Session {
             address: address.clone(),
             client: Some(client),
-            run: context.run.to_owned(),
             pipeline: context.pipeline.to_owned(),
-            transaction: 1,
-            is_open: false,
-            committed: Vec::new(),
-            tables: Vec::new(),
+            transactions: Transactions::new(address.name(), context.run),
             fresh: Vec::new(),
             changes: Vec::new(),
-            numbers: 0,
         })
     })
 }
 
 impl Session {
     pub(crate) fn client(&self) -> Result<&Client> {
-        self.client.as_ref().ok_or_else(|| lost(self.address.name()))
+        self.client.as_ref().ok_or_else(|| self.transactions.lost())
     }
 
     pub(crate) fn run(&self) -> &str {
-        &self.run
+        &self.transactions.run
     }
 
     pub(crate) fn pipeline(&self) -> &str {
@@ -101,17 +87,13 @@ impl Session {
     /// Locks a table against other runs, and answers the number of the transaction and one for the
     /// table.
     pub(crate) fn claim(&mut self, table: &str) -> Result<(u64, u64)> {
-        if self.tables.iter().any(|other| other == table) {
-            return Err(twice(table, self.address.name()));
-        }
+        self.transactions.check_free(table)?;
         let locked = lock(self.client()?, table, MOMENT)
             .map_err(|e| error_of(&format!("cannot load table `{table}`"), e))?;
         if !locked {
-            return Err(busy(table, self.address.name()));
+            return Err(self.transactions.busy(table));
         }
-        self.tables.push(table.to_owned());
-        self.numbers += 1;
-        Ok((self.transaction, self.numbers))
+        Ok(self.transactions.add(table))
     }
 
     /// Remembers that a table has no name yet.
@@ -126,7 +108,7 @@ impl Session {
 
     /// Opens the transaction unless it is open, once tables are changed. One of a run that `plans` is never committed.
     pub(crate) fn begin(&mut self, table: &str, plans: bool) -> Result<()> {
-        if self.is_open {
+        if self.transactions.is_open {
             return Ok(());
         }
         let changes = std::mem::take(&mut self.changes);
@@ -139,16 +121,8 @@ impl Session {
         client
             .batch("START TRANSACTION; SAVEPOINT gristmill_begin")
             .map_err(|e| error_of(&format!("cannot load table `{table}`"), e))?;
-        self.is_open = true;
+        self.transactions.is_open = true;
         Ok(())
-    }
-
-    /// That a transaction is still there, or comes yet.
-    pub(crate) fn check(&self, transaction: u64) -> Result<()> {
-        if transaction == self.transaction {
-            return Ok(());
-        }
-        Err(rolled_back(self.address.name()))
     }
 
     /// Takes back everything that is not committed, of all loaders.
@@ -162,51 +136,47 @@ impl Session {
         }
         self.fresh.clear();
         self.changes.clear();
-        self.is_open = false;
-        self.transaction += 1;
+        self.transactions.end(false);
     }
 
     /// A loader is done with: what it did not commit is taken back.
     pub(crate) fn leave(&mut self, transaction: u64, table: &str) {
-        if transaction == self.transaction {
+        if transaction == self.transactions.current {
             self.roll_back();
         }
         self.unlock(table);
-        self.tables.retain(|other| other != table);
+        self.transactions.remove(table);
     }
 
     /// Commits the transaction with this number, unless another loader has.
     pub(crate) fn commit(&mut self, transaction: u64) -> Result<()> {
-        if self.committed.contains(&transaction) {
+        if self.transactions.is_committed(transaction) {
             return Ok(());
         }
-        self.check(transaction)?;
-        if self.client.is_none() {
-            return self.find_out(transaction);
-        }
-        let name = self.address.name().to_owned();
-        let client = self.client()?;
+        self.transactions.check(transaction)?;
+        let Some(client) = &self.client else { return self.find_out() };
+        let name = self.transactions.database.clone();
         // Gone with the transaction, if the server rolled it back or something committed it.
         let whole = client.batch("RELEASE SAVEPOINT gristmill_begin");
         let committed = whole.and_then(|()| client.batch("COMMIT"));
         match committed.map(|()| fresh::show(client, &self.fresh)) {
             Ok(Ok(())) => {
-                self.is_done(transaction);
+                self.is_done();
                 Ok(())
             }
             Ok(Err(error)) if !is_lost(&error) => {
                 let hidden = listed(self.fresh.iter().map(|fresh| &fresh.hidden));
-                self.is_done(transaction);
+                self.is_done();
                 Err(error_of(&format!("cannot name the new tables of `{name}`"), error)
                     .hint(format!("the load is committed, in {hidden}; the next run names them")))
             }
             Ok(Err(_)) => {
                 self.client = None;
-                self.find_out(transaction)
+                self.find_out()
             }
             Err(error) if is_lost(&error) => {
                 self.client = None;
-                self.find_out(transaction)
+                self.find_out()
             }
             Err(error) => {
                 self.roll_back();
@@ -222,46 +192,37 @@ impl Session {
         }
     }
 
-    fn is_done(&mut self, transaction: u64) {
-        self.tables.iter().for_each(|table| self.unlock(table));
+    fn is_done(&mut self) {
+        self.transactions.tables.iter().for_each(|table| self.unlock(table));
         self.fresh.clear();
-        self.is_open = false;
-        self.committed.push(transaction);
-        self.transaction += 1;
+        self.transactions.end(true);
     }
 
     /// What became of a commit that was not answered.
-    fn find_out(&mut self, transaction: u64) -> Result<()> {
-        let name = self.address.name().to_owned();
-        let unknown = |error| unknown(&name, &self.run, loads::TABLE, error);
-        let client = reconnect(|| Client::connect(&self.address)).map_err(unknown)?;
-        let asked = || -> Result<Option<bool>, DatabaseError> {
-            for table in &self.tables {
+    fn find_out(&mut self) -> Result<()> {
+        let (transactions, fresh) = (&self.transactions, &self.fresh);
+        let connect = || Client::connect(&self.address);
+        self.client = transactions.find_out(loads::TABLE, connect, |client| {
+            for table in &transactions.tables {
                 // Free once the lost connection's transaction is over, either way.
-                if !lock(&client, table, PATIENCE)? {
+                if !lock(client, table, PATIENCE)? {
                     return Ok(None);
                 }
             }
-            let committed = loads::has(&client, &self.run, None)?;
+            let committed = loads::has(client, &transactions.run, None)?;
             match committed {
-                true => fresh::show(&client, &fresh::left(&client, &self.fresh)?)?,
-                false => fresh::drop(&client, &self.fresh),
+                true => fresh::show(client, &fresh::left(client, fresh)?)?,
+                false => fresh::drop(client, fresh),
             }
             Ok(Some(committed))
-        };
-        let committed = asked().map_err(|e| unknown(error_of(&unanswered(&name), e)))?;
-        let committed = committed.ok_or_else(|| {
-            unknown(Error::new(ErrorKind::Transient, "the server still holds its locks"))
         })?;
-        if committed {
-            self.client = Some(client);
-            self.is_done(transaction);
+        if self.client.is_some() {
+            self.is_done();
             return Ok(());
         }
         self.fresh.clear();
-        self.is_open = false;
-        self.transaction += 1;
-        Err(not_committed(&name))
+        self.transactions.end(false);
+        Err(self.transactions.not_committed())
     }
 }
 

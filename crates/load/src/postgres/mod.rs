@@ -127,7 +127,7 @@ impl Postgres {
                 // COPY knows nothing of rules and policies.
                 && self.target.silent == Silent::default()
                 && self.target.changes.is_empty()
-                && self.shared.lock().is_alone()
+                && self.shared.lock().transactions.is_alone()
         })
     }
 
@@ -143,7 +143,7 @@ impl Postgres {
         }
         let session = self.shared.lock();
         let (client, target) = (session.client()?, &self.target);
-        if session.is_alone() {
+        if session.transactions.is_alone() {
             // What is judged at the commit can be judged now, record by record.
             let begun = client.batch("SET CONSTRAINTS ALL IMMEDIATE");
             begun.map_err(|e| error_of(&cannot(&self.options.table), e))?;
@@ -159,7 +159,7 @@ impl Postgres {
         self.begin()?;
         let shared = self.shared.clone();
         let session = shared.lock();
-        session.check(self.transaction)?;
+        session.transactions.check(self.transaction)?;
         let client = session.client()?;
         let Self { target, options, stage, .. } = self;
         let loading = |e| error_of(&cannot(&options.table), e);
@@ -256,7 +256,7 @@ impl Loader for Postgres {
         }
         if !self.is_direct() && self.stage.is_none() {
             let session = self.shared.lock();
-            session.check(self.transaction)?;
+            session.transactions.check(self.transaction)?;
             let stage = Stage::create(
                 session.client()?,
                 self.number,
@@ -268,15 +268,19 @@ impl Loader for Postgres {
         }
         if let Some(stage) = &mut self.stage {
             let session = self.shared.lock();
-            session.check(self.transaction)?;
+            session.transactions.check(self.transaction)?;
             let client = session.client()?;
             stage.add(client, rows, origins, hashes, findings)?;
             // What loads another table needs the connection.
-            return if session.is_alone() { Ok(()) } else { stage.end_copy(client, findings) };
+            return if session.transactions.is_alone() {
+                Ok(())
+            } else {
+                stage.end_copy(client, findings)
+            };
         }
         self.begin()?;
         let session = self.shared.lock();
-        session.check(self.transaction)?;
+        session.transactions.check(self.transaction)?;
         let direct = self.direct.get_or_insert_with(|| {
             let into = format!("{} ({})", self.target.table, self.target.column_list());
             Copying::new(&into, &self.options.table, self.space.memory)
@@ -288,12 +292,12 @@ impl Loader for Postgres {
     fn settle(&mut self, findings: &mut Findings) -> Result<bool> {
         if let Some(direct) = &mut self.direct {
             let session = self.shared.lock();
-            session.check(self.transaction)?;
+            session.transactions.check(self.transaction)?;
             self.outcome.inserted += direct.end(session.client()?, findings)?;
         }
         let Some(stage) = &mut self.stage else { return Ok(false) };
         let session = self.shared.lock();
-        session.check(self.transaction)?;
+        session.transactions.check(self.transaction)?;
         stage.end_copy(session.client()?, findings)?;
         stage.seal(session.client()?, &self.target, &self.options)?;
         stage.reject_losers(session.client()?, findings)

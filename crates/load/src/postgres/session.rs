@@ -12,10 +12,7 @@ use gristmill_core::{LoadContext, Result};
 use gristmill_database::{Address, Client, DatabaseError, error_of, is_lost};
 
 use super::loads;
-use crate::patience::reconnect;
-use crate::session::{
-    Sessions, Shared, busy, lost, not_committed, rolled_back, twice, unanswered, unknown,
-};
+use crate::session::{Sessions, Shared, Transactions};
 
 /// How long the table's lock of a lost connection is waited for.
 const PATIENCE: &str = "60s";
@@ -38,21 +35,15 @@ static SESSIONS: Sessions<Session> = Mutex::new(Vec::new());
 pub(crate) struct Session {
     address: Address,
     client: Option<Client>,
-    run: String,
     pipeline: String,
-    /// Number of the transaction that is open or comes next, from 1.
-    transaction: u64,
-    is_open: bool,
-    committed: Vec<u64>,
-    /// Tables being loaded.
-    tables: Vec<String>,
-    numbers: u64,
+    pub(crate) transactions: Transactions,
 }
 
 /// The run's session with a database, opened if this is its first table.
 pub(crate) fn join(address: &Address, context: &LoadContext<'_>) -> Result<Shared<Session>> {
-    let is_wanted =
-        |session: &Session| session.run == context.run && session.address.is_same(address);
+    let is_wanted = |session: &Session| {
+        session.transactions.run == context.run && session.address.is_same(address)
+    };
     Shared::join(&SESSIONS, is_wanted, || {
         let client = Client::connect(address)?;
         loads::check(&client)?;
@@ -60,24 +51,19 @@ pub(crate) fn join(address: &Address, context: &LoadContext<'_>) -> Result<Share
         Ok(Session {
             address: address.clone(),
             client: Some(client),
-            run: context.run.to_owned(),
             pipeline: context.pipeline.to_owned(),
-            transaction: 1,
-            is_open: false,
-            committed: Vec::new(),
-            tables: Vec::new(),
-            numbers: 0,
+            transactions: Transactions::new(address.name(), context.run),
         })
     })
 }
 
 impl Session {
     pub(crate) fn client(&self) -> Result<&Client> {
-        self.client.as_ref().ok_or_else(|| lost(self.address.name()))
+        self.client.as_ref().ok_or_else(|| self.transactions.lost())
     }
 
     pub(crate) fn run(&self) -> &str {
-        &self.run
+        &self.transactions.run
     }
 
     pub(crate) fn pipeline(&self) -> &str {
@@ -87,13 +73,11 @@ impl Session {
     /// Opens the transaction unless it is open, locks a table against other runs, and answers the
     /// transaction's number and one for the table.
     pub(crate) fn begin(&mut self, table: &str) -> Result<(u64, u64)> {
-        if self.tables.iter().any(|other| other == table) {
-            return Err(twice(table, self.address.name()));
-        }
+        self.transactions.check_free(table)?;
         let cannot = |e| error_of(&format!("cannot load table `{table}`"), e);
-        if !self.is_open {
+        if !self.transactions.is_open {
             self.client()?.batch("BEGIN").map_err(cannot)?;
-            self.is_open = true;
+            self.transactions.is_open = true;
         }
         let began = Instant::now();
         let mut locked = false;
@@ -106,97 +90,69 @@ impl Session {
             }
         }
         if !locked {
-            if self.tables.is_empty() {
+            if self.transactions.tables.is_empty() {
                 self.roll_back(table);
             }
-            return Err(busy(table, self.address.name()));
+            return Err(self.transactions.busy(table));
         }
-        self.tables.push(table.to_owned());
-        self.numbers += 1;
-        Ok((self.transaction, self.numbers))
-    }
-
-    /// Whether one table is loaded only.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.tables.len() == 1
-    }
-
-    /// That a transaction is still there.
-    pub(crate) fn check(&self, transaction: u64) -> Result<()> {
-        if transaction == self.transaction && self.is_open {
-            return Ok(());
-        }
-        Err(rolled_back(self.address.name()))
+        Ok(self.transactions.add(table))
     }
 
     /// Takes back everything that is not committed, of all loaders.
     pub(crate) fn roll_back(&mut self, table: &str) {
         if let Some(client) = &self.client
-            && self.is_open
+            && self.transactions.is_open
             && client.batch("ROLLBACK").is_err()
         {
             self.client = None; // closing it rolls back, too
         }
-        self.is_open = false;
-        self.transaction += 1;
-        self.tables.retain(|other| other != table);
+        self.transactions.end(false);
+        self.transactions.remove(table);
     }
 
     /// A loader is done with: what it did not commit is taken back.
     pub(crate) fn leave(&mut self, transaction: u64, table: &str) {
-        if transaction == self.transaction && self.is_open {
+        if transaction == self.transactions.current {
             self.roll_back(table);
         }
-        self.tables.retain(|other| other != table);
+        self.transactions.remove(table);
     }
 
     /// Commits the transaction with this number, unless another loader has.
     pub(crate) fn commit(&mut self, transaction: u64) -> Result<()> {
-        if self.committed.contains(&transaction) {
+        if self.transactions.is_committed(transaction) {
             return Ok(());
         }
-        let name = self.address.name().to_owned();
-        if self.client.is_none() && transaction == self.transaction {
-            return self.find_out(transaction);
-        }
-        self.check(transaction)?;
-        match self.client()?.batch("COMMIT") {
+        self.transactions.check(transaction)?;
+        let Some(client) = &self.client else { return self.find_out() };
+        match client.batch("COMMIT") {
             Ok(()) => {
-                self.is_open = false;
-                self.committed.push(transaction);
-                self.transaction += 1;
+                self.transactions.end(true);
                 Ok(())
             }
-            Err(error) if is_lost(&error) || self.client()?.is_closed() => {
+            Err(error) if is_lost(&error) || client.is_closed() => {
                 self.client = None;
-                self.find_out(transaction)
+                self.find_out()
             }
             Err(error) => {
-                self.is_open = false;
-                self.transaction += 1;
+                self.transactions.end(false);
+                let name = &self.transactions.database;
                 Err(error_of(&format!("cannot commit to `{name}`"), error))
             }
         }
     }
 
     /// What became of a commit that was not answered.
-    fn find_out(&mut self, transaction: u64) -> Result<()> {
-        let name = self.address.name().to_owned();
-        let unknown = |error| unknown(&name, &self.run, loads::TABLE, error);
-        let client = reconnect(|| Client::connect(&self.address)).map_err(unknown)?;
-        let asked = || -> Result<bool, DatabaseError> {
-            wait_for(&client, self.tables.iter().map(String::as_str))?;
-            loads::has(&client, &self.run)
-        };
-        let committed = asked().map_err(|e| unknown(error_of(&unanswered(&name), e)))?;
-        self.is_open = false;
-        self.transaction += 1;
-        if committed {
-            self.committed.push(transaction);
-            self.client = Some(client);
-            return Ok(());
-        }
-        Err(not_committed(&name))
+    fn find_out(&mut self) -> Result<()> {
+        let transactions = &mut self.transactions;
+        let connect = || Client::connect(&self.address);
+        self.client = transactions.find_out(loads::TABLE, connect, |client| {
+            wait_for(client, transactions.tables.iter().map(String::as_str))?;
+            loads::has(client, &transactions.run).map(Some)
+        })?;
+        let committed = self.client.is_some();
+        transactions.end(committed);
+        if committed { Ok(()) } else { Err(transactions.not_committed()) }
     }
 }
 

@@ -121,7 +121,7 @@ impl Sqlite {
         let mut session = shared.lock();
         let transaction = session.begin()?;
         // A record that another table of the run refers to may come with that table.
-        let alone = session.is_alone();
+        let alone = session.transactions.is_alone();
         let connection = session.connection()?;
         loads::create(connection)?;
         let earlier = loads::find(connection, &self.context.run, &self.target.name)?;

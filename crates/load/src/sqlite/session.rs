@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::refused;
 use crate::hidden::{Beside, Hidden};
-use crate::session::{Sessions, Shared, rolled_back, twice};
+use crate::session::{Sessions, Shared, Transactions};
 
 /// How long another writer is waited for.
 const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 10_000 });
@@ -27,14 +27,8 @@ pub(crate) struct Session {
     /// The database's name while it is new.
     new: Option<Hidden>,
     path: PathBuf,
-    name: String,
-    run: String,
-    /// Number of the transaction that is open or comes next, from 1.
-    transaction: u64,
-    committed: Vec<u64>,
-    /// Tables being loaded, in lower case.
-    tables: Vec<String>,
-    stages: u64,
+    /// With tables in lower case.
+    pub(crate) transactions: Transactions,
 }
 
 /// The run's session with a database, opened if this is its first table.
@@ -45,7 +39,8 @@ pub(crate) fn join(
     context: &LoadContext<'_>,
 ) -> Result<Shared<Session>> {
     let path = canonical(path);
-    let is_wanted = |session: &Session| session.path == path && session.run == context.run;
+    let is_wanted =
+        |session: &Session| session.path == path && session.transactions.run == context.run;
     Shared::join(&SESSIONS, is_wanted, || Session::open(name, &path, may_create, context))
 }
 
@@ -71,12 +66,7 @@ impl Session {
             connection: Some(connection),
             new,
             path: path.to_path_buf(),
-            name: name.to_owned(),
-            run: context.run.to_owned(),
-            transaction: 1,
-            committed: Vec::new(),
-            tables: Vec::new(),
-            stages: 0,
+            transactions: Transactions::new(name, context.run),
         };
         session.set_up(context).map_err(|e| refused(&cannot(), e))?;
         if session.connection()?.is_readonly("main").unwrap_or(false) {
@@ -113,12 +103,13 @@ impl Session {
     /// Says that a table is loaded by one loader of the run, and numbers its staging table.
     pub(crate) fn claim(&mut self, table: &str) -> Result<u64> {
         let table = table.to_ascii_lowercase();
-        if self.tables.contains(&table) {
-            return Err(twice(&table, &self.name));
-        }
-        self.tables.push(table);
-        self.stages += 1;
-        Ok(self.stages)
+        self.transactions.check_free(&table)?;
+        let (_, number) = self.transactions.add(&table);
+        Ok(number)
+    }
+
+    fn name(&self) -> &str {
+        &self.transactions.database
     }
 
     /// Makes room for more pages, for a load that looks rows up.
@@ -127,14 +118,8 @@ impl Session {
         connection.pragma_update(Some("main"), "cache_size", -pages(memory))
     }
 
-    /// Whether one table is loaded only.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.tables.len() == 1
-    }
-
     pub(crate) fn release(&mut self, table: &str) {
-        let table = table.to_ascii_lowercase();
-        self.tables.retain(|other| *other != table);
+        self.transactions.remove(&table.to_ascii_lowercase());
     }
 
     /// Opens the transaction unless it is open, and answers its number.
@@ -143,9 +128,9 @@ impl Session {
         if connection.is_autocommit() {
             connection
                 .execute_batch("BEGIN IMMEDIATE")
-                .map_err(|e| refused(&format!("cannot write to `{}`", self.name), e))?;
+                .map_err(|e| refused(&format!("cannot write to `{}`", self.name()), e))?;
         }
-        Ok(self.transaction)
+        Ok(self.transactions.current)
     }
 
     /// Takes back everything that is not committed, of all loaders.
@@ -155,30 +140,28 @@ impl Session {
         {
             let _ = connection.execute_batch("ROLLBACK"); // closing the connection does it too
         }
-        self.transaction += 1;
+        self.transactions.end(false);
     }
 
     /// Takes back the transaction with this number, unless it is committed.
     pub(crate) fn abandon(&mut self, transaction: u64) {
-        if transaction == self.transaction {
+        if transaction == self.transactions.current {
             self.roll_back();
         }
     }
 
     /// Commits the transaction with this number, unless another loader has.
     pub(crate) fn commit(&mut self, transaction: u64) -> Result<()> {
-        if self.committed.contains(&transaction) {
+        if self.transactions.is_committed(transaction) {
             return Ok(());
         }
-        if transaction != self.transaction {
-            return Err(rolled_back(&self.name));
-        }
+        self.transactions.check(transaction)?;
         let connection = self.connection()?;
         // After a busy database the transaction is still there and can be committed again.
         if !connection.is_autocommit() {
             connection
                 .execute_batch("COMMIT")
-                .map_err(|e| refused(&format!("cannot commit to `{}`", self.name), e))?;
+                .map_err(|e| refused(&format!("cannot commit to `{}`", self.name()), e))?;
         }
         if let Some(hidden) = &mut self.new {
             if let Some(connection) = self.connection.take() {
@@ -187,8 +170,7 @@ impl Session {
             hidden.become_new(&self.path)?;
             self.new = None;
         }
-        self.committed.push(transaction);
-        self.transaction += 1;
+        self.transactions.end(true);
         Ok(())
     }
 }
