@@ -216,6 +216,17 @@ impl Dialect {
         format!("CREATE {temporary}TABLE {name} AS {query};")
     }
 
+    /// A table that lasts for the load, with the numbers of records, `seq`, that a query answers.
+    pub(crate) fn create_numbers(self, name: &str, query: &str) -> String {
+        match self {
+            Dialect::Postgres => self.create_table_as(name, query) + &self.analyze(name),
+            Dialect::Sqlite | Dialect::MySql => {
+                let create = self.create_table(name, "seq BIGINT", "seq");
+                format!("{create} INSERT INTO {name} {query}")
+            }
+        }
+    }
+
     /// Takes a table that lasts for the load out, if it is there. Without the word, MySQL would
     /// commit what was done so far.
     pub(crate) fn drop_table(self, name: &str) -> String {

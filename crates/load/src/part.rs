@@ -2,7 +2,6 @@
 //! needs of the records.
 
 use std::hash::{DefaultHasher, Hasher};
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
@@ -13,23 +12,21 @@ use gristmill_core::{
 };
 use gristmill_database::rows::{RowWriter, Rows};
 
-/// The form in which a database takes rows.
-pub(crate) trait Wire: 'static {
-    /// That of a column.
-    type Form: Copy + Send + Sync;
+/// The form in which a database takes the values of a column.
+pub(crate) trait Wire: Copy + Send + Sync + 'static {
     type Writer<'a>: RowWriter;
 
     /// What writes the rows of a batch; `numbered` ones get their number later.
     fn writer<'a>(
-        columns: impl Iterator<Item = (&'a ArrayRef, &'a Field, Self::Form)>,
+        columns: impl Iterator<Item = (&'a ArrayRef, &'a Field, Self)>,
         numbered: bool,
     ) -> Result<Self::Writer<'a>>;
 }
 
 /// How records become rows.
-pub(crate) struct Layout<W: Wire> {
+pub(crate) struct Layout<W> {
     pub(crate) schema: SchemaRef,
-    pub(crate) forms: Vec<W::Form>,
+    pub(crate) forms: Vec<W>,
     pub(crate) keys: Vec<usize>,
     /// The column with the time from when on a record holds.
     pub(crate) time: Option<usize>,
@@ -51,24 +48,18 @@ pub(crate) struct Staged {
     pub(crate) hashes: Vec<u64>,
 }
 
-pub(crate) struct TableEncoder<W: Wire>(pub(crate) Arc<Layout<W>>);
+pub(crate) struct TableEncoder<W>(pub(crate) Arc<Layout<W>>);
 
 impl<W: Wire> Encoder for TableEncoder<W> {
     fn begin(&self) -> Box<dyn Part> {
-        Box::new(TablePart {
-            layout: Arc::clone(&self.0),
-            records: 0,
-            staged: Staged::default(),
-            wire: PhantomData::<fn() -> W>,
-        })
+        Box::new(TablePart { layout: Arc::clone(&self.0), records: 0, staged: Staged::default() })
     }
 }
 
-struct TablePart<W: Wire> {
+struct TablePart<W> {
     layout: Arc<Layout<W>>,
     records: u64,
     staged: Staged,
-    wire: PhantomData<fn() -> W>,
 }
 
 impl<W: Wire> Part for TablePart<W> {

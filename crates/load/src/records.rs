@@ -90,11 +90,6 @@ impl Records {
         std::mem::replace(&mut self.sealed, true)
     }
 
-    /// Whether keys have hashes.
-    pub(crate) fn is_hashed(&self) -> bool {
-        self.hashes.is_some()
-    }
-
     /// Whether two records may have the same key: when no two hashes are equal, none has.
     pub(crate) fn may_repeat(&mut self) -> bool {
         let Some(mut hashes) = self.hashes.take() else { return true };

@@ -4,16 +4,10 @@ use gristmill_database::literal;
 use gristmill_database::mysql::types::ColumnType;
 use gristmill_database::mysql::{Client, DatabaseError};
 
+use crate::server;
+
 /// A column of the table, loaded or not.
-pub(super) struct Existing {
-    pub(super) name: String,
-    pub(super) kind: ColumnType,
-    /// The expression of a generated one.
-    pub(super) generated: Option<String>,
-    pub(super) required: bool,
-    /// Whether the load adds it.
-    pub(super) is_new: bool,
-}
+pub(super) type Existing = server::Existing<ColumnType>;
 
 /// The kind of a table, and its engine if that has no transactions.
 pub(super) fn find(
@@ -34,11 +28,6 @@ pub(super) fn find(
         let mut values = row.into_iter().flatten();
         (values.next().unwrap_or_default(), values.next().unwrap_or_default())
     }))
-}
-
-/// The column of this name, however it is written.
-pub(super) fn find_column<'a>(existing: &'a [Existing], name: &str) -> Option<&'a Existing> {
-    existing.iter().find(|column| column.name.eq_ignore_ascii_case(name))
 }
 
 /// Whether the table has triggers that see new rows, as far as they are shown.

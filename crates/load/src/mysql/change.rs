@@ -10,8 +10,8 @@ use gristmill_database::mysql::{Client, DatabaseError, Flavour};
 use gristmill_database::{literal, quoted};
 
 use super::catalogue::Existing;
-use super::target::column_of;
 use crate::changes::{SchemaChanges, wider_decimal};
+use crate::server::find_column;
 use crate::table::Options;
 
 /// Seconds that others may use the table before it is changed: a source of the run itself would
@@ -31,7 +31,7 @@ pub(super) fn change(
     let mut clauses = Vec::new();
     let mut definitions = None;
     for field in schema.fields() {
-        let Some(column) = column_of(field.name(), existing, options) else {
+        let Some(column) = find_column(existing, options.column_of(field.name())) else {
             let kind = kind(&declared(field, None), flavour);
             let collate = match kind.collation.as_str() {
                 "" => String::new(),

@@ -50,11 +50,7 @@ impl Database for Client {
     }
 }
 
-/// Text between tabs.
-pub(crate) struct Tabbed;
-
-impl Wire for Tabbed {
-    type Form = Form;
+impl Wire for Form {
     type Writer<'a> = Writer<'a>;
 
     fn writer<'a>(

@@ -4,7 +4,8 @@ use gristmill_core::Result;
 use gristmill_database::mysql::{Client, DatabaseError};
 use gristmill_database::{literal, quoted};
 
-use crate::reading::{listed, misfit};
+use crate::fit::no_index;
+use crate::server::{key_list, qualified};
 use crate::table::{Mode, Options};
 
 /// The columns of the unique index that a load goes by. `generated` tells the expression of a
@@ -53,26 +54,17 @@ pub(crate) fn key_columns(
         (marked && fits).then_some(columns)
     });
     found.ok_or_else(|| {
-        let (keys, name) = (listed(&options.keys), &options.table);
-        if options.mode == Mode::Scd2 {
-            let index = current_index(options).replacen("UNIQUE", "ADD UNIQUE", 2);
-            return misfit(
-                format!("table `{name}`: the current rows have no unique index on {keys}"),
-                format!(
-                    "run: SET sql_mode = 'ANSI_QUOTES'; ALTER TABLE {} ADD COLUMN {}, {index};",
-                    qualified(name),
-                    marker(options)
-                ),
-            );
-        }
-        misfit(
-            format!("table `{name}` has no unique index on {keys}"),
-            format!(
-                "run: SET sql_mode = 'ANSI_QUOTES'; ALTER TABLE {} ADD UNIQUE KEY ({});",
-                qualified(name),
-                key_list(options)
-            ),
-        )
+        let name = &options.table;
+        let add = match options.mode {
+            Mode::Scd2 => {
+                let index = current_index(options).replacen("UNIQUE", "ADD UNIQUE", 2);
+                format!("ADD COLUMN {}, {index}", marker(options))
+            }
+            _ => format!("ADD UNIQUE KEY ({})", key_list(options)),
+        };
+        let table = qualified(name);
+        let run = format!("SET sql_mode = 'ANSI_QUOTES'; ALTER TABLE {table} {add};");
+        no_index(name, options, &run)
     })
 }
 
@@ -107,18 +99,4 @@ pub(crate) fn current_index(options: &Options) -> String {
         quoted(&marker_name(options)),
         quoted(&options.version_columns.effective_date)
     )
-}
-
-/// The columns of a key as SQL lists them.
-pub(crate) fn key_list(options: &Options) -> String {
-    let keys: Vec<String> = options.keys.iter().map(|key| quoted(key)).collect();
-    keys.join(", ")
-}
-
-/// A table's name, perhaps with its database, as SQL writes it.
-pub(crate) fn qualified(name: &str) -> String {
-    match name.split_once('.') {
-        Some((database, table)) => format!("{}.{}", quoted(database), quoted(table)),
-        None => quoted(name),
-    }
 }

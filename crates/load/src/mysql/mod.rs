@@ -29,16 +29,15 @@ use gristmill_core::{
     Rows as Ordinals,
 };
 use gristmill_database::mysql::{Address, error_of};
-use gristmill_database::quoted;
 use gristmill_database::rows::Rows;
 
 use crate::changes::known;
 use crate::merge::{Merge, Outcome, Plan, empty};
-use crate::part::{Layout, Staged, TableEncoder};
+use crate::part::{Staged, TableEncoder};
+use crate::server::sides;
 use crate::session::Shared;
-use crate::statements::{MergeColumn, Sides, Silent};
+use crate::statements::Silent;
 use crate::table::{Mode, Options};
-use connection::Tabbed;
 use direct::Direct;
 use session::Session;
 use stage::Stage;
@@ -99,7 +98,7 @@ impl MySql {
         let (target, stage, unknown) =
             opened.inspect_err(|_| session.leave(transaction, &options.table))?;
         let is_direct = matches!(options.mode, Mode::Append | Mode::Replace)
-            && target.takes_as_sent()
+            && target.takes_as_sent
             // A table is changed as late as possible.
             && target.changes.is_empty()
             && session.client()?.takes_files();
@@ -220,29 +219,6 @@ impl MySql {
     }
 }
 
-/// The table and the staged records as merges want them.
-fn sides(target: &Target, stage: &Stage, options: &Options) -> Sides {
-    let columns = target.merged().map(|(i, column)| MergeColumn {
-        name: quoted(&column.name),
-        field: column.name.clone(),
-        given: column.field.clone(),
-        value: column.value(i),
-        key: column.is_key.then(String::new),
-        as_text: column.kind.compares_as_text(),
-        is_part: options.partition_by.contains(&column.field),
-    });
-    Sides {
-        table: target.table.clone(),
-        staged: stage.table.clone(),
-        work: stage.work.clone(),
-        losers: stage.losers().map(str::to_owned),
-        columns: columns.collect(),
-        marker: target.marker.as_deref().map(quoted),
-        // Triggers change values or raise errors.
-        silent: Silent::default(),
-    }
-}
-
 impl Loader for MySql {
     fn name(&self) -> &str {
         &self.name
@@ -270,14 +246,7 @@ impl Loader for MySql {
     }
 
     fn encoder(&self) -> Arc<dyn Encoder> {
-        Arc::new(TableEncoder::<Tabbed>(Arc::new(Layout {
-            schema: Arc::clone(&self.schema),
-            forms: self.target.columns.iter().map(|column| column.form).collect(),
-            keys: self.target.keys().collect(),
-            time: self.target.time,
-            numbered: true,
-            hashed: self.stage.records.is_hashed(),
-        })))
+        Arc::new(TableEncoder(Arc::new(self.target.layout(&self.schema, true))))
     }
 
     fn append(&mut self, part: Encoded, findings: &mut Findings) -> Result<()> {
@@ -297,7 +266,7 @@ impl Loader for MySql {
     fn settle(&mut self, findings: &mut Findings) -> Result<bool> {
         let session = self.shared.lock();
         session.transactions.check(self.transaction)?;
-        self.stage.seal(session.client()?, &self.target, &self.options)?;
+        self.stage.seal(session.client()?, &self.options, |_| Ok(()))?;
         self.stage.reject_losers(session.client()?, findings)
     }
 

@@ -1,19 +1,17 @@
-//! The staging table: a temporary one, with a number for each record in the order in which it came.
-//! It goes with the connection, and no other one sees it.
+//! How records get into the staging table.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gristmill_core::{Error, ErrorKind, Findings, Origin, Result, Rows as Ordinals, Space};
+use gristmill_core::{Error, ErrorKind, Origin, Result, Rows as Ordinals, Space};
 use gristmill_database::mysql::rows::{self, CLAUSES};
 use gristmill_database::mysql::types::Form;
 use gristmill_database::mysql::{Client, DatabaseError, error_of};
 use gristmill_database::rows::Rows;
 
 use super::target::Target;
-use crate::dialect::Dialect;
-use crate::records::Records;
 use crate::scd2::Missing;
+use crate::server;
 use crate::table::{Mode, Options};
 
 /// Bytes of a statement, where rows are sent in statements.
@@ -26,19 +24,11 @@ pub(crate) struct Numbered {
     pub(crate) ends: Vec<usize>,
 }
 
+/// Which columns hold bytes, the number of the row among them.
+pub(crate) struct BytesIn(Vec<bool>);
+
 /// Staged records.
-pub(crate) struct Stage {
-    /// The staging table, as SQL writes it.
-    pub(crate) table: String,
-    /// What prefixes the tables of a load of versions.
-    pub(crate) work: String,
-    losers: String,
-    pub(crate) records: Records,
-    /// Values of the key (and the time), of the staging table `s`.
-    keys: Vec<String>,
-    /// Which columns hold bytes, the number of the row among them.
-    bytes: Vec<bool>,
-}
+pub(crate) type Stage = server::Stage<BytesIn>;
 
 impl Stage {
     /// Makes an empty one, with memory for hashes of keys.
@@ -49,35 +39,19 @@ impl Stage {
         options: &Options,
         space: &Space,
     ) -> Result<Self> {
-        let columns: Vec<String> = target
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(i, column)| format!(", c{i} {}", column.staged))
-            .collect();
-        let table = format!("gristmill_stage_{number}");
-        let mut columns = format!("seq BIGINT NOT NULL PRIMARY KEY{}", columns.concat());
-        if options.mode == Mode::Scd2 && options.missing != Missing::Keep {
-            // It is asked which keys are not there.
-            let keys: Vec<String> = target.keys().map(|i| format!("c{i}")).collect();
-            columns += &format!(", KEY ({})", keys.join(", "));
-        }
-        client
-            .batch(&format!("CREATE TEMPORARY TABLE {table} ({columns}) DEFAULT CHARSET utf8mb4"))
-            .map_err(|e| error_of("cannot stage records", e))?;
-        let mut keys: Vec<String> =
-            target.keys().map(|i| target.columns[i].value(i).of("s")).collect();
-        keys.extend(target.time_value());
-        let is_bytes = |form| matches!(form, Form::Bytes(_));
-        let bytes = target.columns.iter().map(|column| is_bytes(column.form));
-        let hashed = target.has_exact_keys(client.flavour());
-        Ok(Self {
-            table,
-            work: format!("gristmill_{number}_"),
-            losers: format!("gristmill_losers_{number}"),
-            records: Records::new(options.duplicates, true, hashed, space)?,
-            keys,
-            bytes: [false].into_iter().chain(bytes).collect(),
+        Self::new("", number, target, options, space, |table, columns| {
+            let mut columns = format!("seq BIGINT NOT NULL PRIMARY KEY{columns}");
+            if options.mode == Mode::Scd2 && options.missing != Missing::Keep {
+                // It is asked which keys are not there.
+                let keys: Vec<String> = target.keys().map(|i| format!("c{i}")).collect();
+                columns += &format!(", KEY ({})", keys.join(", "));
+            }
+            let create = format!("CREATE TEMPORARY TABLE {table} ({columns})");
+            client
+                .batch(&format!("{create} DEFAULT CHARSET utf8mb4"))
+                .map_err(|e| error_of("cannot stage records", e))?;
+            let bytes = target.columns.iter().map(|column| matches!(column.form, Form::Bytes(_)));
+            Ok(BytesIn([false].into_iter().chain(bytes).collect()))
         })
     }
 
@@ -99,12 +73,14 @@ impl Stage {
         let Numbered { bytes, ends } = rows;
         self.records.add(ends.len(), origins, hashes)?;
         let count = ends.len() as u64;
+        self.rows += count;
         let staging = |e| error_of("cannot stage records", e);
         if !client.takes_files() {
             return self.insert(client, &bytes, &ends).map_err(staging);
         }
-        let columns: Vec<String> = (0..self.bytes.len() - 1).map(|i| format!("c{i}")).collect();
-        let sql = load_statement(&self.table, "seq", &columns, &self.bytes[1..]);
+        let bytes_in = &self.way.0[1..];
+        let columns: Vec<String> = (0..bytes_in.len()).map(|i| format!("c{i}")).collect();
+        let sql = load_statement(&self.table, "seq", &columns, bytes_in);
         let (taken, warnings) = client.load(&sql, bytes).map_err(staging)?;
         // The staging table holds every value that is sent, so there is nothing to warn of.
         if (taken, warnings) == (count, 0) {
@@ -121,7 +97,8 @@ impl Stage {
     }
 
     /// Takes all staged records out.
-    pub(crate) fn clear(&self, client: &Client) -> Result<()> {
+    pub(crate) fn clear(&mut self, client: &Client) -> Result<()> {
+        self.rows = 0;
         let clear = client.batch(&format!("DELETE FROM {}", self.table));
         clear.map_err(|e| error_of("cannot stage records", e))
     }
@@ -134,66 +111,12 @@ impl Stage {
             let stop = ends.partition_point(|end| *end <= start + STATEMENT);
             let first = ends.partition_point(|end| *end <= start);
             let end = ends[stop.saturating_sub(1).max(first)];
-            let values = rows::values(&rows[start..end], &self.bytes);
+            let values = rows::values(&rows[start..end], &self.way.0);
             let values = String::from_utf8_lossy(&values);
             client.batch(&format!("INSERT INTO {} VALUES {values}", self.table))?;
             start = end;
         }
         Ok(())
-    }
-
-    /// Completes the staging table. Done once.
-    pub(crate) fn seal(
-        &mut self,
-        client: &Client,
-        target: &Target,
-        options: &Options,
-    ) -> Result<()> {
-        if self.records.seal() {
-            return Ok(());
-        }
-        self.find_losers(client).map_err(|e| {
-            let keys = options.keys.join("`, `");
-            error_of(&format!("cannot compare the keys `{keys}` of table `{}`", target.name), e)
-        })
-    }
-
-    /// Finds the records that are not loaded because others have the same key.
-    fn find_losers(&mut self, client: &Client) -> Result<(), DatabaseError> {
-        if self.keys.is_empty() || !self.records.may_repeat() {
-            return Ok(());
-        }
-        let Self { table, losers, .. } = &*self;
-        let create = Dialect::MySql.create_table(losers, "seq BIGINT", "seq");
-        client.batch(&format!(
-            "{create} INSERT INTO {losers} SELECT seq FROM (SELECT s.seq, {} AS loses \
-             FROM {table} AS s WINDOW k AS (PARTITION BY {})) AS l WHERE loses",
-            self.records.loses("s.seq", "k"),
-            self.keys.join(", ")
-        ))?;
-        self.records.look(client, &self.losers)
-    }
-
-    /// The table of records that are not loaded, if there are any.
-    pub(crate) fn losers(&self) -> Option<&str> {
-        self.records.has_losers().then_some(self.losers.as_str())
-    }
-
-    /// Rejects some of the records that are not loaded; answers whether there may be more.
-    pub(crate) fn reject_losers(
-        &mut self,
-        client: &Client,
-        findings: &mut Findings,
-    ) -> Result<bool> {
-        let Self { records, table, losers, keys, .. } = self;
-        records.reject_losers(client, table, losers, keys, findings)
-    }
-
-    /// Takes it out.
-    pub(crate) fn drop(&self, client: &Client) {
-        let tables = [&self.table, &self.losers];
-        let sql = tables.map(|table| Dialect::MySql.drop_table(table)).concat();
-        let _ = client.batch(&sql); // it goes with the connection
     }
 }
 

@@ -1,10 +1,15 @@
-//! A connection as merges use it.
+//! A connection as merges use it, and the rows that COPY sends over it.
 
+use arrow_array::ArrayRef;
+use arrow_schema::Field;
 use gristmill_core::Error;
+use gristmill_database::copy::Writer;
+use gristmill_database::types::Form;
 use gristmill_database::{Client, DatabaseError, error_of, refusal};
 
 use crate::database::Database;
 use crate::dialect::Dialect;
+use crate::part::Wire;
 
 impl Database for Client {
     type Error = DatabaseError;
@@ -57,4 +62,15 @@ impl Database for Client {
 
 fn bound(parameters: &[Option<i64>]) -> Vec<gristmill_database::Parameter<'_>> {
     parameters.iter().map(|parameter| parameter as gristmill_database::Parameter<'_>).collect()
+}
+
+impl Wire for Form {
+    type Writer<'a> = Writer<'a>;
+
+    fn writer<'a>(
+        columns: impl Iterator<Item = (&'a ArrayRef, &'a Field, Form)>,
+        numbered: bool,
+    ) -> gristmill_core::Result<Writer<'a>> {
+        Writer::new(columns, numbered)
+    }
 }

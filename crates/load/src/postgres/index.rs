@@ -3,8 +3,8 @@
 use gristmill_core::Result;
 use gristmill_database::{Client, DatabaseError, quoted};
 
-use super::stage::key_list;
-use crate::reading::{listed, misfit};
+use crate::fit::no_index;
+use crate::server::{key_list, qualified};
 use crate::table::{Mode, Options};
 
 /// The columns of the unique index that a load goes by.
@@ -49,22 +49,16 @@ pub(crate) fn key_columns(
         fits.then_some(columns)
     });
     found.ok_or_else(|| {
-        let keys = listed(&options.keys);
-        if options.mode == Mode::Scd2 {
-            return misfit(
-                format!("table `{name}`: the current rows have no unique index on {keys}"),
-                format!("run: {}", current_index(name, options)),
-            );
-        }
-        misfit(
-            format!("table `{name}` has no unique index on {keys}"),
-            format!(
-                "run: CREATE UNIQUE INDEX {} ON {} ({});",
+        let create = match options.mode {
+            Mode::Scd2 => current_index(name, options),
+            _ => format!(
+                "CREATE UNIQUE INDEX {} ON {} ({});",
                 index_name(name, "key"),
                 qualified(name),
                 key_list(options)
             ),
-        )
+        };
+        no_index(name, options, &create)
     })
 }
 
@@ -83,12 +77,4 @@ pub(crate) fn current_index(table: &str, options: &Options) -> String {
 pub(crate) fn index_name(table: &str, what: &str) -> String {
     let (_, table) = table.split_once('.').unwrap_or(("", table));
     quoted(&format!("{table}_{what}"))
-}
-
-/// A table's name, perhaps with its schema, as SQL writes it.
-pub(crate) fn qualified(name: &str) -> String {
-    match name.split_once('.') {
-        Some((schema, table)) => format!("{}.{}", quoted(schema), quoted(table)),
-        None => quoted(name),
-    }
 }

@@ -14,7 +14,6 @@ mod connection;
 mod dimension;
 mod index;
 mod loads;
-mod part;
 mod rows;
 mod session;
 mod silent;
@@ -28,15 +27,15 @@ use chrono::{DateTime, Utc};
 use gristmill_core::{
     Encoded, Encoder, Error, Findings, LoadContext, Loaded, Loader, Preview, Result, Space,
 };
-use gristmill_database::{Address, error_of, quoted};
+use gristmill_database::{Address, error_of};
 
 use crate::changes::known;
 use crate::merge::{Merge, Outcome, Plan, empty};
-use crate::part::{Layout, Staged, TableEncoder};
+use crate::part::{Staged, TableEncoder};
+use crate::server::sides;
 use crate::session::Shared;
-use crate::statements::{MergeColumn, Sides, Silent};
+use crate::statements::Silent;
 use crate::table::{Mode, Options};
-use part::Binary;
 use rows::Copying;
 use session::Session;
 use stage::Stage;
@@ -89,17 +88,13 @@ impl Postgres {
         let shared = session::join(address, context)?;
         let mut session = shared.lock();
         let (transaction, number) = session.begin(&options.table)?;
-        let opened = target::unknown(session.client()?, options, schema).and_then(|unknown| {
-            let schema = known(schema, &unknown);
-            Ok((Target::open(session.client()?, options, &schema)?, schema, unknown))
-        });
-        let (target, schema, unknown) =
-            opened.inspect_err(|_| session.roll_back(&options.table))?;
+        let opened = Target::open(session.client()?, options, schema);
+        let (target, unknown) = opened.inspect_err(|_| session.roll_back(&options.table))?;
         drop(session);
         let loader = Self {
             name: format!("{} in {}", options.table, address.name()),
             options: options.clone(),
-            schema,
+            schema: known(schema, &unknown),
             started: context.started,
             target,
             shared,
@@ -123,16 +118,12 @@ impl Postgres {
     fn is_direct(&self) -> bool {
         *self.way.get_or_init(|| {
             matches!(self.options.mode, Mode::Append | Mode::Replace)
-                && self.target.takes_as_sent()
+                && self.target.takes_as_sent
                 // COPY knows nothing of rules and policies.
                 && self.target.silent == Silent::default()
                 && self.target.changes.is_empty()
                 && self.shared.lock().transactions.is_alone()
         })
-    }
-
-    fn layout(&self) -> Layout<Binary> {
-        part::layout(&self.target, &self.schema, !self.is_direct())
     }
 
     /// What comes before the first row, once: constraints are told when to judge, and old rows that
@@ -198,28 +189,6 @@ fn cannot(table: &str) -> String {
     format!("cannot load table `{table}`")
 }
 
-/// The table and the staged records as merges want them.
-fn sides(target: &Target, stage: &Stage, options: &Options) -> Sides {
-    let columns = target.columns.iter().enumerate().map(|(i, column)| MergeColumn {
-        name: quoted(&column.name),
-        field: column.name.clone(),
-        given: column.field.clone(),
-        value: column.value(i),
-        key: column.is_key.then(String::new),
-        as_text: !column.compares(),
-        is_part: options.partition_by.contains(&column.field),
-    });
-    Sides {
-        table: target.table.clone(),
-        staged: stage.table.clone(),
-        work: stage.work.clone(),
-        losers: stage.losers().map(str::to_owned),
-        columns: columns.collect(),
-        marker: None,
-        silent: target.silent,
-    }
-}
-
 impl Loader for Postgres {
     fn name(&self) -> &str {
         &self.name
@@ -236,11 +205,11 @@ impl Loader for Postgres {
     fn notes(&self) -> Vec<String> {
         let (table, change) = (&self.options.table, self.target.change_statement());
         let changed = !change.is_empty() && self.stage.is_some();
-        changed.then(|| format!("table `{table}` is changed: {change}")).into_iter().collect()
+        changed.then(|| format!("table `{table}` is changed: {change};")).into_iter().collect()
     }
 
     fn encoder(&self) -> Arc<dyn Encoder> {
-        Arc::new(TableEncoder(Arc::new(self.layout())))
+        Arc::new(TableEncoder(Arc::new(self.target.layout(&self.schema, !self.is_direct()))))
     }
 
     fn append(&mut self, part: Encoded, findings: &mut Findings) -> Result<()> {
@@ -299,7 +268,7 @@ impl Loader for Postgres {
         let session = self.shared.lock();
         session.transactions.check(self.transaction)?;
         stage.end_copy(session.client()?, findings)?;
-        stage.seal(session.client()?, &self.target, &self.options)?;
+        stage.complete(session.client()?, &self.target, &self.options)?;
         stage.reject_losers(session.client()?, findings)
     }
 

@@ -1,13 +1,13 @@
 //! The table that is loaded: what it looks like, or will look like.
 
 use arrow_schema::{DataType, Field, Schema};
-use gristmill_core::{Error, ErrorKind, Result};
+use gristmill_core::Result;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::cells::{declared_type, is_kept};
 use super::{Encoding, dimension, quoted, refused};
 use crate::changes::SchemaChanges;
-use crate::reading::listed;
+use crate::fit::{TableColumn, attributes, check_given, is_view, no_columns, no_index, no_table};
 use crate::scd2::check_kept;
 use crate::statements::Silent;
 use crate::table::{Create, Mode, Options};
@@ -56,6 +56,20 @@ struct Existing {
     in_primary_key: bool,
 }
 
+impl TableColumn for Existing {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn is_generated(&self) -> bool {
+        self.generated
+    }
+
+    fn is_required(&self) -> bool {
+        self.required
+    }
+}
+
 impl Target {
     pub(crate) fn inspect(
         connection: &Connection,
@@ -76,11 +90,7 @@ impl Target {
             return Self::planned(options, schema, encoding(connection).map_err(reading)?);
         };
         if kind == "view" {
-            return Err(Error::new(
-                ErrorKind::Destination,
-                format!("`{name}` is a view, and cannot be loaded"),
-            )
-            .hint("load one of the tables that it shows"));
+            return Err(is_view(&name));
         }
         let mut existing = existing_columns(connection, &name).map_err(reading)?;
         let mut changes = Vec::new();
@@ -91,60 +101,27 @@ impl Target {
         let mut missing = Vec::new();
         for field in schema.fields() {
             match existing.iter().find(|column| column.name.eq_ignore_ascii_case(field.name())) {
-                Some(column) if column.generated => {
-                    return Err(Error::new(
-                        ErrorKind::Schema,
-                        format!("column `{}` of table `{name}` is generated", column.name),
-                    )
-                    .hint("drop the column from the records"));
+                Some(column) => {
+                    check_given(&name, column)?;
+                    columns.push(Column {
+                        name: column.name.clone(),
+                        field: field.name().clone(),
+                        affinity: affinity(&column.declared, strict),
+                        kept: is_kept(field, affinity(&column.declared, strict)),
+                        declared: column.declared.clone(),
+                        key: None,
+                    });
                 }
-                Some(column) => columns.push(Column {
-                    name: column.name.clone(),
-                    field: field.name().clone(),
-                    affinity: affinity(&column.declared, strict),
-                    kept: is_kept(field, affinity(&column.declared, strict)),
-                    declared: column.declared.clone(),
-                    key: None,
-                }),
-                None => missing.push(field),
+                None => missing.push(field.as_ref()),
             }
         }
         if !missing.is_empty() {
             let statements: Vec<String> =
                 missing.iter().map(|field| add_column(&name, field, strict).1).collect();
-            return Err(Error::new(
-                ErrorKind::Schema,
-                format!(
-                    "table `{name}` has no column{} {}",
-                    if missing.len() == 1 { "" } else { "s" },
-                    listed(missing.iter().map(|f| f.name()))
-                ),
-            )
-            .hint(format!(
-                "drop them from the records, add them with `schema_changes: add_columns`, or run: {}",
-                statements.join(" ")
-            )));
+            return Err(no_columns(&name, &missing, &statements.join(" ")));
         }
-        let kept = if options.mode == Mode::Scd2 { options.kept() } else { Vec::new() };
-        let is_kept_by_load = |name: &str| kept.iter().any(|kept| kept.eq_ignore_ascii_case(name));
-        let given = |column: &Existing| {
-            columns.iter().any(|given| given.name == column.name) || is_kept_by_load(&column.name)
-        };
-        let lacking: Vec<&str> = existing
-            .iter()
-            .filter(|column| column.required && !given(column))
-            .map(|column| column.name.as_str())
-            .collect();
-        if !lacking.is_empty() && !options.mode.finds_rows() {
-            return Err(Error::new(
-                ErrorKind::Schema,
-                format!(
-                    "table `{name}` requires {}, which the records do not have",
-                    listed(lacking)
-                ),
-            )
-            .hint("derive them, or give them a default in the table"));
-        }
+        let given = |name: &str| columns.iter().any(|given| given.name == name);
+        let attributes = attributes(&name, &existing, options, given)?;
         match options.mode {
             Mode::Upsert | Mode::InsertOnly => {
                 let indexes = unique_indexes(connection, &name, &existing).map_err(reading)?;
@@ -164,12 +141,7 @@ impl Target {
         let place = |table: &Existing| columns.iter().position(|given| given.name == table.name);
         let order: Option<Vec<usize>> = existing.iter().map(place).collect();
         let encoding = encoding(connection).map_err(reading)?;
-        let attributes = existing
-            .iter()
-            .filter(|column| !column.generated && !is_kept_by_load(&column.name))
-            .map(|column| column.name.clone())
-            .collect();
-        let time = time(options, schema);
+        let time = options.time(schema);
         let silent = silent(connection, &name).map_err(reading)?;
         Ok(Self { exists: true, name, columns, order, encoding, time, attributes, changes, silent })
     }
@@ -182,7 +154,7 @@ impl Target {
             columns: Vec::new(),
             order: (options.mode != Mode::Scd2).then(|| (0..schema.fields().len()).collect()),
             encoding,
-            time: time(options, schema),
+            time: options.time(schema),
             attributes: Vec::new(),
             changes: Vec::new(),
             silent: Silent::default(),
@@ -202,14 +174,8 @@ impl Target {
         target.attributes = attributes.map(|column| column.name.clone()).collect();
         if options.create == Create::Never {
             let (table, key) = target.create_statements(options);
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                format!("there is no table `{}`", options.table),
-            )
-            .hint(format!(
-                "leave out `create: never`, or run: {}",
-                [Some(table), key].into_iter().flatten().collect::<Vec<_>>().join(" ")
-            )));
+            let create: Vec<String> = [Some(table), key].into_iter().flatten().collect();
+            return Err(no_table(options, &create.join(" ")));
         }
         Ok(target)
     }
@@ -374,11 +340,6 @@ fn existing_columns(connection: &Connection, table: &str) -> rusqlite::Result<Ve
     rows.collect()
 }
 
-fn time(options: &Options, schema: &Schema) -> Option<usize> {
-    let time = options.effective.as_ref()?;
-    schema.fields().iter().position(|field| field.name() == time)
-}
-
 /// The columns of each unique index, with their collations.
 type Index = Vec<(String, String)>;
 
@@ -450,19 +411,15 @@ fn mark_keys(
         index.len() == options.keys.len() && index.iter().all(|(name, _)| is_key(name))
     });
     let Some(index) = found else {
-        let (what, statement) = if options.mode == Mode::Scd2 {
-            (": the current rows have", dimension::current_index(table, options))
+        let statement = if options.mode == Mode::Scd2 {
+            dimension::current_index(table, options)
         } else {
             let keys: Vec<String> = options.keys.iter().map(|key| quoted(key)).collect();
             let index = quoted(&format!("{table}_key"));
             let on = format!("{} ({})", quoted(table), keys.join(", "));
-            (" has", format!("CREATE UNIQUE INDEX {index} ON {on};"))
+            format!("CREATE UNIQUE INDEX {index} ON {on};")
         };
-        return Err(Error::new(
-            ErrorKind::Schema,
-            format!("table `{table}`{what} no unique index on {}", listed(&options.keys)),
-        )
-        .hint(format!("run: {statement}")));
+        return Err(no_index(table, options, &statement));
     };
     for column in columns {
         let part = index.iter().find(|(name, _)| name.eq_ignore_ascii_case(&column.name));

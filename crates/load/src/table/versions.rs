@@ -1,6 +1,6 @@
 //! The options of mode `scd2`: what they mean together, and mistakes in them.
 
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::{DataType, Schema, SchemaRef};
 use gristmill_core::{Mistake, Pointer};
 use serde_json::Value;
 
@@ -27,6 +27,17 @@ impl Options {
     pub(crate) fn is_time(&self, column: &str) -> bool {
         self.effective.as_deref() == Some(column)
             && column.eq_ignore_ascii_case(&self.version_columns.effective_date)
+    }
+
+    /// The field with that time.
+    pub(crate) fn time(&self, schema: &Schema) -> Option<usize> {
+        let time = self.effective.as_ref()?;
+        schema.fields().iter().position(|field| field.name() == time)
+    }
+
+    /// The name of a field's column: in a dimension, the time may be kept in the column for it only.
+    pub(crate) fn column_of<'a>(&'a self, field: &'a str) -> &'a str {
+        if self.is_time(field) { &self.version_columns.effective_date } else { field }
     }
 
     /// Whether the change of a column makes a new version.
