@@ -59,6 +59,7 @@ mod spool;
 pub mod sqlite;
 mod statements;
 pub mod table;
+mod transaction;
 mod versions;
 
 use gristmill_core::LoaderKind;

@@ -4,7 +4,7 @@
 //! refused records stand alone; each is rejected with the database's own message, and the others
 //! are loaded.
 
-use gristmill_core::{Error, ErrorKind, Findings, Loaded, Reason, Reject, Result, Stage};
+use gristmill_core::{Error, ErrorKind, Findings, Loaded, Preview, Reason, Reject, Result, Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::database::Database;
@@ -106,6 +106,18 @@ pub(crate) struct Merge<'a, D> {
 }
 
 impl<D: Database> Merge<'_, D> {
+    /// Merges all records up to `last`; says what that changes in rows that are there, if asked.
+    pub(crate) fn all(
+        self,
+        last: i64,
+        plans: bool,
+        findings: &mut Findings,
+    ) -> Result<(Outcome, Option<Preview>)> {
+        let preview = plans.then(|| self.plan.changes().preview(self.database)).transpose();
+        let preview = preview.map_err(|e| cannot::<D>(self.table, e))?;
+        Ok((self.run(1, last, findings)?, preview))
+    }
+
     /// Merges the records from `first` to `last`.
     pub(crate) fn run(mut self, first: i64, last: i64, findings: &mut Findings) -> Result<Outcome> {
         self.in_steps(first, last, self.step, findings)?;

@@ -10,7 +10,7 @@ use crate::spool::{Spool, origin};
 use crate::table::Duplicates;
 
 /// Rejects found in one go, before they are written down.
-const PIECE: usize = 4096;
+pub(crate) const PIECE: usize = 4096;
 
 /// What is known of staged records.
 pub(crate) struct Records {
@@ -26,7 +26,7 @@ pub(crate) struct Records {
     /// Whether there are some that are not loaded, for their key's sake.
     has_losers: bool,
     /// The last of them that was rejected.
-    rejected: i64,
+    pub(crate) rejected: i64,
 }
 
 impl Records {
@@ -143,25 +143,34 @@ impl Records {
         );
         let reading = |e| D::refused("cannot read staged records", e);
         let rows = database.texts(&sql).map_err(reading)?;
-        let which = match self.duplicates {
-            Duplicates::Last => "the last one is loaded",
-            Duplicates::First => "the first one is loaded",
-            Duplicates::Reject => "none is loaded",
-        };
         for row in &rows {
             let seq = row.first().and_then(|seq| seq.as_deref()?.parse().ok());
             let seq = seq.ok_or_else(|| Error::internal("a staged record has no number"))?;
             let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "null".to_owned());
             let values: Vec<String> = row[1..].iter().map(shown).collect();
-            let message = format!(
-                "the key `{}` occurs more than once in this load; {which}",
-                values.join("`, `")
-            );
-            let origin = origin(&mut self.spool, seq)?;
-            let errors = vec![Reason::record("duplicate_key", message)];
-            findings.reject(Reject { origin, ordinal: 0, stage: Stage::Load, errors });
-            self.rejected = seq;
+            self.reject(seq, &values, findings)?;
         }
         Ok(rows.len() == PIECE)
+    }
+
+    /// Rejects a record that is not loaded, whose key has these values.
+    pub(crate) fn reject(
+        &mut self,
+        seq: i64,
+        key: &[String],
+        findings: &mut Findings,
+    ) -> Result<()> {
+        let which = match self.duplicates {
+            Duplicates::Last => "the last one is loaded",
+            Duplicates::First => "the first one is loaded",
+            Duplicates::Reject => "none is loaded",
+        };
+        let key = key.join("`, `");
+        let message = format!("the key `{key}` occurs more than once in this load; {which}");
+        let origin = origin(&mut self.spool, seq)?;
+        let errors = vec![Reason::record("duplicate_key", message)];
+        findings.reject(Reject { origin, ordinal: 0, stage: Stage::Load, errors });
+        self.rejected = seq;
+        Ok(())
     }
 }

@@ -368,20 +368,12 @@ impl Options {
         if let Some(mistake) = self.check().into_iter().chain(self.bind(schema)).next() {
             return Err(reading::wrong(mistake));
         }
-        Ok(match self.place().map_err(reading::wrong)? {
-            Place::Sqlite(path) => {
-                let (loader, unknown) = sqlite::Sqlite::open(self, path, schema, context)?;
-                quarantine(Box::new(loader), &self.table, schema, unknown)
-            }
-            Place::Postgres(address) => {
-                let (loader, unknown) = postgres::Postgres::open(self, &address, schema, context)?;
-                quarantine(Box::new(loader), &self.table, schema, unknown)
-            }
-            Place::MySql(address) => {
-                let (loader, unknown) = mysql::MySql::open(self, &address, schema, context)?;
-                quarantine(Box::new(loader), &self.table, schema, unknown)
-            }
-        })
+        let (loader, unknown) = match self.place().map_err(reading::wrong)? {
+            Place::Sqlite(path) => sqlite::open(self, path, schema, context)?,
+            Place::Postgres(address) => postgres::open(self, &address, schema, context)?,
+            Place::MySql(address) => mysql::open(self, &address, schema, context)?,
+        };
+        Ok(quarantine(loader, &self.table, schema, unknown))
     }
 }
 

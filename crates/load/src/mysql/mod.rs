@@ -25,10 +25,9 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
 use gristmill_core::{
-    Encoded, Encoder, Error, Findings, LoadContext, Loaded, Loader, Origin, Preview, Result,
-    Rows as Ordinals,
+    Encoder, Findings, LoadContext, Loader, Origin, Preview, Result, Rows as Ordinals,
 };
-use gristmill_database::mysql::{Address, error_of};
+use gristmill_database::mysql::Address;
 use gristmill_database::rows::Rows;
 
 use crate::changes::known;
@@ -38,6 +37,7 @@ use crate::server::sides;
 use crate::session::Shared;
 use crate::statements::Silent;
 use crate::table::{Mode, Options};
+use crate::transaction::{Load, loader};
 use direct::Direct;
 use session::Session;
 use stage::Stage;
@@ -54,9 +54,7 @@ pub(crate) const MAX_COLUMNS: usize = 1010;
 const STEP: i64 = 65_536;
 
 /// A load of one table.
-pub(crate) struct MySql {
-    /// The table and its database.
-    name: String,
+struct MySql {
     options: Options,
     schema: SchemaRef,
     started: DateTime<Utc>,
@@ -68,66 +66,56 @@ pub(crate) struct MySql {
     /// The way of records that need not be staged, and what became of them.
     direct: Option<Direct>,
     outcome: Outcome,
-    bytes: u64,
     begun: bool,
     transaction: u64,
-    prepared: Option<Outcome>,
-    /// Whether nothing will be published, and what would change.
-    plans: bool,
-    preview: Option<Preview>,
 }
 
-impl MySql {
-    /// Opens the table. Answers which columns of the records it does not have, where they are not
-    /// loaded.
-    pub(crate) fn open(
-        options: &Options,
-        address: &Address,
-        schema: &SchemaRef,
-        context: &LoadContext<'_>,
-    ) -> Result<(Self, Vec<usize>)> {
-        let shared = session::join(address, context)?;
-        let mut session = shared.lock();
-        let (transaction, number) = session.claim(&options.table)?;
-        let space = context.space();
-        let opened = Target::open(&mut session, number, options, schema);
-        let opened = opened.and_then(|(target, unknown)| {
-            let stage = Stage::create(session.client()?, number, &target, options, &space)?;
-            Ok((target, stage, unknown))
-        });
-        let (target, stage, unknown) =
-            opened.inspect_err(|_| session.leave(transaction, &options.table))?;
-        let is_direct = matches!(options.mode, Mode::Append | Mode::Replace)
+/// Opens the table. Answers which columns of the records it does not have, where they are not
+/// loaded.
+pub(crate) fn open(
+    options: &Options,
+    address: &Address,
+    schema: &SchemaRef,
+    context: &LoadContext<'_>,
+) -> Result<(Box<dyn Loader>, Vec<usize>)> {
+    let shared = session::join(address, context)?;
+    let mut session = shared.lock();
+    let (transaction, number) = session.claim(&options.table)?;
+    let space = context.space();
+    let opened = Target::open(&mut session, number, options, schema);
+    let opened = opened.and_then(|(target, unknown)| {
+        let stage = Stage::create(session.client()?, number, &target, options, &space)?;
+        Ok((target, stage, unknown))
+    });
+    let (target, stage, unknown) =
+        opened.inspect_err(|_| session.leave(transaction, &options.table))?;
+    let is_direct = matches!(options.mode, Mode::Append | Mode::Replace)
             && target.takes_as_sent
             // A table is changed as late as possible.
             && target.changes.is_empty()
             && session.client()?.takes_files();
-        drop(session);
-        let loader = Self {
-            name: format!("{} in {}", options.table, address.name()),
-            options: options.clone(),
-            schema: known(schema, &unknown),
-            started: context.started,
-            direct: is_direct.then(|| Direct::new(&target)),
-            target,
-            shared,
-            room: space.memory as u64 / 4,
-            stage,
-            outcome: Outcome::default(),
-            bytes: 0,
-            begun: false,
-            transaction,
-            prepared: None,
-            plans: false,
-            preview: None,
-        };
-        Ok((loader, unknown))
-    }
+    drop(session);
+    let load = MySql {
+        options: options.clone(),
+        schema: known(schema, &unknown),
+        started: context.started,
+        direct: is_direct.then(|| Direct::new(&target)),
+        target,
+        shared,
+        room: space.memory as u64 / 4,
+        stage,
+        outcome: Outcome::default(),
+        begun: false,
+        transaction,
+    };
+    Ok((loader(&options.table, address.name(), load), unknown))
+}
 
+impl MySql {
     /// Begins to change the table, once: old rows that are replaced go.
     fn begin(&mut self, session: &mut Session) -> Result<()> {
         session.transactions.check(self.transaction)?;
-        session.begin(&self.options.table, self.plans)?;
+        session.begin(&self.options.table, self.target.planned)?;
         let first = !std::mem::replace(&mut self.begun, true);
         if first && self.options.mode == Mode::Replace && self.target.existed {
             let table = &self.options.table;
@@ -177,65 +165,22 @@ impl MySql {
         outcome.refused.clear();
         stage.clear(client)
     }
-
-    /// Merges what is staged.
-    fn merge(&mut self, findings: &mut Findings) -> Result<Outcome> {
-        let shared = self.shared.clone();
-        let mut session = shared.lock();
-        self.begin(&mut session)?;
-        let client = session.client()?;
-        let Self { target, options, stage, .. } = self;
-        if self.direct.is_some() {
-            let outcome = std::mem::take(&mut self.outcome);
-            if !self.plans {
-                loads::record(client, &session, &target.name, options.mode, &outcome)?;
-            }
-            return Ok(outcome);
-        }
-        let loading = |e| error_of(&format!("cannot load table `{}`", options.table), e);
-        let plan = if options.mode == Mode::Scd2 {
-            dimension::plan(client, target, options, stage, self.started)?
-        } else {
-            Plan::rows(client, sides(target, stage, options), options)?
-        };
-        if self.plans {
-            self.preview = Some(plan.changes().preview(client).map_err(loading)?);
-        }
-        let last = stage.records.last;
-        let merge = Merge {
-            database: client,
-            table: &options.table,
-            plan,
-            step: STEP,
-            spool: &mut stage.records.spool,
-            outcome: Outcome::default(),
-            room: self.room,
-        };
-        let outcome = merge.run(1, last, findings)?;
-        if !self.plans {
-            loads::record(client, &session, &target.name, options.mode, &outcome)?;
-        }
-        Ok(outcome)
-    }
 }
 
-impl Loader for MySql {
-    fn name(&self) -> &str {
-        &self.name
+impl Load for MySql {
+    type Chunk = Staged;
+
+    fn encoder(&self) -> Arc<dyn Encoder> {
+        Arc::new(TableEncoder(Arc::new(self.target.layout(&self.schema, true))))
     }
 
     fn plan(&mut self) {
-        self.plans = true;
         self.target.as_it_is();
-    }
-
-    fn preview(&self) -> Option<Preview> {
-        self.preview.clone()
     }
 
     fn notes(&self) -> Vec<String> {
         let (table, change) = (&self.options.table, self.target.change_statement());
-        let left = match self.plans {
+        let left = match self.target.planned {
             true => {
                 "; a plan does not: values of new columns are not compared, and what only wider ones hold is rejected"
             }
@@ -245,22 +190,14 @@ impl Loader for MySql {
         changed.then(|| format!("table `{table}` is changed: {change}{left}")).into_iter().collect()
     }
 
-    fn encoder(&self) -> Arc<dyn Encoder> {
-        Arc::new(TableEncoder(Arc::new(self.target.layout(&self.schema, true))))
-    }
-
-    fn append(&mut self, part: Encoded, findings: &mut Findings) -> Result<()> {
-        let staged = part
-            .payload
-            .downcast::<Staged>()
-            .map_err(|_| Error::internal("a table was given what another encoder made"))?;
-        let Staged { rows, origins, rejects, hashes } = *staged;
+    fn take(&mut self, chunk: Staged, findings: &mut Findings) -> Result<u64> {
+        let Staged { rows, origins, rejects, hashes } = chunk;
         rejects.into_iter().for_each(|reject| findings.reject(reject));
-        self.bytes += rows.value_bytes();
-        if rows.is_empty() {
-            return Ok(());
+        let bytes = rows.value_bytes();
+        if !rows.is_empty() {
+            self.load(rows, &origins, hashes, findings)?;
         }
-        self.load(rows, &origins, hashes, findings)
+        Ok(bytes)
     }
 
     fn settle(&mut self, findings: &mut Findings) -> Result<bool> {
@@ -270,27 +207,43 @@ impl Loader for MySql {
         self.stage.reject_losers(session.client()?, findings)
     }
 
-    fn prepare(&mut self, findings: &mut Findings) -> Result<Loaded> {
-        while self.settle(findings)? {}
-        let outcome = self.merge(findings)?;
-        let loaded = outcome.loaded(self.bytes);
-        self.prepared = Some(outcome);
-        Ok(loaded)
-    }
-
-    fn commits(&self) -> bool {
-        true
-    }
-
-    fn publish(&mut self) -> Result<Loaded> {
-        let Some(outcome) = &self.prepared else {
-            return Err(Error::internal(format!("`{}` was published unprepared", self.name)));
+    fn merge(
+        &mut self,
+        plans: bool,
+        findings: &mut Findings,
+    ) -> Result<(Outcome, Option<Preview>)> {
+        let shared = self.shared.clone();
+        let mut session = shared.lock();
+        self.begin(&mut session)?;
+        let client = session.client()?;
+        let Self { target, options, stage, .. } = self;
+        let merged = if self.direct.is_some() {
+            (std::mem::take(&mut self.outcome), None)
+        } else {
+            let plan = match options.mode {
+                Mode::Scd2 => dimension::plan(client, target, options, stage, self.started)?,
+                _ => Plan::rows(client, sides(target, stage, options), options)?,
+            };
+            let merge = Merge {
+                database: client,
+                table: &options.table,
+                plan,
+                step: STEP,
+                spool: &mut stage.records.spool,
+                outcome: Outcome::default(),
+                room: self.room,
+            };
+            merge.all(stage.records.last, plans, findings)?
         };
-        self.shared.lock().commit(self.transaction)?;
-        Ok(outcome.loaded(self.bytes))
+        if !plans {
+            loads::record(client, &session, &target.name, options.mode, &merged.0)?;
+        }
+        Ok(merged)
     }
 
-    fn abort(self: Box<Self>) {}
+    fn commit(&mut self) -> Result<()> {
+        self.shared.lock().commit(self.transaction)
+    }
 }
 
 impl Drop for MySql {

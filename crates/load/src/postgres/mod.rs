@@ -24,9 +24,7 @@ use std::sync::{Arc, OnceLock};
 
 use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
-use gristmill_core::{
-    Encoded, Encoder, Error, Findings, LoadContext, Loaded, Loader, Preview, Result, Space,
-};
+use gristmill_core::{Encoder, Findings, LoadContext, Loader, Preview, Result, Space};
 use gristmill_database::{Address, error_of};
 
 use crate::changes::known;
@@ -36,6 +34,7 @@ use crate::server::sides;
 use crate::session::Shared;
 use crate::statements::Silent;
 use crate::table::{Mode, Options};
+use crate::transaction::{Load, loader};
 use rows::Copying;
 use session::Session;
 use stage::Stage;
@@ -49,9 +48,7 @@ pub(crate) const LOADS: &str = loads::TABLE;
 pub(crate) const MAX_COLUMNS: usize = 1600;
 
 /// A load of one table.
-pub(crate) struct Postgres {
-    /// The table and its database.
-    name: String,
+struct Postgres {
     options: Options,
     schema: SchemaRef,
     started: DateTime<Utc>,
@@ -67,53 +64,43 @@ pub(crate) struct Postgres {
     direct: Option<Copying>,
     /// What records became that went straight into the table.
     outcome: Outcome,
-    bytes: u64,
     begun: bool,
     transaction: u64,
-    prepared: Option<Outcome>,
-    /// Whether nothing will be published, and what would change.
-    plans: bool,
-    preview: Option<Preview>,
+}
+
+/// Opens the table. Answers which columns of the records it does not have, where they are not
+/// loaded.
+pub(crate) fn open(
+    options: &Options,
+    address: &Address,
+    schema: &SchemaRef,
+    context: &LoadContext<'_>,
+) -> Result<(Box<dyn Loader>, Vec<usize>)> {
+    let shared = session::join(address, context)?;
+    let mut session = shared.lock();
+    let (transaction, number) = session.begin(&options.table)?;
+    let opened = Target::open(session.client()?, options, schema);
+    let (target, unknown) = opened.inspect_err(|_| session.roll_back(&options.table))?;
+    drop(session);
+    let load = Postgres {
+        options: options.clone(),
+        schema: known(schema, &unknown),
+        started: context.started,
+        target,
+        shared,
+        number,
+        space: context.space(),
+        way: OnceLock::new(),
+        stage: None,
+        direct: None,
+        outcome: Outcome::default(),
+        begun: false,
+        transaction,
+    };
+    Ok((loader(&options.table, address.name(), load), unknown))
 }
 
 impl Postgres {
-    /// Opens the table. Answers which columns of the records it does not have, where they are not
-    /// loaded.
-    pub(crate) fn open(
-        options: &Options,
-        address: &Address,
-        schema: &SchemaRef,
-        context: &LoadContext<'_>,
-    ) -> Result<(Self, Vec<usize>)> {
-        let shared = session::join(address, context)?;
-        let mut session = shared.lock();
-        let (transaction, number) = session.begin(&options.table)?;
-        let opened = Target::open(session.client()?, options, schema);
-        let (target, unknown) = opened.inspect_err(|_| session.roll_back(&options.table))?;
-        drop(session);
-        let loader = Self {
-            name: format!("{} in {}", options.table, address.name()),
-            options: options.clone(),
-            schema: known(schema, &unknown),
-            started: context.started,
-            target,
-            shared,
-            number,
-            space: context.space(),
-            way: OnceLock::new(),
-            stage: None,
-            direct: None,
-            outcome: Outcome::default(),
-            bytes: 0,
-            begun: false,
-            transaction,
-            prepared: None,
-            plans: false,
-            preview: None,
-        };
-        Ok((loader, unknown))
-    }
-
     /// Whether records go straight into the table.
     fn is_direct(&self) -> bool {
         *self.way.get_or_init(|| {
@@ -145,43 +132,16 @@ impl Postgres {
         Ok(())
     }
 
-    /// Merges what is staged.
-    fn merge(&mut self, findings: &mut Findings) -> Result<Outcome> {
-        self.begin()?;
-        let shared = self.shared.clone();
-        let session = shared.lock();
-        session.transactions.check(self.transaction)?;
-        let client = session.client()?;
-        let Self { target, options, stage, .. } = self;
-        let loading = |e| error_of(&cannot(&options.table), e);
-        let mut outcome = std::mem::take(&mut self.outcome);
-        if let Some(stage) = stage {
-            let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", target.table);
-            client.batch(&lock).map_err(loading)?;
-            client.batch(&target.change_statement()).map_err(loading)?;
-            let plan = if options.mode == Mode::Scd2 {
-                dimension::plan(client, target, options, stage, self.started)?
-            } else {
-                Plan::rows(client, sides(target, stage, options), options)?
-            };
-            if self.plans {
-                self.preview = Some(plan.changes().preview(client).map_err(loading)?);
-            }
-            let last = stage.records.last;
-            let merge = Merge {
-                database: client,
-                table: &options.table,
-                plan,
-                step: i64::MAX,
-                spool: &mut stage.records.spool,
-                outcome,
-                room: self.space.memory as u64 / 4,
-            };
-            outcome = merge.run(1, last, findings)?;
+    /// Begins to stage records, if that was not done.
+    fn stage(&mut self) -> Result<()> {
+        if self.stage.is_none() {
+            let session = self.shared.lock();
+            session.transactions.check(self.transaction)?;
+            let client = session.client()?;
+            let Self { number, target, options, space, .. } = &*self;
+            self.stage = Some(Stage::create(client, *number, target, options, space)?);
         }
-        client.batch(&target.finish_statements(options)).map_err(loading)?;
-        loads::record(client, &session, target, options.mode, &outcome)?;
-        Ok(outcome)
+        Ok(())
     }
 }
 
@@ -189,17 +149,11 @@ fn cannot(table: &str) -> String {
     format!("cannot load table `{table}`")
 }
 
-impl Loader for Postgres {
-    fn name(&self) -> &str {
-        &self.name
-    }
+impl Load for Postgres {
+    type Chunk = Staged;
 
-    fn plan(&mut self) {
-        self.plans = true;
-    }
-
-    fn preview(&self) -> Option<Preview> {
-        self.preview.clone()
+    fn encoder(&self) -> Arc<dyn Encoder> {
+        Arc::new(TableEncoder(Arc::new(self.target.layout(&self.schema, !self.is_direct()))))
     }
 
     fn notes(&self) -> Vec<String> {
@@ -208,54 +162,36 @@ impl Loader for Postgres {
         changed.then(|| format!("table `{table}` is changed: {change};")).into_iter().collect()
     }
 
-    fn encoder(&self) -> Arc<dyn Encoder> {
-        Arc::new(TableEncoder(Arc::new(self.target.layout(&self.schema, !self.is_direct()))))
-    }
-
-    fn append(&mut self, part: Encoded, findings: &mut Findings) -> Result<()> {
-        let staged = part
-            .payload
-            .downcast::<Staged>()
-            .map_err(|_| Error::internal("a table was given what another encoder made"))?;
-        let Staged { rows, origins, rejects, hashes } = *staged;
+    fn take(&mut self, chunk: Staged, findings: &mut Findings) -> Result<u64> {
+        let Staged { rows, origins, rejects, hashes } = chunk;
         rejects.into_iter().for_each(|reject| findings.reject(reject));
-        self.bytes += rows.value_bytes();
+        let bytes = rows.value_bytes();
         if rows.is_empty() {
-            return Ok(());
+            return Ok(bytes);
         }
-        if !self.is_direct() && self.stage.is_none() {
-            let session = self.shared.lock();
-            session.transactions.check(self.transaction)?;
-            let stage = Stage::create(
-                session.client()?,
-                self.number,
-                &self.target,
-                &self.options,
-                &self.space,
-            )?;
-            self.stage = Some(stage);
+        let is_direct = self.is_direct();
+        if is_direct {
+            self.begin()?;
+        } else {
+            self.stage()?;
         }
-        if let Some(stage) = &mut self.stage {
-            let session = self.shared.lock();
-            session.transactions.check(self.transaction)?;
-            let client = session.client()?;
-            stage.add(client, rows, origins, hashes, findings)?;
-            // What loads another table needs the connection.
-            return if session.transactions.is_alone() {
-                Ok(())
-            } else {
-                stage.end_copy(client, findings)
-            };
-        }
-        self.begin()?;
         let session = self.shared.lock();
         session.transactions.check(self.transaction)?;
+        let client = session.client()?;
+        if let Some(stage) = &mut self.stage {
+            stage.add(client, rows, origins, hashes, findings)?;
+            if !session.transactions.is_alone() {
+                // What loads another table needs the connection.
+                stage.end_copy(client, findings)?;
+            }
+            return Ok(bytes);
+        }
         let direct = self.direct.get_or_insert_with(|| {
             let into = format!("{} ({})", self.target.table, self.target.column_list());
             Copying::new(&into, &self.options.table, self.space.memory)
         });
-        self.outcome.inserted += direct.add(session.client()?, rows, origins, findings)?;
-        Ok(())
+        self.outcome.inserted += direct.add(client, rows, origins, findings)?;
+        Ok(bytes)
     }
 
     fn settle(&mut self, findings: &mut Findings) -> Result<bool> {
@@ -272,36 +208,54 @@ impl Loader for Postgres {
         stage.reject_losers(session.client()?, findings)
     }
 
-    fn prepare(&mut self, findings: &mut Findings) -> Result<Loaded> {
+    fn merge(
+        &mut self,
+        plans: bool,
+        findings: &mut Findings,
+    ) -> Result<(Outcome, Option<Preview>)> {
         if self.stage.is_none() && self.options.mode == Mode::Scd2 {
             // An empty input may end rows, too.
-            let session = self.shared.lock();
-            let client = session.client()?;
-            let stage =
-                Stage::create(client, self.number, &self.target, &self.options, &self.space)?;
-            drop(session);
-            self.stage = Some(stage);
+            self.stage()?;
+            self.settle(findings)?;
         }
-        while self.settle(findings)? {}
-        let outcome = self.merge(findings)?;
-        let loaded = outcome.loaded(self.bytes);
-        self.prepared = Some(outcome);
-        Ok(loaded)
-    }
-
-    fn commits(&self) -> bool {
-        true
-    }
-
-    fn publish(&mut self) -> Result<Loaded> {
-        let Some(outcome) = &self.prepared else {
-            return Err(Error::internal(format!("`{}` was published unprepared", self.name)));
+        self.begin()?;
+        let shared = self.shared.clone();
+        let session = shared.lock();
+        session.transactions.check(self.transaction)?;
+        let client = session.client()?;
+        let Self { target, options, stage, .. } = self;
+        let loading = |e| error_of(&cannot(&options.table), e);
+        let outcome = std::mem::take(&mut self.outcome);
+        let merged = match stage {
+            Some(stage) => {
+                let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", target.table);
+                client.batch(&lock).map_err(loading)?;
+                client.batch(&target.change_statement()).map_err(loading)?;
+                let plan = match options.mode {
+                    Mode::Scd2 => dimension::plan(client, target, options, stage, self.started)?,
+                    _ => Plan::rows(client, sides(target, stage, options), options)?,
+                };
+                let merge = Merge {
+                    database: client,
+                    table: &options.table,
+                    plan,
+                    step: i64::MAX,
+                    spool: &mut stage.records.spool,
+                    outcome,
+                    room: self.space.memory as u64 / 4,
+                };
+                merge.all(stage.records.last, plans, findings)?
+            }
+            None => (outcome, None),
         };
-        self.shared.lock().commit(self.transaction)?;
-        Ok(outcome.loaded(self.bytes))
+        client.batch(&target.finish_statements(options)).map_err(loading)?;
+        loads::record(client, &session, target, options.mode, &merged.0)?;
+        Ok(merged)
     }
 
-    fn abort(self: Box<Self>) {}
+    fn commit(&mut self) -> Result<()> {
+        self.shared.lock().commit(self.transaction)
+    }
 }
 
 impl Drop for Postgres {

@@ -33,7 +33,7 @@ pub(crate) fn plan(
     let first = format!("'0001-01-01' || ifnull(substr({some}, 11), '')");
     let times = Times { value, kind: "TEXT".to_owned(), timed, first };
     let sides = sides(target, stage, options);
-    scd2::plan(connection, sides, times, &target.attributes, stage.last, options)
+    scd2::plan(connection, sides, times, &target.attributes, stage.records.last as u64, options)
 }
 
 /// The form of a run's start; that of timestamps with microseconds.

@@ -77,7 +77,7 @@ pub(crate) fn sides(target: &Target, stage: &Stage, options: &Options) -> Sides 
         table: format!("main.{}", quoted(&target.name)),
         staged: stage.table.clone(),
         work: format!("temp.gristmill_{}_", stage.number()),
-        losers: stage.has_losers.then(|| format!("temp.{}", stage.losers())),
+        losers: stage.records.has_losers().then(|| format!("temp.{}", stage.losers())),
         columns: columns.collect(),
         marker: None,
         silent: target.silent,
@@ -89,7 +89,7 @@ pub(crate) fn copy(connection: &Connection, target: &Target, stage: &Stage) -> R
     let cannot = |e| refused(&format!("cannot load table `{}`", target.name), e);
     let sql = format!("INSERT INTO main.{} SELECT * FROM {}", quoted(&target.name), stage.table);
     if target.order.is_none()
-        || stage.has_losers
+        || stage.records.has_losers()
         || !copies_rows(connection, &sql).map_err(cannot)?
     {
         return Ok(false);
@@ -99,7 +99,7 @@ pub(crate) fn copy(connection: &Connection, target: &Target, stage: &Stage) -> R
         .and_then(|()| Database::execute(connection, &sql, &[]))
         .and_then(|rows| connection.execute_batch("RELEASE gristmill").map(|()| rows));
     match copied {
-        Ok(rows) if rows == stage.last => Ok(true),
+        Ok(rows) if rows == stage.records.last as u64 => Ok(true),
         Ok(_) => Err(Error::internal("staged rows are missing")),
         // It may have rolled back more than this: a full disk does.
         Err(error) if Connection::refusal(&error).is_none() => Err(cannot(error)),

@@ -26,9 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use gristmill_core::{
-    Encoded, Encoder, Error, ErrorKind, Findings, LoadContext, Loaded, Loader, Preview, Result,
-};
+use gristmill_core::{Encoder, Error, ErrorKind, Findings, LoadContext, Loader, Preview, Result};
 use rusqlite::{Connection, ErrorCode};
 
 pub use loads::committed;
@@ -43,6 +41,7 @@ use crate::changes::known;
 use crate::merge::{Merge, Outcome, Plan, RANGE, empty, reject_refused};
 use crate::session::Shared;
 use crate::table::{Create, Mode, Options};
+use crate::transaction::{Load, loader};
 
 /// The table that records loads.
 pub(crate) const LOADS: &str = loads::TABLE;
@@ -59,9 +58,7 @@ pub(crate) enum Encoding {
 }
 
 /// A load of one table.
-pub(crate) struct Sqlite {
-    /// The table and its database.
-    name: String,
+struct Sqlite {
     options: Options,
     schema: SchemaRef,
     context: Context,
@@ -70,56 +67,55 @@ pub(crate) struct Sqlite {
     stage: Stage,
     /// Memory that rejects of the merge may take.
     room: u64,
-    prepared: Option<(u64, Outcome)>,
-    /// Whether nothing will be published, and what would change.
-    plans: bool,
-    preview: Option<Preview>,
+    /// The one that records are merged in.
+    transaction: Option<u64>,
+}
+
+/// Opens the table. Answers which columns of the records it does not have, where they are not
+/// loaded.
+pub(crate) fn open(
+    options: &Options,
+    path: PathBuf,
+    schema: &SchemaRef,
+    context: &LoadContext<'_>,
+) -> Result<(Box<dyn Loader>, Vec<usize>)> {
+    let name = path.display().to_string();
+    let may_create = options.create == Create::IfMissing;
+    let shared = session::join(&name, &context.base.join(path), may_create, context)?;
+    let mut session = shared.lock();
+    let unknown = target::unknown(session.connection()?, options, schema)?;
+    let schema = &known(schema, &unknown);
+    let target = Target::inspect(session.connection()?, options, schema)?;
+    if !options.keys.is_empty() {
+        let cannot = |e| refused(&format!("cannot open the database `{name}`"), e);
+        session.look_up(context.memory.0).map_err(cannot)?;
+    }
+    let number = session.claim(&options.table)?;
+    let stage = Stage::create(number, &target, options.duplicates, &context.space());
+    let stage = stage.inspect_err(|_| session.release(&options.table))?;
+    drop(session);
+    let load = Sqlite {
+        options: options.clone(),
+        schema: Arc::clone(schema),
+        context: Context::new(context, options.mode),
+        target,
+        shared,
+        stage,
+        room: context.memory.0 / 4,
+        transaction: None,
+    };
+    Ok((loader(&options.table, &name, load), unknown))
 }
 
 impl Sqlite {
-    /// Opens the table. Answers which columns of the records it does not have, where they are not
-    /// loaded.
-    pub(crate) fn open(
-        options: &Options,
-        path: PathBuf,
-        schema: &SchemaRef,
-        context: &LoadContext<'_>,
-    ) -> Result<(Self, Vec<usize>)> {
-        let name = path.display().to_string();
-        let may_create = options.create == Create::IfMissing;
-        let shared = session::join(&name, &context.base.join(path), may_create, context)?;
-        let mut session = shared.lock();
-        let unknown = target::unknown(session.connection()?, options, schema)?;
-        let schema = &known(schema, &unknown);
-        let target = Target::inspect(session.connection()?, options, schema)?;
-        if !options.keys.is_empty() {
-            let cannot = |e| refused(&format!("cannot open the database `{name}`"), e);
-            session.look_up(context.memory.0).map_err(cannot)?;
-        }
-        let number = session.claim(&options.table)?;
-        let stage = Stage::create(number, &target, options.duplicates, &context.space());
-        let stage = stage.inspect_err(|_| session.release(&options.table))?;
-        drop(session);
-        let loader = Self {
-            name: format!("{} in {name}", options.table),
-            options: options.clone(),
-            schema: Arc::clone(schema),
-            context: Context::new(context, options.mode),
-            target,
-            shared,
-            stage,
-            room: context.memory.0 / 4,
-            prepared: None,
-            plans: false,
-            preview: None,
-        };
-        Ok((loader, unknown))
-    }
-
-    fn merge(&mut self, findings: &mut Findings) -> Result<(u64, Outcome)> {
+    fn attempt(
+        &mut self,
+        plans: bool,
+        findings: &mut Findings,
+    ) -> Result<(Outcome, Option<Preview>)> {
         let shared = self.shared.clone();
         let mut session = shared.lock();
-        let transaction = session.begin()?;
+        self.transaction = Some(session.begin()?);
         // A record that another table of the run refers to may come with that table.
         let alone = session.transactions.is_alone();
         let connection = session.connection()?;
@@ -127,9 +123,9 @@ impl Sqlite {
         let earlier = loads::find(connection, &self.context.run, &self.target.name)?;
         if let Some(earlier) = earlier {
             for (seq, message) in &earlier.refused {
-                reject_refused(*seq, message, &mut self.stage.spool, findings)?;
+                reject_refused(*seq, message, &mut self.stage.records.spool, findings)?;
             }
-            return Ok((transaction, earlier));
+            return Ok((earlier, None));
         }
         if Target::inspect(connection, &self.options, &self.schema)? != self.target {
             return Err(Error::new(
@@ -152,7 +148,7 @@ impl Sqlite {
             let table = format!("main.{}", quoted(&self.target.name));
             empty(connection, &table, self.target.silent, &name)?;
         }
-        let outcome = self.load(connection, findings)?;
+        let merged = self.load(connection, plans, findings)?;
         // An index over all rows is made faster than one that grows with them.
         if let (false, Some(key)) = (self.target.exists, key) {
             connection.execute_batch(&key).map_err(writing)?;
@@ -167,15 +163,17 @@ impl Sqlite {
             )
             .hint("load the rows that are referred to first, or together with this table"));
         }
-        loads::record(connection, &self.context, &self.target.name, &outcome)?;
-        Ok((transaction, outcome))
+        loads::record(connection, &self.context, &self.target.name, &merged.0)?;
+        Ok(merged)
     }
-}
 
-impl Sqlite {
-    fn load(&mut self, connection: &Connection, findings: &mut Findings) -> Result<Outcome> {
+    fn load(
+        &mut self,
+        connection: &Connection,
+        plans: bool,
+        findings: &mut Findings,
+    ) -> Result<(Outcome, Option<Preview>)> {
         let Self { target, stage, options, .. } = self;
-        let writing = |e| refused(&format!("cannot write table `{}`", options.table), e);
         let plan = if options.mode == Mode::Scd2 {
             let started = self.context.started;
             dimension::plan(connection, target, options, stage, started)?
@@ -183,24 +181,21 @@ impl Sqlite {
             let sides = merge::sides(target, stage, options);
             let plan = Plan::rows(connection, sides, options)?;
             if plan.only_adds() && merge::copy(connection, target, stage)? {
-                return Ok(Outcome { inserted: stage.last, ..Outcome::default() });
+                let inserted = stage.records.last as u64;
+                return Ok((Outcome { inserted, ..Outcome::default() }, None));
             }
             plan
         };
-        if self.plans {
-            let preview = plan.changes().preview(connection).map_err(writing)?;
-            self.preview = Some(preview);
-        }
         let merge = Merge {
             database: connection,
             table: &target.name,
             plan,
             step: RANGE,
-            spool: &mut stage.spool,
+            spool: &mut stage.records.spool,
             outcome: Outcome::default(),
             room: self.room,
         };
-        merge.run(1, stage.last as i64, findings)
+        merge.all(stage.records.last, plans, findings)
     }
 }
 
@@ -220,17 +215,11 @@ fn broken_references(connection: &Connection) -> rusqlite::Result<Option<i64>> {
         .map(Some)
 }
 
-impl Loader for Sqlite {
-    fn name(&self) -> &str {
-        &self.name
-    }
+impl Load for Sqlite {
+    type Chunk = Staged;
 
-    fn plan(&mut self) {
-        self.plans = true;
-    }
-
-    fn preview(&self) -> Option<Preview> {
-        self.preview.clone()
+    fn encoder(&self) -> Arc<dyn Encoder> {
+        Arc::new(TableEncoder(Arc::new(Layout::new(&self.target, &self.schema))))
     }
 
     fn notes(&self) -> Vec<String> {
@@ -238,16 +227,10 @@ impl Loader for Sqlite {
         self.target.changes.iter().map(|sql| format!("table `{table}` is changed: {sql}")).collect()
     }
 
-    fn encoder(&self) -> Arc<dyn Encoder> {
-        Arc::new(TableEncoder(Arc::new(Layout::new(&self.target, &self.schema))))
-    }
-
-    fn append(&mut self, part: Encoded, findings: &mut Findings) -> Result<()> {
-        let staged = part
-            .payload
-            .downcast::<Staged>()
-            .map_err(|_| Error::internal("a table was given what another encoder made"))?;
-        self.stage.add(*staged, findings)
+    fn take(&mut self, chunk: Staged, findings: &mut Findings) -> Result<u64> {
+        let bytes = chunk.bytes;
+        self.stage.add(chunk, findings)?;
+        Ok(bytes)
     }
 
     fn settle(&mut self, findings: &mut Findings) -> Result<bool> {
@@ -257,38 +240,26 @@ impl Loader for Sqlite {
         self.stage.reject_losers(connection, findings)
     }
 
-    fn prepare(&mut self, findings: &mut Findings) -> Result<Loaded> {
-        while self.settle(findings)? {}
-        let merged = self.merge(findings);
-        if merged.is_err() {
-            self.shared.lock().roll_back();
-        }
-        let (transaction, outcome) = merged?;
-        let loaded = outcome.loaded(self.stage.bytes);
-        self.prepared = Some((transaction, outcome));
-        Ok(loaded)
+    fn merge(
+        &mut self,
+        plans: bool,
+        findings: &mut Findings,
+    ) -> Result<(Outcome, Option<Preview>)> {
+        let merged = self.attempt(plans, findings);
+        merged.inspect_err(|_| self.shared.lock().roll_back())
     }
 
-    fn commits(&self) -> bool {
-        true
+    fn commit(&mut self) -> Result<()> {
+        let transaction = self.transaction.ok_or_else(|| Error::internal("nothing was merged"))?;
+        self.shared.lock().commit(transaction)
     }
-
-    fn publish(&mut self) -> Result<Loaded> {
-        let Some((transaction, outcome)) = &self.prepared else {
-            return Err(Error::internal(format!("`{}` was published unprepared", self.name)));
-        };
-        self.shared.lock().commit(*transaction)?;
-        Ok(outcome.loaded(self.stage.bytes))
-    }
-
-    fn abort(self: Box<Self>) {}
 }
 
 impl Drop for Sqlite {
     fn drop(&mut self) {
         let mut session = self.shared.lock();
-        if let Some((transaction, _)) = &self.prepared {
-            session.abandon(*transaction);
+        if let Some(transaction) = self.transaction {
+            session.abandon(transaction);
         }
         session.release(&self.options.table);
         if let Ok(connection) = session.connection() {

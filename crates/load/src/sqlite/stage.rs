@@ -1,6 +1,6 @@
 //! The staging table: what has arrived, numbered in the order in which it came.
 
-use gristmill_core::{Error, Findings, Reason, Reject, Result, Space, Stage as RunStage};
+use gristmill_core::{Error, Findings, Result, Space};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
@@ -8,11 +8,8 @@ use super::image::Image;
 use super::part::Staged;
 use super::target::Target;
 use super::{quoted, refused};
-use crate::spool::{Spool, origin};
+use crate::records::{PIECE, Records};
 use crate::table::Duplicates;
-
-/// Rejects found in one go, before they are written down.
-const PIECE: usize = 4096;
 
 /// Staged records.
 pub(crate) struct Stage {
@@ -21,25 +18,13 @@ pub(crate) struct Stage {
     number: u64,
     image: Image,
     tree: usize,
-    sealed: bool,
-    /// None where no record can be refused: in a new table without a key.
-    pub(crate) spool: Option<Spool>,
+    /// Whether the connection sees it.
+    is_attached: bool,
+    pub(crate) records: Records,
     /// The key's columns: name in the staging table, affinity, collation.
     keys: Vec<(String, &'static str, String)>,
     /// Whether keys are staged in the form in which the destination keeps them.
     exact_keys: bool,
-    duplicates: Duplicates,
-    /// Hashes of the keys, while there is room for all of them.
-    hashes: Option<Vec<u64>>,
-    room: usize,
-    /// Whether records are staged that are not loaded, for their key's sake.
-    pub(crate) has_losers: bool,
-    /// The last of them that was rejected.
-    rejected: u64,
-    /// Number of the last record.
-    pub(crate) last: u64,
-    /// Bytes of values staged.
-    pub(crate) bytes: u64,
 }
 
 impl Stage {
@@ -73,51 +58,26 @@ impl Stage {
             number,
             image,
             tree,
-            sealed: false,
-            spool: may_refuse.then(|| Spool::new(&space.scratch)).transpose().map_err(staging)?,
+            is_attached: false,
+            records: Records::new(duplicates, may_refuse, target.keys().all(is_exact), space)?,
             keys,
             exact_keys: target.keys().all(|i| target.columns[i].kept),
-            duplicates,
-            hashes: target.keys().all(is_exact).then(Vec::new),
-            room: space.memory / 8,
-            has_losers: false,
-            rejected: 0,
-            last: 0,
-            bytes: 0,
         })
     }
 
     /// Stages a chunk.
     pub(crate) fn add(&mut self, staged: Staged, findings: &mut Findings) -> Result<()> {
-        let writing = |e| Error::io("cannot write a temporary file of staged records", e);
-        if self.sealed {
-            return Err(Error::internal("a table was given records after it was prepared"));
-        }
-        staged.rejects.into_iter().for_each(|reject| findings.reject(reject));
-        let mut next = self.last + 1;
-        for (origin, rows) in &staged.origins {
-            if let Some(spool) = &mut self.spool {
-                spool.keep(next, origin, rows).map_err(writing)?;
-            }
-            next += rows.len() as u64;
-        }
-        self.last += staged.pages.rows();
-        self.bytes += staged.bytes;
-        if next != self.last + 1 {
-            return Err(Error::internal("rows were staged without their origin"));
-        }
-        if let Some(hashes) = &mut self.hashes {
-            hashes.extend(staged.hashes);
-            if hashes.len() > self.room {
-                self.hashes = None;
-            }
-        }
-        self.image.append(self.tree, staged.pages).map_err(writing)
+        let Staged { pages, origins, rejects, hashes, .. } = staged;
+        rejects.into_iter().for_each(|reject| findings.reject(reject));
+        self.records.add(pages.rows() as usize, &origins, hashes)?;
+        self.image
+            .append(self.tree, pages)
+            .map_err(|e| Error::io("cannot write a temporary file of staged records", e))
     }
 
     /// Completes the staging table and shows it to the connection. Done once.
     pub(crate) fn seal(&mut self, connection: &Connection) -> Result<()> {
-        if self.sealed {
+        if self.records.seal() {
             return Ok(());
         }
         let name = self
@@ -130,14 +90,14 @@ impl Stage {
         connection
             .execute(&format!("ATTACH ?1 AS {schema}"), [name.to_string_lossy()])
             .map_err(staging)?;
-        self.sealed = true;
+        self.is_attached = true;
         connection.pragma_update(Some(schema.as_str()), "cache_size", -2048).map_err(staging)?;
         self.find_losers(connection).map_err(staging)
     }
 
     /// Finds the records that are not loaded because others have the same key.
     fn find_losers(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        if self.keys.is_empty() || !self.may_repeat() {
+        if self.keys.is_empty() || !self.records.may_repeat() {
             return Ok(());
         }
         let Self { number, table, .. } = &*self;
@@ -166,36 +126,22 @@ impl Stage {
             .iter()
             .map(|(name, _, collation)| format!("{name} COLLATE {}", quoted(collation)))
             .collect();
-        let loses = match self.duplicates {
-            Duplicates::Last => "seq <> max(seq)",
-            Duplicates::First => "seq <> min(seq)",
-            Duplicates::Reject => "1 <> count(*)",
-        };
+        let loses = self.records.loses("seq", &format!("(PARTITION BY {})", parts.join(", ")));
         sql += &format!(
             "INSERT INTO temp.{losers} SELECT seq FROM \
-             (SELECT seq, {loses} OVER (PARTITION BY {}) AS loses FROM {source}) WHERE loses;",
-            parts.join(", ")
+             (SELECT seq, {loses} AS loses FROM {source}) WHERE loses;"
         );
         if !self.exact_keys {
             sql += &format!("DROP TABLE temp.gristmill_keys_{number};");
         }
         sql += if own { "COMMIT;" } else { "" };
-        let found = connection.execute_batch(&sql).and_then(|()| {
-            let any = format!("SELECT EXISTS (SELECT 1 FROM temp.{losers})");
-            connection.query_row(&any, [], |row| row.get(0))
-        });
+        let found = connection
+            .execute_batch(&sql)
+            .and_then(|()| self.records.look(connection, &format!("temp.{losers}")));
         if found.is_err() && own && !connection.is_autocommit() {
             let _ = connection.execute_batch("ROLLBACK");
         }
-        self.has_losers = found?;
-        Ok(())
-    }
-
-    /// Whether two records may have the same key: when no two hashes are equal, none has.
-    fn may_repeat(&mut self) -> bool {
-        let Some(mut hashes) = self.hashes.take() else { return true };
-        hashes.sort_unstable();
-        hashes.windows(2).any(|pair| pair[0] == pair[1])
+        found
     }
 
     /// Its number among those of the connection.
@@ -214,7 +160,7 @@ impl Stage {
         connection: &Connection,
         findings: &mut Findings,
     ) -> Result<bool> {
-        if !self.has_losers {
+        if !self.records.has_losers() {
             return Ok(false);
         }
         let staging = |e| refused("cannot read staged records", e);
@@ -227,7 +173,7 @@ impl Stage {
             self.table
         );
         let mut statement = connection.prepare_cached(&sql).map_err(staging)?;
-        let mut rows = statement.query([self.rejected as i64]).map_err(staging)?;
+        let mut rows = statement.query([self.records.rejected]).map_err(staging)?;
         let mut count = 0;
         while let Some(row) = rows.next().map_err(staging)? {
             let seq: i64 = row.get(0).map_err(staging)?;
@@ -235,19 +181,7 @@ impl Stage {
                 .map(|i| row.get_ref(i + 1).map(shown))
                 .collect::<rusqlite::Result<_>>()
                 .map_err(staging)?;
-            let which = match self.duplicates {
-                Duplicates::Last => "the last one is loaded",
-                Duplicates::First => "the first one is loaded",
-                Duplicates::Reject => "none is loaded",
-            };
-            let message = format!(
-                "the key `{}` occurs more than once in this load; {which}",
-                values.join("`, `")
-            );
-            let origin = origin(&mut self.spool, seq)?;
-            let errors = vec![Reason::record("duplicate_key", message)];
-            findings.reject(Reject { origin, ordinal: 0, stage: RunStage::Load, errors });
-            self.rejected = seq as u64;
+            self.records.reject(seq, &values, findings)?;
             count += 1;
         }
         Ok(count == PIECE)
@@ -255,7 +189,7 @@ impl Stage {
 
     /// Takes it out of the connection's sight.
     pub(crate) fn detach(&mut self, connection: &Connection) {
-        if !self.sealed {
+        if !self.is_attached {
             return;
         }
         // What cannot be done now is done when the connection is closed.
