@@ -250,33 +250,8 @@ fn a_strict_table_of_sqlite_gets_columns_of_its_types() {
     );
 }
 
-macro_rules! on {
-    ($($place:ident),*) => {
-        $(mod $place {
-            use crate::warehouse::Warehouse;
-
-            #[test]
-            fn new_columns_end_the_load_with_the_statement_that_adds_them() {
-                if let Some(warehouse) = Warehouse::$place() {
-                    super::new_columns_end_the_load_with_the_statement_that_adds_them(&warehouse);
-                }
-            }
-
-            #[test]
-            fn records_with_values_in_new_columns_are_quarantined() {
-                if let Some(warehouse) = Warehouse::$place() {
-                    super::records_with_values_in_new_columns_are_quarantined(&warehouse);
-                }
-            }
-
-            #[test]
-            fn new_columns_are_added_with_the_records() {
-                if let Some(warehouse) = Warehouse::$place() {
-                    super::new_columns_are_added_with_the_records(&warehouse);
-                }
-            }
-        })*
-    };
-}
-
-on!(sqlite, postgres, mysql);
+on!(sqlite, postgres, mysql: [
+    new_columns_end_the_load_with_the_statement_that_adds_them,
+    records_with_values_in_new_columns_are_quarantined,
+    new_columns_are_added_with_the_records,
+]);

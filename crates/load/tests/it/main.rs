@@ -1,6 +1,9 @@
 //! What the loaders promise, checked with independent readers.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[macro_use]
+mod warehouse;
+
 mod changes;
 mod conformance;
 mod file;
@@ -12,4 +15,3 @@ mod servers;
 mod sqlite;
 mod support;
 mod tls;
-mod warehouse;

@@ -225,34 +225,7 @@ fn any_name_is_only_a_name(warehouse: &Warehouse) {
     assert_eq!(rows, [["1"; 10].join(" "), ["2"; 10].join(" ")]);
 }
 
-macro_rules! on {
-    ($place:ident: $tests:tt) => {
-        mod $place {
-            use crate::warehouse::Warehouse;
-
-            on!($place $tests);
-        }
-    };
-    ($place:ident [$($test:ident),* $(,)?]) => {
-        $(#[test]
-        fn $test() {
-            if let Some(warehouse) = Warehouse::$place() {
-                super::$test(&warehouse);
-            }
-        })*
-    };
-}
-
-on!(sqlite: [
-    only_new_keys_are_inserted,
-    the_partitions_of_the_input_are_replaced,
-    what_a_trigger_drops_in_silence_is_no_load,
-    a_trigger_may_change_values_and_let_known_rows_pass,
-    a_partition_keeps_its_rows_unless_a_record_takes_their_place,
-    a_hand_made_table_keeps_what_the_database_makes,
-    any_name_is_only_a_name,
-]);
-on!(postgres: [
+on!(sqlite, postgres: [
     only_new_keys_are_inserted,
     the_partitions_of_the_input_are_replaced,
     what_a_trigger_drops_in_silence_is_no_load,

@@ -16,7 +16,7 @@ use rusqlite::types::Value as Cell;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{append, batch, context, ints, load, names, open, rejects, texts};
+use crate::support::{append, batch, context, ints, load, names, open, people, rejects, texts};
 
 fn query(folder: &Path, sql: &str) -> Vec<Vec<Cell>> {
     let connection = Connection::open(folder.join("test.db")).unwrap();
@@ -41,13 +41,6 @@ fn append_to(table: &str) -> Value {
 
 fn upsert_to(table: &str, keys: &[&str]) -> Value {
     json!({"table": table, "database": "sqlite://test.db", "mode": "upsert", "keys": keys})
-}
-
-fn people(first_record: u64, ids: &[Option<i64>], people: &[Option<&str>]) -> Batch {
-    batch(
-        first_record,
-        vec![("id", ints(ids.iter().copied())), ("name", texts(people.iter().copied()))],
-    )
 }
 
 #[test]

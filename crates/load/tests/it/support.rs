@@ -50,6 +50,12 @@ pub(crate) fn texts<'a>(values: impl IntoIterator<Item = impl Into<Option<&'a st
     Arc::new(values.into_iter().map(Into::into).collect::<StringViewArray>())
 }
 
+/// Records with an `id` and a `name`.
+pub(crate) fn people(first_record: u64, ids: &[Option<i64>], names: &[Option<&str>]) -> Batch {
+    let (ids, names) = (ints(ids.iter().copied()), texts(names.iter().copied()));
+    batch(first_record, vec![("id", ids), ("name", names)])
+}
+
 /// Encodes each batch as a chunk of its own and appends it.
 pub(crate) fn append(
     loader: &mut dyn Loader,

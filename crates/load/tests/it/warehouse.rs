@@ -5,7 +5,26 @@ use std::path::Path;
 use gristmill_scratch::{MySql, Postgres};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
+use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
+
+/// Tests on each of these kinds of databases, in a module for each; nothing is done where the tests
+/// have no server.
+macro_rules! on {
+    (@$place:ident [$($test:ident),* $(,)?]) => {
+        mod $place {
+            $(#[test]
+            fn $test() {
+                if let Some(warehouse) = crate::warehouse::Warehouse::$place() {
+                    super::$test(&warehouse);
+                }
+            })*
+        }
+    };
+    ($($place:ident),*: $tests:tt) => {
+        $(on!(@$place $tests);)*
+    };
+}
 
 /// A database of its own.
 pub(crate) struct Warehouse {
@@ -36,6 +55,25 @@ impl Warehouse {
     /// None where the tests have no server.
     pub(crate) fn mysql() -> Option<Self> {
         gristmill_scratch::mysql().map(Place::MySql).map(Self::new)
+    }
+
+    /// Another one of its kind.
+    pub(crate) fn another(&self) -> Option<Self> {
+        match &self.place {
+            Place::Sqlite => Self::sqlite(),
+            Place::Postgres(_) => Self::postgres(),
+            Place::MySql(_) => Self::mysql(),
+        }
+    }
+
+    /// A destination: a table that is appended to.
+    pub(crate) fn append_to(&self, table: &str) -> Value {
+        json!({"table": table, "database": self.url()})
+    }
+
+    /// A destination: a table that has keys.
+    pub(crate) fn upsert_to(&self, table: &str, keys: &[&str]) -> Value {
+        json!({"table": table, "database": self.url(), "mode": "upsert", "keys": keys})
     }
 
     /// The folder of the pipeline file.
