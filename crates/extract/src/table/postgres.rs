@@ -15,8 +15,10 @@ use serde_json::Value;
 use super::cursor::Column;
 use super::rows::{Columns, Unfit};
 use super::source::{Relation, Wanted, declared};
+use heaps::Heaps;
 use parts::Parts;
 
+mod heaps;
 mod parts;
 
 /// So many connections read a table at most, where a pipeline does not say how many.
@@ -91,13 +93,14 @@ impl PostgresExtractor {
         });
         let results: Arc<[ResultColumn]> = results.collect();
         let fields = results.iter().map(ResultColumn::field).collect();
-        let parts = match (&relation.table, &wanted.cursor) {
-            (Some(table), None) => parts::count(&client, table).map_err(failed)?,
-            _ => 1,
+        let heaps = match (&relation.table, &wanted.cursor) {
+            (Some(table), None) => Heaps::of(&client, table).map_err(failed)?,
+            _ => Heaps::whole(),
         };
+        let parts = heaps.parts();
         let statements = {
             let (relation, results) = (relation.clone(), Arc::clone(&results));
-            Arc::new(move |part| copy(&relation, &results, part, parts))
+            Arc::new(move |part| copy(&relation, &results, &heaps, part))
         };
         let at_once = wanted.connections.map_or(context.workers.min(CONNECTIONS), usize::from);
         let table = relation.table.as_deref().unwrap_or_default();
@@ -155,9 +158,16 @@ fn is_time(column: &ResultColumn) -> bool {
     matches!(column.reading, Reading::Date | Reading::Timestamp { .. })
 }
 
-/// The statement that copies one of so many parts.
-fn copy(relation: &Relation, results: &[ResultColumn], part: u64, parts: u64) -> String {
-    let narrowed = format!("{}{}", relation.select, parts::pages(part, parts));
+/// The statement that copies one of the parts. The columns of a child may have another order.
+fn copy(relation: &Relation, results: &[ResultColumn], heaps: &Heaps, part: u64) -> String {
+    let (child, pages) = heaps.part(part);
+    let narrowed = match child {
+        None => format!("{}{pages}", relation.select),
+        Some(child) => {
+            let columns: Vec<String> = results.iter().map(|column| quoted(&column.name)).collect();
+            format!("SELECT {} FROM ONLY {child}{pages}", columns.join(", "))
+        }
+    };
     let select = select(&Relation { select: narrowed, ..relation.clone() }, results);
     format!("COPY ({select}\n) TO STDOUT (FORMAT BINARY)")
 }

@@ -420,6 +420,63 @@ fn a_table_with_children_is_read_with_them() {
     assert_eq!(ids[ids.len() - 2..], [-1, -2]);
 }
 
+/// Partitions of partitions, one with its columns in another order, are read in the order in which
+/// the server reads them, by their pages.
+#[test]
+fn any_number_of_connections_read_partitions_the_same() {
+    let Some(server) = postgres() else { return };
+    server.run(
+        "CREATE TABLE t (id int, pad text, n numeric) PARTITION BY RANGE (id);
+         CREATE TABLE late PARTITION OF t FOR VALUES FROM (6000) TO (9000) PARTITION BY LIST (n);
+         CREATE TABLE \"late Odd\" PARTITION OF late FOR VALUES IN (1);
+         CREATE TABLE late_rest PARTITION OF late DEFAULT;
+         CREATE TABLE empty PARTITION OF t FOR VALUES FROM (9000) TO (9999);
+         CREATE UNLOGGED TABLE early (gone int, n numeric, pad text, id int) WITH (fillfactor = 10);
+         ALTER TABLE early DROP COLUMN gone;
+         ALTER TABLE t ATTACH PARTITION early FOR VALUES FROM (MINVALUE) TO (6000);
+         INSERT INTO t SELECT k * 7919 % 9001 % 9000, repeat('x', 900), k % 2
+             FROM generate_series(0, 8999) AS k",
+    );
+    let folder = Folder::new(&[]);
+    let query = json!({"query": "SELECT * FROM t", "database": server.url()});
+    let (whole, _) = ids(&mut *folder.open(query).unwrap());
+    let item = |connections: usize| json!({"table": "t", "database": server.url(), "connections": connections});
+    let alone = ids(&mut *folder.open(item(1)).unwrap());
+    assert_eq!((whole.len(), alone.0 == whole), (9000, true));
+    let mut extractor = folder.open(item(3)).unwrap();
+    extractor.begin(None).unwrap();
+    assert!(extractor.next_chunk().unwrap().is_some());
+    let sql = "SELECT count(*) FROM pg_stat_activity
+               WHERE query LIKE 'COPY%' AND datname = current_database()";
+    let reading = server.texts(sql)[0][0].clone().unwrap();
+    assert_eq!(reading, "2", "one for each 32 MiB");
+    drop(extractor);
+    assert_eq!(ids(&mut *folder.open(item(3)).unwrap()), alone);
+    let read = folder.read(item(2)).unwrap();
+    assert_eq!((read.column("n").len(), read.column("n")[0].len()), (9000, 1));
+}
+
+/// Policies of a table do not hold for its partitions when they are read by themselves.
+#[test]
+fn policies_of_a_table_with_partitions_hold() {
+    let Some(server) = postgres() else { return };
+    let role = server.texts("SELECT current_database()")[0][0].clone().unwrap();
+    server.run(&format!(
+        "CREATE TABLE t (id int, pad text) PARTITION BY HASH (id);
+         CREATE TABLE p PARTITION OF t FOR VALUES WITH (MODULUS 1, REMAINDER 0) WITH (fillfactor = 10);
+         INSERT INTO t SELECT k, repeat('x', 900) FROM generate_series(1, 6000) AS k;
+         CREATE ROLE {role} LOGIN; GRANT SELECT ON t, p TO {role};
+         CREATE POLICY few ON t USING (id <= 100); ALTER TABLE t ENABLE ROW LEVEL SECURITY"
+    ));
+    let url = server.url().replace("gristmill@", &format!("{role}@"));
+    let item = json!({"table": "t", "database": url, "connections": 2});
+    let of_table = Folder::new(&[]).read(item.clone()).unwrap().columns.num_rows();
+    server.run("ALTER TABLE t DISABLE ROW LEVEL SECURITY; ALTER TABLE p ENABLE ROW LEVEL SECURITY");
+    let of_partition = Folder::new(&[]).read(item).unwrap().columns.num_rows();
+    server.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+    assert_eq!((of_table, of_partition), (100, 6000));
+}
+
 #[test]
 fn mistakes_are_said_with_the_servers_words_and_without_secrets() {
     let Some(server) = postgres() else { return };

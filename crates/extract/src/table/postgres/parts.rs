@@ -11,8 +11,6 @@ use bytes::Bytes;
 use gristmill_core::{Error, Result};
 use gristmill_database::{Address, Client, CopyOut, DatabaseError, literal, read_error_of};
 
-/// Pages of a part: 4 MiB.
-const PAGES: u64 = 512;
 /// Parts for which it pays to open one more connection.
 const FEW: u64 = 8;
 /// Bytes of a piece of what has one part, and at most of a piece of a part: most parts are one.
@@ -25,32 +23,6 @@ pub(super) const BEGIN: &str =
 /// So do scans of several of the server's processes, and of an index alone. A query may profit from them.
 pub(super) const IN_ORDER: &str =
     "SET LOCAL max_parallel_workers_per_gather TO 0; SET LOCAL enable_indexonlyscan TO off";
-
-/// How many parts a table has. What is no plain table, or lies somewhere else than in pages, has one,
-/// and so has every table of a server that would look at all pages for some of them (before
-/// PostgreSQL 14).
-pub(super) fn count(client: &Client, table: &str) -> Result<u64, DatabaseError> {
-    let pages = client.query(
-        "SELECT pg_relation_size(c.oid) / current_setting('block_size')::bigint \
-         FROM pg_class AS c JOIN pg_am AS a ON a.oid = c.relam \
-         WHERE c.oid = to_regclass($1) AND c.relkind = 'r' AND a.amname = 'heap' \
-         AND NOT c.relhassubclass AND has_table_privilege(c.oid, 'SELECT') \
-         AND current_setting('server_version_num')::int >= 140000",
-        &[&table],
-    )?;
-    let pages = pages.first().map_or(0, |row| row.get::<_, i64>(0).unsigned_abs());
-    Ok(pages.div_ceil(PAGES).max(1))
-}
-
-/// The condition for the rows of one of so many parts.
-pub(super) fn pages(part: u64, parts: u64) -> String {
-    let from = part * PAGES;
-    match part + 1 {
-        _ if parts == 1 => String::new(),
-        last if last == parts => format!(" WHERE ctid >= '({from},0)'"),
-        next => format!(" WHERE ctid >= '({from},0)' AND ctid < '({},0)'", next * PAGES),
-    }
-}
 
 /// The statement for each part.
 type Statements = Arc<dyn Fn(u64) -> String + Send + Sync>;
@@ -81,7 +53,7 @@ impl Parts {
         at_once: usize,
     ) -> Self {
         let at_once = (at_once as u64).min(parts.div_ceil(FEW)).max(1);
-        let lock = format!("LOCK TABLE ONLY {table} IN ACCESS SHARE MODE NOWAIT");
+        let lock = format!("LOCK TABLE {table} IN ACCESS SHARE MODE NOWAIT");
         Self { first, address, lock, statements, at_once, parts, read: 0, connections: Vec::new() }
     }
 
