@@ -77,7 +77,7 @@ pub const MARIADB: Kind = Kind {
     folder: Some(("/", "sbin")),
     program: "mariadbd",
     user: "mysql",
-    initialise: r#"sh -c 'mariadb-install-db --no-defaults --datadir="$DATA" --skip-test-db --auth-root-authentication-method=normal && { echo "CREATE USER IF NOT EXISTS gristmill@\`127.0.0.1\`;"; echo "GRANT ALL ON *.* TO gristmill@\`127.0.0.1\`;"; } >init.sql'"#,
+    initialise: r#"sh -c 'mariadb-install-db --no-defaults --datadir="$DATA" --skip-test-db --auth-root-authentication-method=normal && { echo "CREATE USER IF NOT EXISTS gristmill@\`127.0.0.1\`;"; echo "GRANT ALL ON *.* TO gristmill@\`127.0.0.1\` WITH GRANT OPTION;"; } >init.sql'"#,
     serve: r#"mariadbd --no-defaults --datadir="$DATA" --port="$PORT" --bind-address=127.0.0.1 --socket="$FOLDER/socket" --pid-file="$FOLDER/pid" --init-file="$FOLDER/init.sql" --skip-name-resolve --max-connections=200 $OPTIONS"#,
     ready: r#"mariadb-admin --no-defaults --silent --host=127.0.0.1 --port="$PORT" --user=gristmill ping"#,
     kill: "KILL",

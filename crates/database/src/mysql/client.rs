@@ -239,26 +239,27 @@ impl Client {
         Ok((columns, parameters))
     }
 
-    /// Hands the rows of a query over one by one, until `take` answers false.
+    /// Hands the rows of a query over one by one, until `take` answers false. Answers whether it
+    /// never did; otherwise the connection is of no further use.
     ///
     /// # Errors
     /// What the database says.
     pub fn stream(
-        self,
+        &self,
         sql: &str,
         mut take: impl FnMut(Vec<Value>) -> bool,
-    ) -> Result<(), DatabaseError> {
-        let mut connection = self.connection.into_inner();
+    ) -> Result<bool, DatabaseError> {
+        let mut connection = self.connection.borrow_mut();
         // Numbers and times come in binary form: the text of a FLOAT has fewer digits than it.
         let mut rows = connection.exec_iter(sql, ())?;
         while let Some(row) = rows.next() {
             if !take(row?.unwrap()) {
                 // Dropping it would read all that is left.
                 std::mem::forget(rows);
-                return Ok(());
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Whether the connection is gone.

@@ -36,6 +36,8 @@ pub(super) enum Cell {
 pub(super) struct Rows {
     pub(super) cells: Vec<Cell>,
     bytes: Vec<u8>,
+    /// Where the bytes of each row end.
+    ends: Vec<u32>,
     /// Rows that were too long.
     long: Vec<usize>,
 }
@@ -45,6 +47,7 @@ pub(super) struct Rows {
 pub(super) struct Piece {
     cells: Vec<Cell>,
     bytes: Bytes,
+    ends: Vec<u32>,
     long: Vec<usize>,
 }
 
@@ -83,12 +86,31 @@ impl Rows {
             self.cells[first..].fill(Cell::Null);
             self.long.push(first / columns);
         }
+        self.ends.push(self.bytes.len() as u32);
     }
 
     /// All of them, and none are left.
     pub(super) fn take(&mut self) -> Piece {
         let rows = std::mem::take(self);
-        Piece { cells: rows.cells, bytes: rows.bytes.into(), long: rows.long }
+        Piece { cells: rows.cells, bytes: rows.bytes.into(), ends: rows.ends, long: rows.long }
+    }
+
+    /// Adds rows of a piece.
+    pub(super) fn extend(&mut self, piece: &Piece, rows: Range<usize>) {
+        let (from, to) = (piece.bytes_of(rows.start), piece.bytes_of(rows.end));
+        let (start, before) = (self.bytes.len() as u32, self.ends.len());
+        let moved = |offset: u32| offset - from as u32 + start;
+        let width = piece.width();
+        let cells = &piece.cells[rows.start * width..rows.end * width];
+        self.cells.extend(cells.iter().map(|cell| match *cell {
+            Cell::Text(offset, len) => Cell::Text(moved(offset), len),
+            Cell::Blob(offset, len) => Cell::Blob(moved(offset), len),
+            other => other,
+        }));
+        self.bytes.extend_from_slice(&piece.bytes[from..to]);
+        self.ends.extend(piece.ends[rows.clone()].iter().map(|end| moved(*end)));
+        let long = piece.long.iter().filter(|row| rows.contains(row));
+        self.long.extend(long.map(|row| row - rows.start + before));
     }
 }
 
@@ -98,9 +120,28 @@ impl Piece {
         self.bytes.len() + self.cells.len() * size_of::<Cell>()
     }
 
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Memory that the first rows take.
+    pub(super) fn size_of(&self, rows: usize) -> usize {
+        self.bytes_of(rows) + rows * self.width() * size_of::<Cell>()
+    }
+
+    fn bytes_of(&self, rows: usize) -> usize {
+        rows.checked_sub(1).map_or(0, |last| self.ends[last] as usize)
+    }
+
+    /// How many cells a row has.
+    fn width(&self) -> usize {
+        self.cells.len() / self.len().max(1)
+    }
+
     /// The rows of the next batch, from `row` on.
-    pub(super) fn batch(&self, columns: usize, row: usize) -> Range<usize> {
-        let rows = self.cells.len() / columns;
+    pub(super) fn batch(&self, row: usize) -> Range<usize> {
+        let rows = self.len();
         let size = (self.size() / rows.max(1)).max(1);
         row..rows.min(row + (BATCH / size).max(1))
     }

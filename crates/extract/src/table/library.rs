@@ -83,8 +83,8 @@ source!(
 );
 
 impl Table {
-    /// Reads a table of PostgreSQL over so many connections at the same time. The records and their
-    /// order are the same for any number.
+    /// Reads a table of PostgreSQL, MariaDB or MySQL over so many connections at the same time. The
+    /// records and their order are the same for any number.
     #[must_use]
     pub fn connections(mut self, connections: NonZeroUsize) -> Self {
         self.connections = Some(connections);

@@ -7,6 +7,7 @@
 
 mod cells;
 mod cursor;
+mod cut;
 mod kept;
 mod library;
 mod mysql;

@@ -15,7 +15,18 @@ use super::cells::{Cell, Rows};
 use super::cursor::Column;
 use super::rows::Columns;
 use super::source::{Wanted, declared};
-use super::stepped::{Pieces, Source, Step, Stepped};
+use super::stepped::{Begin, Pieces, Source, Step, Stepped, alone, one_turn};
+use key::Key;
+use parts::Moment;
+
+mod key;
+mod parts;
+
+/// Begins to read, at this moment.
+const BEGIN: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+                     START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+/// So many bytes of `limits.memory` pay for one connection of several.
+const MEMORY: u64 = 32 << 20;
 
 /// Connects, and asks which columns there are.
 pub(super) fn open(
@@ -31,12 +42,7 @@ pub(super) fn open(
         // Quotes and backslashes mean what they mean to whoever wrote it.
         client.batch("SET SESSION sql_mode = @@global.sql_mode").map_err(failed)?;
     }
-    client
-        .batch(
-            "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
-             START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
-        )
-        .map_err(failed)?;
+    client.batch(BEGIN).map_err(failed)?;
     let (found, parameters) = client.describe(&relation.select).map_err(failed)?;
     if parameters > 0 {
         return Err(Error::new(ErrorKind::Configuration, what)
@@ -45,7 +51,13 @@ pub(super) fn open(
     }
     let names: Vec<String> = found.iter().map(|column| column.name.clone()).collect();
     let declared = declared(relation, &names, &wanted.columns)?;
-    let (mut select, mut bookmark, mut notes) = (relation.select.clone(), None, Vec::new());
+    let key = match (&relation.table, &wanted.cursor) {
+        (Some(table), None) => Key::find(&client, table),
+        _ => None,
+    };
+    let select = key.as_ref().map(|key| key.select(&(None, None)));
+    let select = select.unwrap_or_else(|| relation.select.clone());
+    let (mut select, mut bookmark, mut notes) = (select, None, Vec::new());
     if let Some(cursor) = &wanted.cursor {
         let of = found[cursor.position(relation, &names)?].field_type;
         let column = CursorColumn { client: &client, name: &cursor.column, of, what: &what };
@@ -81,11 +93,95 @@ pub(super) fn open(
         types,
         longest: longest_record(context.memory),
     };
-    let step: Step = Box::new(move |pieces| {
-        let stepped = client.stream(&select, |values| put(values, &found, pieces));
-        stepped.map_err(|error| read_error_of(&what, error))
-    });
-    Ok(Stepped::new(source, step, None, notes, bookmark))
+    let reading = Reading { client, select, found, what };
+    let (begin, note) = match (&relation.table, wanted.connections) {
+        (Some(table), Some(many)) if many.get() > 1 => {
+            let most = usize::try_from(context.memory.0 / MEMORY).unwrap_or(usize::MAX).max(2);
+            let split = Split { table, select: &relation.select, others: many.get().min(most) - 1 };
+            let alone = format!("`{}` is read by one connection", relation.name);
+            match (&wanted.cursor, key) {
+                (Some(_), _) => (reading.alone(), Some(format!("{alone}: {CURSOR}"))),
+                (_, None) => (reading.alone(), Some(format!("{alone}: {NO_KEY}"))),
+                (_, Some(key)) => reading.split(address, key, split, alone)?,
+            }
+        }
+        _ => (reading.alone(), None),
+    };
+    notes.extend(note);
+    Ok(Stepped::new(source, begin, None, notes, bookmark))
+}
+
+/// Why a table is read by one connection, though a pipeline asks for more.
+const CURSOR: &str = "what a cursor leaves is not split";
+const NO_KEY: &str = "it is no table of InnoDB in one part with a primary key, or a unique one \
+                      without nulls";
+const NO_RANGES: &str = "its key does not begin with a whole number or a time, in ascending order";
+
+/// A table for several connections.
+struct Split<'a> {
+    table: &'a str,
+    /// The statement whose columns are known.
+    select: &'a str,
+    /// How many connections there are to be beside the first one.
+    others: usize,
+}
+
+/// What one connection reads.
+struct Reading {
+    client: Client,
+    select: String,
+    found: Vec<ResultColumn>,
+    what: String,
+}
+
+impl Reading {
+    fn alone(self) -> Begin {
+        alone(self.step())
+    }
+
+    /// Reads by several connections, if they can be had then.
+    fn split(
+        self,
+        address: &Address,
+        key: Key,
+        split: Split<'_>,
+        alone: String,
+    ) -> Result<(Begin, Option<String>)> {
+        let writing = key.writing(&self.client);
+        let Some(writing) = writing.map_err(|error| read_error_of(&self.what, error))? else {
+            return Ok((self.alone(), Some(format!("{alone}: {NO_RANGES}"))));
+        };
+        let (table, select, address) =
+            (split.table.to_owned(), split.select.to_owned(), address.clone());
+        let begin: Begin = Box::new(move || {
+            let moment = Moment::begin(&self.client, &address, &table, split.others);
+            self.check(&select)?;
+            Ok(match moment {
+                Ok(moment) => (moment.steps(self, &key, writing), None),
+                Err(why) => (vec![self.step()], Some(format!("{alone}: {why}"))),
+            })
+        });
+        Ok((begin, None))
+    }
+
+    /// That the columns are still the same, in a transaction that began later.
+    fn check(&self, select: &str) -> Result<()> {
+        let (found, _) =
+            self.client.describe(select).map_err(|error| read_error_of(&self.what, error))?;
+        if found == self.found {
+            return Ok(());
+        }
+        let changed = Error::new(ErrorKind::Transient, self.what.clone());
+        Err(changed.caused_by("its columns changed while it was opened").hint("run again"))
+    }
+
+    fn step(self) -> Step {
+        let Self { client, select, found, what } = self;
+        one_turn(move |pieces| {
+            let stepped = client.stream(&select, |values| put(values, &found, pieces));
+            stepped.map(|_| ()).map_err(|error| read_error_of(&what, error))
+        })
+    }
 }
 
 /// Puts a row down; answers whether somebody wants more.

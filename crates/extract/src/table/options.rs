@@ -37,10 +37,19 @@ pub struct Table {
     /// Reads only the records that are new since the last run that published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
-    /// For a table of PostgreSQL: how many connections read it at the same time, each some of its
-    /// pages, all of them at one moment. Records come in the same order whatever the number is. As
-    /// many as there are workers, but four at most, when left out; one reads what is small, views,
-    /// partitioned tables, and what a cursor leaves.
+    /// How many connections read a table at the same time, all of them at one moment. Records come
+    /// in the same order whatever the number is. Of a table of PostgreSQL each reads some of its
+    /// pages: as many as there are workers, but four at most, when left out; one reads what is
+    /// small, views, and what a cursor leaves. MariaDB and MySQL are read by one when it is left
+    /// out: others can only begin at the same moment while `LOCK TABLES … READ` keeps programs from
+    /// changing the table, for some milliseconds, and the user needs the privilege for that. Each
+    /// then reads ranges of the key. That pays where the server is another machine with processors
+    /// to spare, since server and run do more work for it, and memory is for one connection per 32
+    /// MiB of `limits.memory`. The table is one of InnoDB without partitions, whose primary key
+    /// begins with a whole number, a date or a time. Where that is not so, or the lock is refused,
+    /// or a transaction that changes the table does not end within a second, one connection reads
+    /// all, and the report says why. SQLite is read by one: its rows are made by the run itself, and
+    /// another connection would compete with the workers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<NonZeroUsize>,
 }
@@ -88,11 +97,11 @@ impl Table {
         let mut mistakes: Vec<_> = relation.into_iter().chain(cursor).collect();
         match Database::parse(&self.database) {
             Err(mistake) => mistakes.push(mistake),
-            Ok(Database::Postgres(_)) => {}
-            Ok(_) if self.connections.is_some_and(|many| many.get() > 1) => mistakes.push(
+            Ok(Database::Postgres(_) | Database::MySql(_)) => {}
+            Ok(Database::Sqlite(_)) if self.connections.is_some_and(|many| many.get() > 1) => mistakes.push(
                 Mistake::new(
                     Pointer::root().key("connections"),
-                    "only PostgreSQL lets several connections read one moment of a table",
+                    "a SQLite file is read by one connection: another one would compete with the workers",
                 )
                 .hint("leave `connections` out"),
             ),

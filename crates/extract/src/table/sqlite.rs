@@ -16,7 +16,7 @@ use crate::file::relative_to;
 use super::cells::Cell;
 use super::rows::Columns;
 use super::source::{Wanted, declared};
-use super::stepped::{Pieces, Source, Step, Stepped};
+use super::stepped::{Pieces, Source, Stepped, alone, one_turn};
 use cursor::CursorColumn;
 
 mod cursor;
@@ -72,11 +72,11 @@ pub(super) fn open(wanted: &Wanted, path: &Path, context: &ExtractContext) -> Re
     let columns = Columns::new(&relation.name, fields, given);
     let source = Source { columns, types, longest };
     let interrupt = connection.get_interrupt_handle();
-    let step: Step = Box::new(move |pieces| {
+    let step = one_turn(move |pieces| {
         step(&connection, &select, pieces).map_err(|error| failure(&what, error))
     });
     let stop = Some(Box::new(move || interrupt.interrupt()) as _);
-    Ok(Stepped::new(source, step, stop, notes, bookmark))
+    Ok(Stepped::new(source, alone(step), stop, notes, bookmark))
 }
 
 /// Steps through all rows.

@@ -1,8 +1,11 @@
-//! Databases whose rows come one by one: a thread of its own steps through them and puts their values
-//! down as they are; workers make columns of them.
+//! Databases whose rows come one by one: a thread of its own for each connection steps through them
+//! and puts their values down as they are; workers make columns of them.
+//!
+//! Several connections take turns: each reads a range of the table, and what they read is handed on
+//! in the order of the ranges. A connection is at most two pieces ahead.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use arrow_schema::SchemaRef;
@@ -12,10 +15,11 @@ use gristmill_core::{
 use serde_json::Value;
 
 use super::cells::{self, Piece};
+use super::cut::{Cut, Part, joined};
 use super::rows::Columns;
 
-/// Bytes of a chunk.
-const CHUNK: usize = 4 << 20;
+/// Bytes of a chunk, and of a piece at most.
+pub(super) const CHUNK: usize = 4 << 20;
 
 /// What chunks need to know of where they are from.
 pub(super) struct Source {
@@ -24,34 +28,82 @@ pub(super) struct Source {
     pub(super) longest: ByteSize,
 }
 
-/// Steps through all rows.
+/// Steps through the rows of a connection.
 pub(super) type Step = Box<dyn FnOnce(&mut Pieces) -> Result<()> + Send>;
 /// Breaks a step off, from another thread.
 pub(super) type Stop = Box<dyn Fn() + Send>;
+/// The step of each connection, and what a reader of the report should know. Called when the first
+/// chunk is asked for.
+pub(super) type Begin = Box<dyn FnOnce() -> Result<(Vec<Step>, Option<String>)> + Send>;
+
+/// Reads over one connection.
+pub(super) fn alone(step: Step) -> Begin {
+    Box::new(|| Ok((vec![step], None)))
+}
+
+/// A step that hands on all its rows in one turn.
+pub(super) fn one_turn(step: impl FnOnce(&mut Pieces) -> Result<()> + Send + 'static) -> Step {
+    Box::new(|pieces| {
+        pieces.begin();
+        step(pieces)?;
+        pieces.finish();
+        Ok(())
+    })
+}
 
 /// Reads what a query answers.
 pub(super) struct Stepped {
     source: Arc<Source>,
-    step: Option<Step>,
+    begin: Option<Begin>,
     stop: Option<Stop>,
-    rows: Option<Receiver<Result<Piece>>>,
-    thread: Option<JoinHandle<()>>,
+    readers: Option<Readers>,
+    cut: Cut,
     bytes: u64,
     started: bool,
     notes: Vec<String>,
     bookmark: Option<(String, Value)>,
 }
 
-/// Rows that are put down, and handed over in pieces.
+/// Rows that are put down, and handed over in pieces, by one of several threads.
 pub(super) struct Pieces {
     rows: cells::Rows,
     start: usize,
     columns: usize,
     longest: u64,
-    sender: SyncSender<Result<Piece>>,
+    place: usize,
+    is_open: bool,
+    /// Memory that all rows took that were handed over.
+    handed: usize,
+    turns: Sender<usize>,
+    sender: SyncSender<Result<Ended>>,
 }
 
+/// A piece, and whether it is the last one of its turn.
+struct Ended(Piece, bool);
+
 impl Pieces {
+    /// Begins a turn. What comes is handed on when all turns that began before are over.
+    pub(super) fn begin(&mut self) {
+        self.is_open = true;
+        let _ = self.turns.send(self.place); // or nobody listens
+    }
+
+    /// Ends a turn; answers whether somebody wants more.
+    pub(super) fn finish(&mut self) -> bool {
+        self.is_open = false;
+        self.hand_over(true)
+    }
+
+    fn hand_over(&mut self, is_last: bool) -> bool {
+        self.handed += self.rows.size();
+        self.sender.send(Ok(Ended(self.rows.take(), is_last))).is_ok()
+    }
+
+    /// Memory that all rows took so far.
+    pub(super) fn size(&self) -> u64 {
+        (self.handed + self.rows.size()) as u64
+    }
+
     /// Begins a row, whose values are added to what it answers.
     pub(super) fn row(&mut self) -> &mut cells::Rows {
         self.start = self.rows.begin();
@@ -61,26 +113,94 @@ impl Pieces {
     /// Ends a row; answers whether somebody wants more.
     pub(super) fn end(&mut self) -> bool {
         self.rows.end(self.start, self.columns, self.longest);
-        self.rows.size() < CHUNK || self.sender.send(Ok(self.rows.take())).is_ok()
+        self.rows.size() < CHUNK || self.hand_over(false)
     }
+
+    /// Steps, and hands on what goes wrong.
+    fn step(mut self, step: Step) {
+        if let Err(error) = step(&mut self) {
+            if !self.is_open {
+                self.begin();
+            }
+            let _ = self.sender.send(Err(error)); // or nobody listens
+        }
+    }
+}
+
+/// The threads that step.
+struct Readers {
+    /// Whose turn it is, again and again.
+    turns: Receiver<usize>,
+    turn: Option<usize>,
+    rows: Vec<Receiver<Result<Ended>>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Readers {
+    fn start(source: &Source, steps: Vec<Step>) -> Result<Self> {
+        let (sender, turns) = channel();
+        let mut readers = Self { turns, turn: None, rows: Vec::new(), threads: Vec::new() };
+        for (place, step) in steps.into_iter().enumerate() {
+            let turns = sender.clone();
+            let (sender, rows) = sync_channel(1);
+            let pieces = Pieces {
+                rows: cells::Rows::default(),
+                start: 0,
+                columns: source.types.len(),
+                longest: source.longest.0,
+                place,
+                is_open: false,
+                handed: 0,
+                turns,
+                sender,
+            };
+            let thread = std::thread::Builder::new()
+                .name("gristmill-rows".to_owned())
+                .spawn(move || pieces.step(step))
+                .map_err(|error| Error::io("cannot start a thread", error))?;
+            readers.rows.push(rows);
+            readers.threads.push(thread);
+        }
+        Ok(readers)
+    }
+
+    /// The next piece; `None` when all threads are done.
+    fn next(&mut self) -> Result<Option<Piece>> {
+        loop {
+            let Some(turn) = self.turn.or_else(|| self.turns.recv().ok()) else {
+                let ended = self.threads.drain(..).map(JoinHandle::join);
+                let all_well = ended.fold(true, |well, thread| well & thread.is_ok());
+                return all_well.then_some(None).ok_or_else(broken);
+            };
+            let Ended(piece, is_last) = self.rows[turn].recv().map_err(|_| broken())??;
+            self.turn = (!is_last).then_some(turn);
+            if piece.len() > 0 {
+                return Ok(Some(piece));
+            }
+        }
+    }
+}
+
+fn broken() -> Error {
+    Error::internal("a thread that reads rows broke off")
 }
 
 impl Stepped {
     /// Steps when it is asked for the first chunk. Without `stop`, a step that nobody listens to
-    /// any more ends by itself, at its next row.
+    /// any more ends by itself, at the end of a piece.
     pub(super) fn new(
         source: Source,
-        step: Step,
+        begin: Begin,
         stop: Option<Stop>,
         notes: Vec<String>,
         bookmark: Option<(String, Value)>,
     ) -> Self {
         Self {
             source: Arc::new(source),
-            step: Some(step),
+            begin: Some(begin),
             stop,
-            rows: None,
-            thread: None,
+            readers: None,
+            cut: Cut::default(),
             bytes: 0,
             started: false,
             notes,
@@ -88,29 +208,38 @@ impl Stepped {
         }
     }
 
-    /// Starts the thread that steps.
-    fn start(&mut self, step: Step) -> Result<Receiver<Result<Piece>>> {
-        let (sender, rows) = sync_channel(1);
-        let mut pieces = Pieces {
-            rows: cells::Rows::default(),
-            start: 0,
-            columns: self.source.types.len(),
-            longest: self.source.longest.0,
-            sender,
-        };
-        let thread = std::thread::Builder::new()
-            .name("gristmill-rows".to_owned())
-            .spawn(move || {
-                let last = match step(&mut pieces) {
-                    Ok(()) if pieces.rows.cells.is_empty() => return,
-                    Ok(()) => Ok(pieces.rows.take()),
-                    Err(error) => Err(error),
-                };
-                let _ = pieces.sender.send(last); // or nobody listens
-            })
-            .map_err(|error| Error::io("cannot start a thread", error))?;
-        self.thread = Some(thread);
-        Ok(rows)
+    /// The rows of the next chunk.
+    fn next_parts(&mut self) -> Result<Option<Vec<Part>>> {
+        if let Some(begin) = self.begin.take() {
+            let (steps, note) = begin()?;
+            self.notes.extend(note);
+            self.readers = Some(Readers::start(&self.source, steps)?);
+        }
+        loop {
+            if let Some(parts) = self.cut.next(CHUNK) {
+                return Ok(Some(parts));
+            }
+            let Some(readers) = &mut self.readers else { return Ok(None) };
+            match readers.next()? {
+                Some(piece) => self.cut.push(piece),
+                None => {
+                    self.readers = None;
+                    return Ok(self.cut.last());
+                }
+            }
+        }
+    }
+
+    /// Ends the threads, whose rows nobody wants any more.
+    fn end(&mut self) {
+        let Some(Readers { rows, threads, .. }) = self.readers.take() else { return };
+        drop(rows);
+        if let Some(stop) = &self.stop {
+            stop();
+            for thread in threads {
+                let _ = thread.join();
+            }
+        }
     }
 }
 
@@ -124,22 +253,18 @@ impl Extractor for Stepped {
     }
 
     fn next_chunk(&mut self) -> Result<Option<Box<dyn Chunk>>> {
-        if let Some(step) = self.step.take() {
-            self.rows = Some(self.start(step)?);
+        let parts = self.next_parts();
+        if parts.is_err() {
+            self.end();
         }
-        let next = self.rows.as_ref().and_then(|rows| rows.recv().ok()).transpose();
-        let Ok(Some(piece)) = next else {
-            self.rows = None;
-            return match self.thread.take().map(JoinHandle::join) {
-                Some(Err(_)) => Err(Error::internal("the thread that reads rows broke off")),
-                _ => next.map(|_| None),
-            };
-        };
-        self.bytes += piece.size() as u64;
+        let Some(parts) = parts? else { return Ok(None) };
+        let size = parts.iter().map(Part::size).sum();
+        self.bytes += size as u64;
         Ok(Some(Box::new(Rows {
             source: Arc::clone(&self.source),
-            size: piece.size(),
-            piece,
+            size,
+            parts,
+            piece: None,
             row: 0,
             starts_source: !std::mem::replace(&mut self.started, true),
         })))
@@ -164,18 +289,16 @@ impl Extractor for Stepped {
 
 impl Drop for Stepped {
     fn drop(&mut self) {
-        self.rows = None;
-        if let (Some(thread), Some(stop)) = (self.thread.take(), &self.stop) {
-            stop();
-            let _ = thread.join(); // nobody wants its rows any more
-        }
+        self.end();
     }
 }
 
 /// Some rows.
 struct Rows {
     source: Arc<Source>,
-    piece: Piece,
+    parts: Vec<Part>,
+    /// The parts, once they are joined.
+    piece: Option<Arc<Piece>>,
     size: usize,
     row: usize,
     starts_source: bool,
@@ -191,14 +314,16 @@ impl Chunk for Rows {
     }
 
     fn next_batch(&mut self, _: &mut Findings) -> Result<Option<Batch>> {
-        let source = &self.source;
-        let rows = self.piece.batch(source.types.len(), self.row);
+        let parts = &mut self.parts;
+        let piece = self.piece.get_or_insert_with(|| joined(std::mem::take(parts)));
+        let rows = piece.batch(self.row);
         if rows.is_empty() {
             return Ok(None);
         }
         self.row = rows.end;
+        let source = &self.source;
         let (columns, unfit) =
-            self.piece.columns(rows, &source.columns.given, &source.types, source.longest)?;
+            piece.columns(rows, &source.columns.given, &source.types, source.longest)?;
         source.columns.batch(columns, unfit).map(Some)
     }
 }

@@ -10,6 +10,7 @@ mod kept;
 mod mistakes;
 mod mysql;
 mod postgres;
+mod ranges;
 mod rows;
 mod sqlite;
 mod support;
