@@ -181,6 +181,46 @@ fn killed_while_it_publishes_leaves_old_or_new() {
 }
 
 #[test]
+fn killed_while_it_appends_files_leaves_each_record_once() {
+    const PARTS: usize = 60;
+    for point in 0..6u32 {
+        let sandbox = Sandbox::new();
+        sandbox.write(
+            "append.yaml",
+            "pipeline: append\nextract:\n  - {file: 'in/*.csv', read: new_or_changed}\n\
+             load:\n  - {file: out/many, format: csv, partition_by: [part], mode: append}\n",
+        );
+        let drop_in = |version: usize| {
+            let lines: String =
+                (0..PARTS).map(|part| format!("{},{part}\n", version * PARTS + part)).collect();
+            sandbox.write(&format!("in/{version}.csv"), format!("id,part\n{lines}"));
+        };
+        let files = || {
+            let files = sandbox.files().into_iter();
+            files.filter(|file| file.starts_with("out/many/")).collect::<Vec<_>>()
+        };
+        drop_in(0);
+        assert_eq!(sandbox.run(&["run", "append.yaml"]).code, Some(0));
+        drop_in(1);
+        let mut child = spawn(&sandbox, "append.yaml");
+        wait_until(&mut child, || files().len() > PARTS);
+        std::thread::sleep(Duration::from_micros(u64::from(point) * 200));
+        let _ = child.kill();
+        child.wait().unwrap();
+        drop_in(2);
+        let ran = sandbox.run(&["run", "append.yaml"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let mut ids: Vec<usize> = Vec::new();
+        for file in files() {
+            ids.extend(sandbox.text(&file).lines().skip(1).map(|id| id.parse::<usize>().unwrap()));
+        }
+        ids.sort_unstable();
+        assert_eq!(ids, (0..3 * PARTS).collect::<Vec<_>>(), "point {point}");
+        assert_eq!(fs::read_dir(sandbox.path().join("out")).unwrap().count(), 1);
+    }
+}
+
+#[test]
 fn killed_while_it_stages_leaves_no_file_for_good() {
     let sandbox = about_to_change();
     let named = |folder: &Path| {

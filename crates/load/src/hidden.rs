@@ -6,7 +6,7 @@
 //! run is writing just now, and removed by the next run to the same destination.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -119,18 +119,12 @@ impl Beside {
 
     /// Removes what killed runs left, and puts back a destination that one of them had put aside.
     fn clean(&self) -> Result<()> {
-        let entries = fs::read_dir(&self.folder).map_err(|e| {
-            Error::io(format!("cannot list the folder `{}`", self.folder.display()), e)
+        self.each_dead(|_, path| {
+            remove(path);
+            Ok(())
         })?;
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Some(name) = name.to_str().filter(|name| name.starts_with(&self.prefix)) else {
-                continue;
-            };
-            let path = entry.path();
-            if name.ends_with(END) && is_dead(&path) {
-                remove(&path);
-            } else if let Some(database) = name.strip_suffix("-journal") {
+        for (name, path) in self.names()? {
+            if let Some(database) = name.strip_suffix("-journal") {
                 if !self.folder.join(database).exists() {
                     remove(&path); // of a SQLite database that was never published
                 }
@@ -143,6 +137,42 @@ impl Beside {
             }
         }
         Ok(())
+    }
+
+    /// Calls `see` with each killed run that left something, and with what it left. Nobody else
+    /// takes that away meanwhile.
+    pub(crate) fn each_dead(&self, mut see: impl FnMut(&str, &Path) -> Result<()>) -> Result<()> {
+        for (name, path) in self.names()? {
+            let run = name[self.prefix.len()..].strip_suffix(END);
+            if let Some(run) = run
+                && let Some(_lock) = dead(&path)
+            {
+                see(run, &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is something hidden of a run.
+    pub(crate) fn has(&self, run: &str) -> bool {
+        fs::symlink_metadata(self.folder.join(format!("{}{run}{END}", self.prefix))).is_ok()
+    }
+
+    /// The names of all runs beside the destination. None where there is no folder yet.
+    fn names(&self) -> Result<Vec<(String, PathBuf)>> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => {
+                let message = format!("cannot list the folder `{}`", self.folder.display());
+                return Err(Error::io(message, e));
+            }
+        };
+        let named = entries.flatten().filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            name.starts_with(&self.prefix).then(|| (name, entry.path()))
+        });
+        Ok(named.collect())
     }
 
     fn refused(&self, path: &Path, error: io::Error) -> Error {
@@ -228,8 +258,35 @@ impl Hidden {
         Ok(())
     }
 
-    /// Says that the folders made for it stay, though it goes.
-    pub(crate) fn keep_folders(&mut self) {
+    /// Takes the place of no folder, or of an empty one; answers whether it could, or whether
+    /// something is there already.
+    pub(crate) fn become_folder(&mut self, destination: &Path) -> Result<bool> {
+        match fs::rename(&self.path, destination) {
+            Ok(()) => {
+                self.published(destination);
+                Ok(true)
+            }
+            Err(_) if fs::symlink_metadata(destination).is_ok() => Ok(false),
+            Err(e) => Err(Error::io(format!("cannot publish `{}`", destination.display()), e)),
+        }
+    }
+
+    /// Says, in one step, that all that was in it is where it belongs.
+    pub(crate) fn end(&mut self) -> io::Result<()> {
+        let done = self.path.with_extension("done.tmp");
+        fs::rename(&self.path, &done)?;
+        self.path = done; // goes with it
+        self.keep_folders();
+        let _ = sync_parent(&self.path);
+        Ok(())
+    }
+
+    /// Leaves it for the next run.
+    pub(crate) fn leave(&mut self) {
+        self.published = true;
+    }
+
+    fn keep_folders(&mut self) {
         self.made.0.clear();
     }
 
@@ -279,16 +336,13 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether the run that made it is gone. When in doubt, it is not.
-fn is_dead(path: &Path) -> bool {
+/// The lock of what a run made that is gone. When in doubt, it is not.
+fn dead(path: &Path) -> Option<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-    match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Ok(file) => match file.try_lock() {
-            Ok(()) => true,
-            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,
-        },
-        Err(_) => false,
-    }
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    file.try_lock().ok()?;
+    // Another run may have removed it before the lock was held.
+    file.metadata().is_ok_and(|metadata| metadata.nlink() > 0).then_some(file)
 }
 
 fn remove(path: &Path) {

@@ -31,8 +31,7 @@ pub const KIND: LoaderKind = LoaderKind {
     schema: |generator| generator.subschema_for::<Options>(),
     check: |item| reading::check(item, Options::check),
     bind: |item, schema| reading::check(item, |options: &Options| options.bind(schema)),
-    // A file that is published again is the same file, with what came since.
-    published: |_, _, _| Ok(None),
+    published: |item, base, run| reading::options::<Options>(item)?.published(base, run),
     open: |item, schema, context| reading::options::<Options>(item)?.open(schema, context),
 };
 

@@ -11,7 +11,7 @@ use gristmill_format::{Compression, Format, Writer, csv, ipc, json, parquet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::folder::{Folder, Plan, Sizes};
+use super::folder::{self, Folder, Plan, Sizes};
 use super::partition::{can_partition, file_schema};
 use super::single::Single;
 use super::stdout::Stdout;
@@ -259,6 +259,17 @@ impl Options {
         };
         let writer = self.writer(format, &file_schema(schema, &self.partition_by))?;
         Ok(Box::new(Folder::open(plan, schema, writer)?))
+    }
+
+    /// Whether a run has published, where that makes a difference: what is replaced by a later run
+    /// is the same, with what came since.
+    pub(crate) fn published(&self, base: &Path, run: &str) -> Result<Option<bool>> {
+        match self.mode {
+            Mode::Append if self.is_folder() => {
+                folder::published(&base.join(&self.file), run).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     fn writer(&self, format: Format, schema: &SchemaRef) -> Result<Arc<dyn Writer>> {

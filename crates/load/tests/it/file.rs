@@ -287,6 +287,43 @@ fn appending_to_a_folder_keeps_what_is_there() {
 }
 
 #[test]
+fn what_a_killed_run_has_appended_is_taken_out() {
+    let folder = tempdir().unwrap();
+    let (out, item) = (folder.path().join("out"), partitioned("append"));
+    let kind = gristmill_load::KINDS.iter().find(|kind| kind.name == "file").unwrap();
+    let published = |run: &str| (kind.published)(&item, folder.path(), run).unwrap();
+    let append = |run: &str, country| {
+        let input = people(1, &[1], &[Some(country)]);
+        load(&item, &[input], &context(folder.path(), run)).unwrap();
+    };
+    assert_eq!(published("1"), Some(false));
+    append("1", "DE");
+    // As a run leaves it that is killed when two of its three files are there.
+    let hidden = folder.path().join(".out.gristmill-dead.tmp");
+    for country in ["DE", "FR", "NL"] {
+        let below = format!("country={country}");
+        let place = if country == "FR" { &hidden } else { &out };
+        fs::create_dir_all(hidden.join(&below)).unwrap();
+        fs::create_dir_all(place.join(&below)).unwrap();
+        fs::write(place.join(&below).join("part-dead-00000.ndjson"), "{}\n").unwrap();
+    }
+    assert_eq!((published("1"), published("dead")), (Some(true), Some(false)));
+    append("2", "IT");
+    assert_eq!(names(folder.path()), ["out"]);
+    assert_eq!(names(&out), ["country=DE", "country=IT"]);
+    assert_eq!(names(&out.join("country=DE")), ["part-1-00000.ndjson"]);
+    // One that died when all of them were there had published.
+    append("dead", "DE");
+    assert_eq!(published("dead"), Some(true));
+    // Who completes it after somebody else has adds nothing.
+    let before = fs::read(out.join("country=DE/part-dead-00000.ndjson")).unwrap();
+    append("dead", "DE");
+    assert_eq!(names(&out.join("country=DE")), ["part-1-00000.ndjson", "part-dead-00000.ndjson"]);
+    assert_eq!(fs::read(out.join("country=DE/part-dead-00000.ndjson")).unwrap(), before);
+    assert_eq!(names(folder.path()), ["out"]);
+}
+
+#[test]
 fn a_value_too_long_for_a_folder_is_rejected() {
     let folder = tempdir().unwrap();
     let long = "x".repeat(300);

@@ -6,9 +6,9 @@
 //!
 //! The whole folder is built under a hidden name. In mode `replace` it then changes places with
 //! the old folder in one step. In mode `append` its files are renamed into the existing folder one
-//! by one, under names that contain the run's id: each appears whole, but a run killed in the
-//! middle of publishing has shown some of them.
+//! by one: each appears whole, and what a killed run has shown is taken out again (`appended`).
 
+mod appended;
 mod gather;
 mod parts;
 
@@ -26,6 +26,7 @@ use gristmill_format::Writer;
 use super::options::Mode;
 use super::partition::{Pieces, Splitter};
 use crate::hidden::{self, Beside, Hidden};
+pub(crate) use appended::published;
 use gather::Gather;
 pub(crate) use gather::Sizes;
 use parts::{Part, Parts, Place, folders};
@@ -34,6 +35,7 @@ pub(crate) struct Folder {
     name: String,
     path: PathBuf,
     mode: Mode,
+    run: String,
     /// Whether rows go into files at once, since files have a size to stay below.
     at_once: bool,
     partitioned: bool,
@@ -63,13 +65,16 @@ pub(crate) struct Plan<'a> {
 impl Folder {
     pub(crate) fn open(plan: Plan<'_>, schema: &Schema, writer: Arc<dyn Writer>) -> Result<Self> {
         refuse_what_is_not_ours(plan.name, &plan.path, plan.mode)?;
+        if plan.mode == Mode::Append {
+            appended::take_out_dead(&plan.path)?;
+        }
         let hidden = Beside::new(&plan.path)?.folder(plan.run)?;
         let place = Place {
             name: plan.name.to_owned(),
             folder: hidden.path().to_owned(),
             start: match plan.mode {
                 Mode::Replace => "part-".to_owned(),
-                Mode::Append => format!("part-{}-", plan.run),
+                Mode::Append => appended::start(plan.run),
             },
             end: plan.end,
             max_file_size: plan.max_file_size,
@@ -78,6 +83,7 @@ impl Folder {
             name: plan.name.to_owned(),
             path: plan.path,
             mode: plan.mode,
+            run: plan.run.to_owned(),
             at_once: plan.max_file_size.is_some(),
             partitioned: !plan.partition_by.is_empty(),
             encoder: Arc::new(Splitter::new(schema, plan.partition_by)),
@@ -88,24 +94,32 @@ impl Folder {
         })
     }
 
-    /// Renames the files into the existing folder, or puts back those it could.
+    /// Renames the files into the existing folder, or none of them.
     fn publish_into(&mut self, files: &[Part]) -> Result<()> {
-        for (i, part) in files.iter().enumerate() {
-            if let Err(e) = move_into(&self.hidden.path().join(&part.path), &self.path, &part.path)
-            {
-                for part in &files[..i] {
-                    let _ =
-                        fs::rename(self.path.join(&part.path), self.hidden.path().join(&part.path));
-                }
+        // Whoever completed the same run at the same time has done it already.
+        if files.iter().any(|part| self.path.join(&part.path).exists()) {
+            return Ok(());
+        }
+        let moved = self.move_all(files);
+        let start = appended::start(&self.run);
+        if moved.is_err() && appended::take_out(self.hidden.path(), &self.path, &start).is_err() {
+            self.hidden.leave(); // the next run tries again
+        }
+        moved
+    }
+
+    fn move_all(&mut self, files: &[Part]) -> Result<()> {
+        for part in files {
+            let from = self.hidden.path().join(&part.path);
+            move_into(&from, &self.path, &part.path).map_err(|e| {
                 let name = below(&self.name, &part.path);
-                return Err(Error::io(format!("cannot publish `{name}`"), e));
-            }
+                Error::io(format!("cannot publish `{name}`"), e)
+            })?;
         }
         for folder in folders(files.iter().map(|part| part.path.as_path())) {
-            let _ = hidden::sync(&self.path.join(folder)); // it is shown by now
+            hidden::sync(&self.path.join(folder))?;
         }
-        self.hidden.keep_folders();
-        Ok(())
+        self.hidden.end().map_err(|e| Error::io(format!("cannot publish `{}`", self.name), e))
     }
 
     fn loaded(&self, files: &[Part]) -> Loaded {
@@ -166,10 +180,13 @@ impl Loader for Folder {
         let Some(files) = self.files.take() else {
             return Err(Error::internal(format!("`{}` was published unprepared", self.name)));
         };
-        if self.mode == Mode::Append && self.path.is_dir() {
-            self.publish_into(&files)?;
-        } else {
-            self.hidden.replace_folder(&self.path)?;
+        match self.mode {
+            Mode::Replace => self.hidden.replace_folder(&self.path)?,
+            Mode::Append => {
+                if self.path.is_dir() || !self.hidden.become_folder(&self.path)? {
+                    self.publish_into(&files)?;
+                }
+            }
         }
         Ok(self.loaded(&files))
     }
