@@ -242,15 +242,91 @@ fn a_run_that_is_killed_between_two_commits_is_completed() {
 
 /// As if a run had died between the commits of `warehouse.db` and `other.db`; answers that run.
 fn half_published(sandbox: &Sandbox, source: &str) -> String {
-    let other = "  - {table: orders, database: 'sqlite://other.db'}";
-    let pipeline = PIPELINE.replace(TABLE, source).replace(SERVER, &[EMBEDDED, other].join("\n"));
+    half_published_to(sandbox, source, "sqlite://other.db", || {
+        let other = Connection::open(sandbox.path().join("other.db")).unwrap();
+        other.execute_batch("DELETE FROM orders; DELETE FROM gristmill_loads").unwrap();
+    })
+}
+
+/// The same with another database, and what takes a run back in it.
+fn half_published_to(sandbox: &Sandbox, source: &str, url: &str, undo: impl Fn()) -> String {
+    let other = format!("  - {{table: orders, database: '{url}'}}");
+    let pipeline = PIPELINE.replace(TABLE, source).replace(SERVER, &[EMBEDDED, &other].join("\n"));
     sandbox.write("pipeline.yaml", pipeline);
     add(sandbox, source, 1..4);
     let ran = sandbox.run(&["run", "pipeline.yaml"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    let other = Connection::open(sandbox.path().join("other.db")).unwrap();
-    other.execute_batch("DELETE FROM orders; DELETE FROM gristmill_loads").unwrap();
+    undo();
     as_if_it_died(sandbox)
+}
+
+/// Two processes find a run that died between two commits, at the same time: one of them completes
+/// it, or each in turn, and the other may be refused.
+#[test]
+fn a_dead_run_is_completed_once_by_two_at_once() {
+    let server = gristmill_scratch::postgres();
+    for (round, source) in [TABLE, FILES, TABLE, FILES].into_iter().enumerate() {
+        for own_ledger in [false, true] {
+            let sandbox = Sandbox::new();
+            let server = server.as_ref().filter(|_| round < 2);
+            let dead = match server {
+                None => half_published(&sandbox, source),
+                Some(server) => {
+                    server.run("DROP TABLE IF EXISTS orders, gristmill_loads");
+                    half_published_to(&sandbox, source, server.url(), || {
+                        server.run("DELETE FROM orders; DELETE FROM gristmill_loads");
+                    })
+                }
+            };
+            let mut last = 3;
+            let mut states = ["here", "here"];
+            let ledger = sandbox.bytes(".gristmill/ledger.db");
+            sandbox.write("here/ledger.db", &ledger);
+            if own_ledger {
+                // As of a pipeline that runs from two folders: what is new would be read by both.
+                sandbox.write("there/ledger.db", ledger);
+                states[1] = "there";
+            } else {
+                add(&sandbox, source, 4..6);
+                last = 5;
+            }
+            let runs = states.map(|state| {
+                let arguments = ["run", "pipeline.yaml", "--state", state];
+                let mut command = sandbox.command(&arguments);
+                command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+            });
+            let ended = runs.map(|run| run.wait_with_output().unwrap());
+            let said =
+                ended.each_ref().map(|run| String::from_utf8_lossy(&run.stderr).into_owned());
+            let codes = ended.each_ref().map(|run| run.status.code());
+            assert!(codes.contains(&Some(0)), "{codes:?} {said:?}");
+            assert!(codes.iter().all(|code| matches!(code, Some(0 | 1))), "{codes:?} {said:?}");
+            for state in states {
+                let ran = sandbox.run(&["run", "pipeline.yaml", "--state", state]);
+                assert_eq!(ran.code, Some(0), "{} after {said:?}", ran.stderr);
+            }
+            let all: Vec<i64> = (1..=last).collect();
+            assert_eq!(ids(&sandbox, "warehouse.db"), all, "{said:?}");
+            let accounts = "SELECT count(*) FROM gristmill_loads WHERE run = ";
+            let (there, account) = match server {
+                None => {
+                    let other = Connection::open(sandbox.path().join("other.db")).unwrap();
+                    let sql = format!("{accounts}'{dead}'");
+                    (
+                        ids(&sandbox, "other.db"),
+                        other.query_row(&sql, [], |row| row.get(0)).unwrap(),
+                    )
+                }
+                Some(server) => {
+                    let number = |text: Option<String>| text.unwrap().parse::<i64>().unwrap();
+                    let rows = server.texts("SELECT id FROM orders ORDER BY id").into_iter();
+                    let account = server.texts(&format!("{accounts}'{dead}'")).remove(0).remove(0);
+                    (rows.flatten().map(number).collect(), number(account))
+                }
+            };
+            assert_eq!((there, account), (all, 1), "{said:?}");
+        }
+    }
 }
 
 fn notes(sandbox: &Sandbox) -> Vec<String> {
