@@ -160,9 +160,11 @@ impl Address {
         &self.name
     }
 
-    /// Whether both are the same database, for the same user.
+    /// Whether both are the same database, for the same user, in sessions that are set up alike.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.name == other.name && self.config.get_user() == other.config.get_user()
+        self.name == other.name
+            && self.config.get_user() == other.config.get_user()
+            && self.config.get_options() == other.config.get_options()
     }
 }
 

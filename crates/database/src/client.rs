@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
@@ -14,14 +13,19 @@ use tokio::sync::mpsc;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{CopyInSink, Error as DatabaseError, Row, SimpleQueryMessage};
 
-use crate::address::Address;
+use crate::address::{Address, CONNECT_TIMEOUT};
 use crate::copy::HEADER;
 use crate::errors::error_of;
 use crate::results::ResultColumn;
 use crate::tls;
 
-/// How long TCP, encryption and login may take together, beyond the timeout of TCP itself.
-pub(crate) const LOGIN: Duration = Duration::from_secs(30);
+/// What a session is told. Since PostgreSQL 14 a server can notice in the middle of a statement that
+/// nobody waits for its end.
+const SESSION: &str = "SET TIME ZONE 'UTC'; SET datestyle TO 'ISO'; SET intervalstyle TO 'iso_8601'; \
+    SET extra_float_digits TO 3; SET standard_conforming_strings TO on; \
+    SET idle_in_transaction_session_timeout TO 0; \
+    SELECT set_config(name, '2s', FALSE) FROM pg_settings \
+    WHERE name = 'client_connection_check_interval'";
 
 /// A connection to a PostgreSQL database. Times are UTC in it, and it is never idle for too long.
 pub struct Client {
@@ -30,8 +34,16 @@ pub struct Client {
     runtime: Runtime,
 }
 
+/// That nobody answers. `what` says what was tried.
+pub(crate) fn silent(what: String) -> Error {
+    Error::new(ErrorKind::Transient, what).caused_by("the server does not answer").hint(
+        "look at host and port, and at the network; `connect_timeout` in the URL, in seconds, \
+         waits longer",
+    )
+}
+
 impl Client {
-    /// Connects.
+    /// Connects, within the address's `connect_timeout`.
     ///
     /// # Errors
     /// When the server cannot be reached or does not let the user in.
@@ -45,31 +57,20 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|e| Error::io("cannot start a thread", e))?;
-        let limit = LOGIN + config.get_connect_timeout().copied().unwrap_or_default();
-        let connected = runtime
-            .block_on(async { tokio::time::timeout(limit, config.connect(connector)).await });
-        let (client, connection) = match connected {
-            Ok(connected) => connected.map_err(|e| error_of(&what(), e))?,
-            Err(_) => {
-                return Err(Error::new(ErrorKind::Transient, what())
-                    .caused_by("the server does not answer")
-                    .hint("look at host and port, and at the network"));
-            }
+        let connecting = async {
+            let (client, connection) = config.connect(connector).await?;
+            tokio::spawn(connection);
+            client.batch_execute(SESSION).await?;
+            Ok(client)
         };
-        runtime.spawn(connection);
-        let client = Self { client: Arc::new(client), runtime };
-        // Since PostgreSQL 14 a server can notice in the middle of a statement that nobody waits for
-        // its end.
-        client
-            .batch(
-                "SET TIME ZONE 'UTC'; SET datestyle TO 'ISO'; SET intervalstyle TO 'iso_8601'; \
-                 SET extra_float_digits TO 3; SET standard_conforming_strings TO on; \
-                 SET idle_in_transaction_session_timeout TO 0; \
-                 SELECT set_config(name, '2s', FALSE) FROM pg_settings \
-                 WHERE name = 'client_connection_check_interval'",
-            )
-            .map_err(|e| error_of(&what(), e))?;
-        Ok(client)
+        // Of each host that it may be: TCP, encryption, login and settings together.
+        let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(1).max(1);
+        let limit = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT) * hosts;
+        match runtime.block_on(async { tokio::time::timeout(limit, connecting).await }) {
+            Ok(Ok(client)) => Ok(Self { client: Arc::new(client), runtime }),
+            Ok(Err(error)) => Err(error_of(&what(), error)),
+            Err(_) => Err(silent(what())),
+        }
     }
 
     fn block<T>(&self, future: impl Future<Output = T>) -> T {
@@ -283,5 +284,64 @@ impl fmt::Debug for CopyIn {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Client")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::mysql;
+
+    /// The address of a server that says so much to everybody, and then no more.
+    fn silent_after(words: &'static [u8]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        thread::spawn(move || {
+            let mut open: Vec<TcpStream> = Vec::new();
+            for client in listener.incoming() {
+                let mut client = client.unwrap();
+                let _ = client.write_all(words); // it may have gone
+                open.push(client);
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_given_up() {
+        let began = Instant::now();
+        // Authenticated, and ready for a query.
+        let ready = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+        let cases = [
+            ("postgres", "", &b""[..]),
+            ("postgres", "&sslmode=disable", b""),
+            ("postgres", "&sslmode=disable", ready),
+            ("postgres", "&sslmode=require", b"S"),
+            ("mysql", "", b""),
+            ("mysql", "&sslmode=disable", b"\x4a\0\0"),
+        ];
+        thread::scope(|scope| {
+            for (scheme, parameters, words) in cases {
+                scope.spawn(move || {
+                    let host = silent_after(words);
+                    let url = format!("{scheme}://ann:x@{host}/dwh?connect_timeout=1{parameters}");
+                    let error = match scheme {
+                        "mysql" => {
+                            mysql::Client::connect(&mysql::Address::parse(&url).unwrap()).err()
+                        }
+                        _ => Client::connect(&Address::parse(&url).unwrap()).err(),
+                    };
+                    let error = error.unwrap();
+                    assert!(error.is_transient(), "{url}: {error:?}");
+                    assert_eq!(error.causes(), ["the server does not answer"], "{url}");
+                });
+            }
+        });
+        assert!(began.elapsed() < Duration::from_secs(25), "login has a time of its own");
     }
 }

@@ -5,10 +5,9 @@ use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::mpsc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use gristmill_core::{Error, ErrorKind, Result};
+use gristmill_core::{Error, Result};
 use mysql::consts::CapabilityFlags;
 use mysql::prelude::Queryable;
 use mysql::{
@@ -19,7 +18,7 @@ use super::address::{Address, Whole};
 use super::errors::{error_of, is_lost};
 use super::results::ResultColumn;
 use crate::address::{KEEPALIVE, TlsMode};
-use crate::client::LOGIN;
+use crate::client::silent;
 use crate::tls::unreadable;
 
 /// What a session is told. Names stand in double quotes, and backslashes mean themselves; a value
@@ -63,7 +62,7 @@ pub struct Client {
 pub type Rows = Vec<Vec<Option<String>>>;
 
 impl Client {
-    /// Connects.
+    /// Connects, within the address's `connect_timeout`.
     ///
     /// # Errors
     /// When the server cannot be reached or does not let the user in.
@@ -76,34 +75,40 @@ impl Client {
         for root in root {
             std::fs::File::open(root).map_err(|e| unreadable(root, e))?;
         }
-        let options = options(address, &whole);
-        let opened = match whole.tls {
-            TlsMode::Disable => open(options, address),
-            mode => {
-                let encrypted = open(options.clone().ssl_opts(tls(address, mode)), address);
-                match encrypted {
-                    Err(Some(DatabaseError::DriverError(DriverError::TlsNotSupported)))
-                        if mode == TlsMode::Prefer =>
-                    {
-                        open(options, address)
-                    }
-                    opened => opened,
+        let (sender, receiver) = mpsc::channel();
+        let connecting = address.clone();
+        let thread = std::thread::Builder::new().name("gristmill-connect".to_owned());
+        let started = thread.spawn(move || {
+            let _ = sender.send(Self::open(&connecting, &whole)); // or nobody waits any more
+        });
+        started.map_err(|e| Error::io("cannot start a thread", e))?;
+        match receiver.recv_timeout(address.connect_timeout) {
+            Ok(opened) => opened.map_err(|e| error_of(&what(), e)),
+            Err(_) => Err(silent(what())),
+        }
+    }
+
+    /// TCP, encryption, login and settings.
+    fn open(address: &Address, whole: &Whole) -> Result<Self, DatabaseError> {
+        let options = options(address, whole);
+        let connection = match whole.tls {
+            TlsMode::Disable => Conn::new(options)?,
+            mode => match Conn::new(options.clone().ssl_opts(tls(address, mode))) {
+                Err(DatabaseError::DriverError(DriverError::TlsNotSupported))
+                    if mode == TlsMode::Prefer =>
+                {
+                    Conn::new(options)?
                 }
-            }
+                opened => opened?,
+            },
         };
-        let connection = opened.map_err(|error| match error {
-            Some(error) => error_of(&what(), error),
-            None => Error::new(ErrorKind::Transient, what())
-                .caused_by("the server does not answer")
-                .hint("look at host and port, and at the network"),
-        })?;
         let mut client = Self {
             connection: RefCell::new(connection),
             is_closed: Cell::new(false),
             flavour: Flavour::MySql,
             takes_files: false,
         };
-        client.set_up(address).map_err(|e| error_of(&what(), e))?;
+        client.set_up(address)?;
         Ok(client)
     }
 
@@ -337,21 +342,6 @@ fn trusted() -> Option<PathBuf> {
     ];
     let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
     named.into_iter().chain(FILES.map(PathBuf::from)).find(|file| file.is_file())
-}
-
-/// Opens a connection; `None` as the error when nobody answers for too long.
-fn open(options: OptsBuilder, address: &Address) -> Result<Conn, Option<DatabaseError>> {
-    let (sender, receiver) = mpsc::channel();
-    let limit: Duration = LOGIN + address.connect_timeout;
-    let thread = std::thread::Builder::new().name("gristmill-connect".to_owned());
-    let started = thread.spawn(move || {
-        let _ = sender.send(Conn::new(options)); // or nobody waits any more
-    });
-    started.map_err(|e| Some(DatabaseError::IoError(e)))?;
-    match receiver.recv_timeout(limit) {
-        Ok(connection) => connection.map_err(Some),
-        Err(_) => Err(None),
-    }
 }
 
 impl fmt::Debug for Client {
