@@ -29,6 +29,12 @@ pub(crate) fn wrong(mistake: Mistake) -> Error {
     }
 }
 
+/// That the records, whose columns have these names, do not have one.
+pub(crate) fn no_column(at: Pointer, column: &str, names: &[&String]) -> Mistake {
+    Mistake::new(at, format!("there is no column `{column}`"))
+        .hint(format!("the columns are {}", listed(names)))
+}
+
 /// That the records of a load and the table do not fit each other.
 pub(crate) fn misfit(message: String, hint: String) -> Error {
     Error::new(ErrorKind::Schema, message).hint(hint)

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::changes::{SchemaChanges, quarantine};
-use crate::reading::{self, listed};
+use crate::reading::{self, no_column};
 use crate::scd2::{Missing, Scope, UnknownMember, VersionColumns};
 use crate::{mysql, postgres, sqlite};
 
@@ -306,23 +306,10 @@ impl Options {
     pub(crate) fn bind(&self, schema: &SchemaRef) -> Vec<Mistake> {
         let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
         let mut mistakes = Vec::new();
-        for (i, key) in self.keys.iter().enumerate() {
-            if !names.contains(&key) {
-                let at = Pointer::root().key("keys").index(i);
-                mistakes.push(
-                    Mistake::new(at, format!("there is no column `{key}`"))
-                        .hint(format!("the columns are {}", listed(&names))),
-                );
-            }
-        }
-        for (i, column) in self.partition_by.iter().enumerate() {
-            if !names.contains(&column) {
-                let at = Pointer::root().key("partition_by").index(i);
-                mistakes.push(
-                    Mistake::new(at, format!("there is no column `{column}`"))
-                        .hint(format!("the columns are {}", listed(&names))),
-                );
-            }
+        for (key, columns) in [("keys", &self.keys), ("partition_by", &self.partition_by)] {
+            let unknown = columns.iter().enumerate().filter(|(_, column)| !names.contains(column));
+            let at = |i| Pointer::root().key(key).index(i);
+            mistakes.extend(unknown.map(|(i, column)| no_column(at(i), column, &names)));
         }
         if self.mode == Mode::Scd2 {
             mistakes.extend(self.bind_versions(schema));

@@ -5,7 +5,7 @@ use gristmill_core::{Mistake, Pointer};
 use serde_json::Value;
 
 use super::Options;
-use crate::reading::listed;
+use crate::reading::no_column;
 use crate::scd2::{Missing, Scope, VersionColumns};
 
 impl Options {
@@ -122,10 +122,7 @@ impl Options {
         let mut mistakes: Vec<Mistake> = named
             .into_iter()
             .filter(|(_, column)| !names.contains(column))
-            .map(|(at, column)| {
-                Mistake::new(at, format!("there is no column `{column}`"))
-                    .hint(format!("the columns are {}", listed(&names)))
-            })
+            .map(|(at, column)| no_column(at, column, &names))
             .collect();
         for field in schema.fields() {
             let is_kept = self.kept().iter().any(|kept| kept.eq_ignore_ascii_case(field.name()));
