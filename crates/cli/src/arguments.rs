@@ -59,7 +59,7 @@ pub(crate) enum Command {
     /// Run a pipeline.
     Run(Run),
     /// Say what a run would insert, update, close and reject, and change nothing.
-    Plan(Plan),
+    Plan(Run),
     /// Check a pipeline file and its sources, and run nothing.
     Check(Check),
     /// Run the tests of a pipeline file; no destination is opened.
@@ -103,19 +103,6 @@ pub(crate) struct PipelineFile {
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    #[command(flatten)]
-    pub(crate) pipeline: PipelineFile,
-    #[command(flatten)]
-    pub(crate) state: State,
-    /// Number of workers, instead of the pipeline's `limits.workers`; the machine's cores where neither says.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) workers: Option<u16>,
-    #[command(flatten)]
-    pub(crate) range: Range,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) pipeline: PipelineFile,
     #[command(flatten)]

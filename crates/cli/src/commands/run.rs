@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{Done, files, json_has_room, load, running, show};
-use crate::arguments::{Globals, Plan, Run};
+use crate::arguments::{Globals, Run};
 use crate::output::{self, Failure};
 
 pub(crate) fn run(arguments: &Run, globals: &Globals) -> Done {
@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &Run, globals: &Globals) -> Done {
     Ok(show(&outcome, globals))
 }
 
-pub(crate) fn plan(arguments: &Plan, globals: &Globals) -> Done {
+pub(crate) fn plan(arguments: &Run, globals: &Globals) -> Done {
     let definition = load(&arguments.pipeline)?;
     let backfill = arguments.range.backfill();
     let outcome = running(globals, arguments.workers, arguments.state.clone().into(), |options| {
