@@ -16,8 +16,9 @@ use memchr::memchr;
 
 use super::grammar;
 use super::options::{Header, LineEnd, QuoteStyle, WriteOptions};
-use crate::text::blocks::{Pool, Text, TextWriter, extend};
+use crate::text::blocks::{Pool, TextWriter, extend};
 use crate::text::cells::{Cell, Cells, SHORT, Values, any_of, copy_ordinary};
+use crate::text::file::TextFile;
 use crate::{Compression, Sink, Writer};
 
 /// A writer for batches of `schema`. Every part is a member of its own in the compressed file.
@@ -53,12 +54,11 @@ impl Writer for CsvWriter {
     }
 
     fn sink(&self, out: Box<dyn Write + Send>) -> Result<Box<dyn Sink>> {
-        let (compression, pool) = (self.form.compression, Arc::clone(&self.pool));
-        let mut sink = CsvSink { out, written: 0, compression, pool };
+        let mut file = TextFile::new("CSV", out, self.form.compression, &self.pool);
         if self.header == Header::Present && !self.form.schema.fields().is_empty() {
-            sink.write(&compression.compress(&self.form.header())?)?;
+            file.write(&self.form.header())?;
         }
-        Ok(Box::new(sink))
+        Ok(Box::new(file))
     }
 }
 
@@ -331,44 +331,5 @@ impl Part for CsvPart {
     fn finish(self: Box<Self>) -> Result<Encoded> {
         let text = self.text.finish(self.form.compression)?;
         Ok(Encoded { records: self.records, bytes: text.len() as u64, payload: Box::new(text) })
-    }
-}
-
-struct CsvSink {
-    out: Box<dyn Write + Send>,
-    written: u64,
-    compression: Compression,
-    pool: Arc<Pool>,
-}
-
-impl CsvSink {
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.out.write_all(bytes).map_err(|error| Error::io("cannot write CSV", error))?;
-        self.written += bytes.len() as u64;
-        Ok(())
-    }
-}
-
-impl Sink for CsvSink {
-    fn append(&mut self, part: Encoded) -> Result<()> {
-        let Ok(text) = part.payload.downcast::<Text>() else {
-            return Err(Error::internal("a part of another format was appended to a CSV file"));
-        };
-        text.write_to(&mut self.out).map_err(|error| Error::io("cannot write CSV", error))?;
-        self.written += text.len() as u64;
-        self.pool.give_back(*text);
-        Ok(())
-    }
-
-    fn bytes_written(&self) -> u64 {
-        self.written
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<u64> {
-        if self.written == 0 {
-            self.write(&self.compression.compress(&[])?)?; // a compressed file has a member
-        }
-        self.out.flush().map_err(|error| Error::io("cannot write CSV", error))?;
-        Ok(self.written)
     }
 }

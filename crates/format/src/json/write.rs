@@ -7,11 +7,12 @@ use arrow_schema::{Field, SchemaRef};
 use gristmill_core::json::{write_json, write_string};
 use gristmill_core::text::print;
 use gristmill_core::types::is_json;
-use gristmill_core::{Batch, Encoded, Encoder, Error, Part, Result};
+use gristmill_core::{Batch, Encoded, Encoder, Part, Result};
 
 use super::{Layout, lanes};
-use crate::text::blocks::{Pool, Text, TextWriter, extend};
+use crate::text::blocks::{Pool, TextWriter, extend};
 use crate::text::cells::{Cell, Cells, Values, copy_ordinary};
+use crate::text::file::TextFile;
 use crate::{Compression, Sink};
 
 /// A writer of rows as JSON objects, keys in column order: one a line, or as the elements of one
@@ -40,11 +41,8 @@ impl crate::Writer for Writer {
 
     fn sink(&self, out: Box<dyn Write + Send>) -> Result<Box<dyn Sink>> {
         Ok(Box::new(TextSink {
-            out,
+            file: TextFile::new("JSON", out, self.compression, &self.pool),
             layout: self.layout,
-            compression: self.compression,
-            pool: Arc::clone(&self.pool),
-            written: 0,
             records: 0,
         }))
     }
@@ -300,64 +298,37 @@ impl Part for RowPart {
 }
 
 struct TextSink {
-    out: Box<dyn Write + Send>,
+    file: TextFile,
     layout: Layout,
-    compression: Compression,
-    pool: Arc<Pool>,
-    written: u64,
     records: u64,
 }
 
 impl TextSink {
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.out.write_all(bytes).map_err(|error| Error::io("cannot write JSON", error))?;
-        self.written += bytes.len() as u64;
-        Ok(())
-    }
-
     /// What stands around the records of an array.
     fn write_around(&mut self, text: &[u8]) -> Result<()> {
-        if self.layout == Layout::Document {
-            match self.compression {
-                Compression::None => self.write(text)?,
-                compression => self.write(&compression.compress(text)?)?,
-            }
+        match self.layout {
+            Layout::Document => self.file.write(text),
+            Layout::Lines => Ok(()),
         }
-        Ok(())
     }
 }
 
 impl Sink for TextSink {
     fn append(&mut self, part: Encoded) -> Result<()> {
-        let Ok(text) = part.payload.downcast::<Text>() else {
-            return Err(Error::internal("a part of another encoder was appended to JSON"));
-        };
         if part.records == 0 {
             return Ok(());
         }
         self.write_around(if self.records == 0 { b"[\n" } else { b",\n" })?;
         self.records += part.records;
-        text.write_to(&mut self.out).map_err(|error| Error::io("cannot write JSON", error))?;
-        self.written += text.len() as u64;
-        self.pool.give_back(*text);
-        Ok(())
+        self.file.append(part)
     }
 
     fn bytes_written(&self) -> u64 {
-        self.written
+        self.file.bytes_written()
     }
 
     fn finish(mut self: Box<Self>) -> Result<u64> {
-        if self.records > 0 {
-            self.write_around(b"\n]\n")?;
-        } else if self.layout == Layout::Document {
-            self.write_around(b"[]\n")?;
-        } else if self.compression != Compression::None {
-            // Nothing at all is no valid compressed file.
-            let empty = self.compression.compress(b"")?;
-            self.write(&empty)?;
-        }
-        self.out.flush().map_err(|error| Error::io("cannot write JSON", error))?;
-        Ok(self.written)
+        self.write_around(if self.records == 0 { b"[]\n" } else { b"\n]\n" })?;
+        Box::new(self.file).finish()
     }
 }
