@@ -125,8 +125,8 @@ impl Batch {
         self.kept.get_or_init(|| without(&self.columns, &self.dropped))
     }
 
-    /// The columns with rows that [`Self::settle_in_place`] took out, and which those are,
-    /// ascending.
+    /// The columns with rows that [`Self::settle_in_place`] or [`Self::filter_in_place`] took out,
+    /// and which those are, ascending.
     pub fn unfiltered(&self) -> (&RecordBatch, &[u32]) {
         (&self.columns, &self.dropped)
     }
@@ -210,6 +210,41 @@ impl Batch {
         Ok(batch)
     }
 
+    /// As [`Self::filter`], but the columns are not copied before somebody asks for them: for one
+    /// thread that decides what others copy.
+    ///
+    /// # Errors
+    /// When `keep` has another length.
+    pub fn filter_in_place(self, keep: &[bool]) -> Result<Self> {
+        if keep.len() != self.num_rows() || !self.flaws.is_empty() {
+            return self.filter(&BooleanArray::from(keep.to_vec()));
+        }
+        let dropped = (0..keep.len()).filter(|&row| !keep[row]).map(|row| row as u32);
+        Ok(self.without_in_place(dropped.collect()))
+    }
+
+    /// The same batch without rows that were taken out in place, so that it does not keep them.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn copied(self) -> Result<Self> {
+        if self.dropped.is_empty() {
+            return Ok(self);
+        }
+        let columns = self.columns().clone();
+        self.with_columns(columns)
+    }
+
+    /// Without these rows, which ascend.
+    fn without_in_place(self, dropped: Vec<u32>) -> Self {
+        if dropped.is_empty() {
+            return self;
+        }
+        let columns = self.columns().clone();
+        let rows = self.rows.without(&dropped);
+        Self { columns, dropped, kept: OnceLock::new(), rows, ..self }
+    }
+
     /// The rows at `indices`, in that order; a row may be taken any number of times. Only for a
     /// batch without open flaws.
     ///
@@ -229,9 +264,7 @@ impl Batch {
     /// # Errors
     /// When a column operation fails, which is a bug.
     pub fn settle(self, findings: &mut Findings) -> Result<Self> {
-        let settled = self.settle_in_place(findings);
-        let columns = settled.columns().clone();
-        settled.with_columns(columns)
+        self.settle_in_place(findings).copied()
     }
 
     /// As [`Self::settle`], but the columns are not copied without the rejected rows before
@@ -260,9 +293,7 @@ impl Batch {
                 errors,
             });
         }
-        let columns = self.columns().clone();
-        let rows = self.rows.without(&dropped);
-        Self { columns, dropped, kept: OnceLock::new(), rows, ..self }
+        self.without_in_place(dropped)
     }
 }
 
@@ -283,6 +314,45 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn rows_are_filtered_in_place_as_by_copying() {
+        let values: ArrayRef = Arc::new(Int64Array::from_iter_values(0..5));
+        let columns = RecordBatch::try_from_iter([("x", values)]).unwrap();
+        let origin = Arc::new(Origin::columns("x".into(), columns.clone()));
+        let mut batch = Batch::whole(columns, origin).unwrap();
+        for flawed in [None, Some(3)] {
+            for (row, keep) in
+                [[true; 5], [false, true, true, false, true], [false; 5]].iter().enumerate()
+            {
+                if let Some(flawed) = flawed {
+                    batch.add_flaw(flawed, Stage::Validate, Reason::record("a", format!("{row}")));
+                }
+                let copied = batch.clone().filter(&BooleanArray::from(keep.to_vec())).unwrap();
+                let in_place = batch.clone().filter_in_place(keep).unwrap();
+                assert_eq!(
+                    (in_place.columns(), in_place.num_rows()),
+                    (copied.columns(), copied.num_rows())
+                );
+                let ordinals = |batch: &Batch| -> Vec<u32> {
+                    (0..batch.num_rows()).map(|row| batch.rows().ordinal(row)).collect()
+                };
+                assert_eq!(ordinals(&in_place), ordinals(&copied));
+                assert_eq!(in_place.flaws(), copied.flaws());
+                // Once more, of rows that are out in place already.
+                let first: Vec<bool> = (0..copied.num_rows()).map(|row| row != 0).collect();
+                let again = in_place.clone().filter_in_place(&first).unwrap();
+                assert_eq!(
+                    again.columns(),
+                    copied.filter(&BooleanArray::from(first)).unwrap().columns()
+                );
+                let alone = again.copied().unwrap();
+                assert_eq!(alone.unfiltered(), (alone.columns(), &[][..]));
+                assert_eq!(ordinals(&alone).len(), alone.num_rows());
+                assert!(in_place.filter_in_place(&[true; 6]).is_err());
+            }
+        }
+    }
 
     proptest! {
         #[test]

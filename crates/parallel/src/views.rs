@@ -36,6 +36,10 @@ pub fn compact(columns: &RecordBatch) -> Result<RecordBatch> {
 pub fn value_bytes(columns: &RecordBatch) -> usize {
     let size = |column: &ArrayRef| match parts(column) {
         Some((_, views)) => size_of_val(views) + referred(views),
+        None if let Some(width) = column.data_type().primitive_width() => {
+            let nulls = column.nulls().map_or(0, |nulls| nulls.len().div_ceil(8));
+            column.len() * width + nulls
+        }
         None => {
             let data = column.to_data();
             data.get_slice_memory_size().unwrap_or_else(|_| column.get_buffer_memory_size())

@@ -403,7 +403,8 @@ impl<K: Kind> Chunk for Pages<K> {
             for start in run.clone().step_by(STEP) {
                 let rows = start..run.end.min(start + STEP);
                 if let (Some(valid), Some(nulls)) = (&mut valid, array.nulls()) {
-                    valid.append_buffer(&nulls.inner().slice(rows.start, rows.len()));
+                    let first = nulls.offset() + rows.start;
+                    valid.append_packed_range(first..first + rows.len(), nulls.validity());
                 }
                 kept.extend_from_slice(&cells[rows]);
                 if kept.len() >= STEP {

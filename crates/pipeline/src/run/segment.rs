@@ -113,6 +113,9 @@ impl Local {
             work.step(*index, step.as_ref())?;
         }
         if encoders.is_empty() {
+            // What an ordered step took out in place is not held by the next one.
+            let batches = std::mem::take(&mut work.batches).into_iter();
+            work.batches = batches.map(Batch::copied).collect::<Result<_>>()?;
             return Ok(work);
         }
         let started = Instant::now();

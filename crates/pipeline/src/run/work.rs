@@ -56,7 +56,7 @@ impl Work {
         let batches = self
             .batches
             .iter()
-            .map(|batch| value_bytes(batch.columns()) + batch.origin().byte_size());
+            .map(|batch| value_bytes(batch.unfiltered().0) + batch.origin().byte_size());
         batches.sum::<usize>() + self.lines.size()
     }
 

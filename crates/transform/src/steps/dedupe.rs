@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use arrow_array::BooleanArray;
+use arrow_array::RecordBatch;
 use arrow_schema::{DataType, SchemaRef};
 use gristmill_core::{
-    Batch, BindContext, Bound, Findings, Grain, Mistake, OrderedStep, Pointer, Result, Space,
+    Batch, BindContext, Bound, Findings, Grain, Mistake, OrderedStep, Pointer, Result, Rows, Space,
     StepKind, StepPlan,
 };
 use gristmill_parallel::spill::{HeldBatches, Lasts, Seen};
@@ -224,7 +224,7 @@ impl StepPlan for Dedupe {
 /// Takes rows out as duplicates.
 fn keep_only(batch: Batch, keep: Vec<bool>, findings: &mut Findings) -> Result<Batch> {
     let before = batch.num_rows();
-    let batch = batch.filter(&BooleanArray::from(keep))?;
+    let batch = batch.filter_in_place(&keep)?;
     findings.deduplicated += (before - batch.num_rows()) as u64;
     Ok(batch)
 }
@@ -251,6 +251,8 @@ struct KeepLast {
     lasts: Lasts,
     held: HeldBatches,
     resolved: bool,
+    /// No row of the columns.
+    nothing: Option<RecordBatch>,
 }
 
 impl KeepLast {
@@ -258,7 +260,7 @@ impl KeepLast {
         let quarter = space.memory / 4;
         let lasts = Lasts::new(Space { memory: quarter, ..space.clone() });
         let held = HeldBatches::new(Space { memory: space.memory - quarter, ..space });
-        Self { lasts, held, resolved: false }
+        Self { lasts, held, resolved: false, nothing: None }
     }
 }
 
@@ -270,7 +272,9 @@ impl OrderedStep for KeepLast {
     fn apply(&mut self, batch: Batch, _: &mut Findings) -> Result<Batch> {
         let Hashed { batch, hashes, .. } = Hashed::of(batch)?;
         self.lasts.add(&hashes)?;
-        let empty = batch.clone().filter(&BooleanArray::from(vec![false; hashes.len()]))?;
+        let nothing = self.nothing.get_or_insert_with(|| RecordBatch::new_empty(batch.schema()));
+        let none = Rows::Some(Arc::default());
+        let empty = Batch::new(nothing.clone(), Arc::clone(batch.origin()), none)?;
         self.held.push(batch, hashes.iter().map(|key| Lasts::part(*key)).collect())?;
         Ok(empty)
     }
@@ -283,5 +287,9 @@ impl OrderedStep for KeepLast {
         let Some((batch, parts)) = self.held.pop()? else { return Ok(None) };
         let keep = self.lasts.take(&parts)?;
         keep_only(batch, keep, findings).map(Some)
+    }
+
+    fn keeps_within(&self) -> bool {
+        true
     }
 }
