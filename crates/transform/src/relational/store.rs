@@ -14,33 +14,48 @@ use gristmill_parallel::views::compact;
 
 /// Bytes that are read or written at once.
 const BUFFER: usize = 128 << 10;
+/// The same of a table among many.
+const SMALL_BUFFER: usize = 8 << 10;
 
 /// A table being written.
-pub(crate) struct Writer(StreamWriter<BufWriter<File>>);
+pub(crate) struct Writer {
+    out: StreamWriter<BufWriter<File>>,
+    buffer: usize,
+}
 
 /// A table that can be read.
 #[derive(Debug)]
 pub(crate) struct Store {
     file: File,
     schema: SchemaRef,
+    buffer: usize,
 }
 
 impl Writer {
     pub(crate) fn new(space: &Space, schema: &SchemaRef) -> Result<Self> {
+        Self::with_buffer(space, schema, BUFFER)
+    }
+
+    /// A table of many that are written, and read, at the same time.
+    pub(super) fn of_many(space: &Space, schema: &SchemaRef) -> Result<Self> {
+        Self::with_buffer(space, schema, SMALL_BUFFER)
+    }
+
+    fn with_buffer(space: &Space, schema: &SchemaRef, buffer: usize) -> Result<Self> {
         let file = tempfile::tempfile_in(&space.scratch).map_err(failed)?;
-        let file = BufWriter::with_capacity(BUFFER, file);
-        Ok(Self(StreamWriter::try_new(file, schema).map_err(arrow)?))
+        let file = BufWriter::with_capacity(buffer, file);
+        Ok(Self { out: StreamWriter::try_new(file, schema).map_err(arrow)?, buffer })
     }
 
     pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.0.write(&compact(batch)?).map_err(arrow)
+        self.out.write(&compact(batch)?).map_err(arrow)
     }
 
     pub(crate) fn finish(mut self, schema: &SchemaRef) -> Result<Arc<Store>> {
-        self.0.finish().map_err(arrow)?;
-        let file = self.0.into_inner().map_err(arrow)?;
+        self.out.finish().map_err(arrow)?;
+        let file = self.out.into_inner().map_err(arrow)?;
         let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
-        Ok(Arc::new(Store { file, schema: Arc::clone(schema) }))
+        Ok(Arc::new(Store { file, schema: Arc::clone(schema), buffer: self.buffer }))
     }
 }
 
@@ -55,7 +70,7 @@ impl Store {
     ) -> Result<impl Iterator<Item = Result<RecordBatch, ArrowError>> + Send + use<>, ArrowError>
     {
         let from = At { store: Arc::clone(self), at: 0 };
-        StreamReader::try_new(BufReader::with_capacity(BUFFER, from), None)
+        StreamReader::try_new(BufReader::with_capacity(self.buffer, from), None)
     }
 }
 

@@ -232,6 +232,7 @@ fn threads_and_memory_make_no_difference() {
     let table = columns(&many(30_000));
     for (window, functions) in [
         (WINDOWS[2], &["sum(m)", "lag(k)", "rank()", "avg(f)"][..]),
+        (WINDOWS[3], &["sum(f)", "lag(k)", "rank() + x"][..]),
         ((&[], &["m"], None), &["row_number()", "last(m)"][..]),
         (WINDOWS[7], &["sum(f)", "max(k)", "x - min(x) OVER (PARTITION BY k ORDER BY d)"][..]),
     ] {

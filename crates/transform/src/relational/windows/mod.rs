@@ -3,10 +3,13 @@
 //! The records wait as they are, with their provenance ([`HeldBatches`]), and get their new columns
 //! in the end; so no record is sorted. What is computed here ([`plan`]) needs little of each record:
 //! the number of its partition, its key as bytes ([`order`]), and the values that functions take.
-//! Numbers of rows are sorted, and functions go over them ([`functions`]). What this does not know,
-//! and what it has no room for, is DataFusion's: it gets the columns that the functions need and the
-//! number of each record, and gives the new columns in the order of these. The result is the same.
+//! Numbers of rows are sorted, and functions go over them ([`functions`]). Partitions for which there
+//! is no room together are computed some at a time ([`apart`]). What this does not know, and where it
+//! has no room for one partition, is DataFusion's: it gets the columns that the functions need and
+//! the number of each record, and gives the new columns in the order of these. The result is the
+//! same.
 
+mod apart;
 mod away;
 mod frame;
 mod functions;
@@ -31,6 +34,7 @@ use super::groups::nothing_of;
 use super::message;
 use super::numbered::{number, with_row};
 use super::query::Query;
+use apart::Apart;
 use away::Away;
 use here::{Computed, Here};
 use plan::Plan;
@@ -72,9 +76,12 @@ pub(crate) enum Place {
 
 enum State {
     Here(Here),
+    Apart(Apart),
     Away(Away),
     /// All is computed, and so many rows were given.
     Giving(Computed, usize),
+    /// The same in pieces.
+    GivingApart(Apart, usize),
 }
 
 impl Windows {
@@ -110,7 +117,13 @@ impl Windows {
         self.held.push(batch, Vec::new())?;
         match &mut self.state {
             State::Away(away) => away.take(&columns),
-            State::Giving(..) => Err(Error::internal("a record came behind the last")),
+            State::Apart(apart) => {
+                let plan = self.shared.plan.as_ref().ok_or_else(gone)?;
+                apart.take(&self.shared, plan, &columns)
+            }
+            State::Giving(..) | State::GivingApart(..) => {
+                Err(Error::internal("a record came behind the last"))
+            }
             State::Here(here) => match &self.shared.plan {
                 Some(plan) => {
                     let numbered = number(&columns, here.rows() as u64, &self.shared.input);
@@ -127,9 +140,18 @@ impl Windows {
         }
     }
 
-    /// Has DataFusion do it, which sees all that came until now once more.
+    /// Goes on in pieces, or has DataFusion do it, which see all that came until now once more.
     fn leave(&mut self) -> Result<()> {
         self.state = State::Here(Here::default());
+        if let Some(plan) = self.shared.plan.as_ref().filter(|plan| plan.falls_apart()) {
+            let mut apart = Apart::new();
+            for place in 0..self.lens.len() {
+                let columns = self.shared.needed(&self.held.get(place)?.ok_or_else(gone)?)?;
+                apart.take(&self.shared, plan, &columns)?;
+            }
+            self.state = State::Apart(apart);
+            return Ok(());
+        }
         let mut away: Option<Away> = None;
         for place in 0..self.lens.len() {
             let columns = self.shared.needed(&self.held.get(place)?.ok_or_else(gone)?)?;
@@ -153,9 +175,14 @@ impl Windows {
             let computed = computed.transpose().map_err(|found| shared.failed(found))?;
             *state = State::Giving(computed.unwrap_or_default(), 0);
         }
+        if let (State::Apart(apart), true, Some(plan)) = (&mut *state, self.ended, &shared.plan) {
+            let mut apart = std::mem::replace(apart, Apart::new());
+            apart.compute(shared, plan)?;
+            *state = State::GivingApart(apart, 0);
+        }
         let Some(rows) = self.lens.front().copied() else { return Ok(None) };
         let known = match state {
-            State::Here(_) => return Ok(None),
+            State::Here(_) | State::Apart(_) => return Ok(None),
             State::Away(away) => {
                 away.work(rows, self.ended)?;
                 match away.next(rows)? {
@@ -164,12 +191,18 @@ impl Windows {
                     known => known,
                 }
             }
-            State::Giving(..) => None,
+            State::Giving(..) | State::GivingApart(..) => None,
         };
         let (batch, _) = self.held.pop()?.ok_or_else(gone)?;
         self.lens.pop_front();
         let known = match (known, state, &shared.plan) {
             (Some(known), ..) => known,
+            (None, State::GivingApart(apart, given), Some(plan)) => {
+                let columns = number(&shared.needed(&batch)?, *given as u64, &shared.input)
+                    .map_err(|found| shared.failed(found))?;
+                *given += rows;
+                apart.next(shared, plan, &columns)?
+            }
             (None, State::Giving(computed, given), Some(plan)) => {
                 let columns = shared.needed(&batch)?;
                 let columns = number(&columns, *given as u64, &shared.input)
