@@ -143,6 +143,33 @@ fn of_a_document_in_one_line_and_the_same_bytes_with_more_memory() {
 }
 
 #[test]
+fn of_steps_that_remember_and_the_same_bytes_with_more_memory() {
+    let sandbox = Sandbox::new();
+    file(&sandbox, "in.csv", |out| {
+        writeln!(out, "id,key,amount,note").unwrap();
+        for id in 0..350_000u64 {
+            let mixed = id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+            let (key, amount) = (mixed % 60_000, mixed % 1_000);
+            writeln!(
+                out,
+                "{id},key number {key},{amount}.5,a note on {mixed} that takes some room"
+            )
+            .unwrap();
+        }
+    });
+    for step in [
+        "window: {partition_by: [key], order_by: [amount, id], columns: {total: sum(amount), before: lag(note)}}",
+        "dedupe: {keys: [key], keep: last}",
+    ] {
+        let columns = format!(", columns: {{id: int, amount: double}}}}]\nsteps: [{{{step}}}]\n#");
+        run(&sandbox, "in.csv", &columns, &["{file: out.parquet}"], LIMIT);
+        let little = sandbox.bytes("out.parquet");
+        run(&sandbox, "in.csv", &columns, &["{file: out.parquet}"], 1 << 30);
+        assert!(little == sandbox.bytes("out.parquet"), "memory changed the output of {step}");
+    }
+}
+
+#[test]
 fn too_little_is_a_mistake() {
     let sandbox = Sandbox::new();
     sandbox.write("in.csv", "a\n1\n");

@@ -41,8 +41,12 @@ pub(super) struct Opened {
 
 /// Memory limit divided by this is what the steps that remember may hold together.
 const REMEMBERING_SHARE: u64 = 4;
-/// So many times as much is for one that counts all that it holds.
-const COUNTED: usize = 2;
+/// So many times as much is for an ordered one that counts all that it holds, and may be held beside
+/// it by one that does not.
+const COUNTED: u64 = 2;
+/// What ordered steps leave to the rest of the run, whatever its limit is: the program, a chunk that
+/// is read, and chunks of theirs that are written.
+const BESIDE: u64 = 96 << 20;
 
 /// Whether steps read their references.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,14 +216,18 @@ fn share_memory(segments: &mut [Segment], job: &Job, scratch: &Path, workers: us
         local + usize::from(segment.ordered.is_some())
     };
     let remembering = segments.iter().map(count).sum::<usize>().max(1);
-    let share = job.limits.memory.0 / REMEMBERING_SHARE / remembering as u64;
-    let memory = usize::try_from(share).unwrap_or(usize::MAX);
+    let limit = job.limits.memory.0;
+    let all = limit / REMEMBERING_SHARE;
+    let share = |all: u64| usize::try_from(all / remembering as u64).unwrap_or(usize::MAX);
+    let (memory, ordered_memory) =
+        (share(all), share(all.min(limit.saturating_sub(BESIDE) / COUNTED)));
     let space = Space { scratch: scratch.to_owned(), memory, workers };
     for segment in segments {
         if let Some(ordered) = &segment.ordered {
             let mut step = ordered.step.lock().unwrap_or_else(PoisonError::into_inner);
-            let times = if step.keeps_within() { COUNTED } else { 1 };
-            step.open(Space { memory: memory.saturating_mul(times), ..space.clone() });
+            let times = if step.keeps_within() { COUNTED as usize } else { 1 };
+            let memory = ordered_memory.saturating_mul(times);
+            step.open(Space { memory, ..space.clone() });
         }
         let local = Arc::get_mut(&mut segment.local).into_iter();
         for (_, step) in local.flat_map(|local| &mut local.steps) {

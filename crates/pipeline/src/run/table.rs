@@ -11,9 +11,9 @@ use super::Stream;
 use super::segment::Ordered;
 use super::work::{Count, Tally, Work, settle};
 
-/// The size of the chunks that a table is made into, as values in memory. It follows the data only,
-/// since a chunk may become a row group.
-const CHUNK: usize = 16 << 20;
+/// The size of the chunks that a table is made into, as values in memory: some are in memory at once,
+/// each with what it is encoded to. It follows the data only, since a chunk may become a row group.
+const CHUNK: usize = 8 << 20;
 
 /// First the chunks of the input, without their records, as the step takes them; and then, or in
 /// between, chunks of what it gives.

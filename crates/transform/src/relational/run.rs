@@ -138,6 +138,9 @@ impl Stream for Fed {
     }
 }
 
+/// Threads that read what was kept on disk, a piece at a time: each more holds memory of its own.
+const READERS: usize = 2;
+
 /// A plan on its way.
 pub(crate) struct Execution {
     step: &'static str,
@@ -207,6 +210,7 @@ impl Execution {
     ) -> gristmill_core::Result<Self> {
         let failed = |found| message::running(step, space.memory, found);
         let runtime = Builder::new_current_thread()
+            .max_blocking_threads(READERS)
             .build()
             .map_err(|source| Error::io(format!("step `{step}` cannot start"), source))?;
         let stream = {
