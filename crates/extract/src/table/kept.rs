@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use gristmill_core::{Chunk, Error, ErrorKind, ExtractContext, Extractor, ReadPlan, Result};
-use gristmill_database::quoted;
 use serde_json::Value;
 
 use super::source::{Database, Wanted};
@@ -16,14 +15,17 @@ pub(super) struct Kept {
     context: ExtractContext,
     /// `None` while it is opened again.
     inner: Option<Box<dyn Extractor>>,
+    /// Whether records come in the same order whatever columns they have.
+    has_order: bool,
     schema: Option<SchemaRef>,
 }
 
 impl Kept {
     /// Opens a source with all its columns.
     pub(super) fn open(wanted: Wanted, context: &ExtractContext) -> Result<Self> {
-        let inner = Some(open(&wanted, context)?);
-        Ok(Self { wanted, context: context.clone(), inner, schema: None })
+        let (inner, has_order) = open(&wanted, context)?;
+        let context = context.clone();
+        Ok(Self { wanted, context, inner: Some(inner), has_order, schema: None })
     }
 
     fn inner(&mut self) -> Result<&mut dyn Extractor> {
@@ -34,13 +36,19 @@ impl Kept {
     }
 }
 
-fn open(wanted: &Wanted, context: &ExtractContext) -> Result<Box<dyn Extractor>> {
+/// A source, and whether its records come in the same order whatever columns are asked for. SQLite
+/// gives some columns in the order of an index that has them, not in that of the table; so do MariaDB
+/// and MySQL where they are not told which order it is.
+fn open(wanted: &Wanted, context: &ExtractContext) -> Result<(Box<dyn Extractor>, bool)> {
     Ok(match &wanted.database {
         Database::Postgres(address) => {
-            Box::new(postgres::PostgresExtractor::open(wanted, address, context)?)
+            (Box::new(postgres::PostgresExtractor::open(wanted, address, context)?), true)
         }
-        Database::MySql(address) => Box::new(mysql::open(wanted, address, context)?),
-        Database::Sqlite(path) => Box::new(sqlite::open(wanted, path, context)?),
+        Database::MySql(address) => {
+            let (extractor, has_order) = mysql::open(wanted, address, context)?;
+            (Box::new(extractor), has_order)
+        }
+        Database::Sqlite(path) => (Box::new(sqlite::open(wanted, path, context)?), false),
     })
 }
 
@@ -55,13 +63,9 @@ impl Extractor for Kept {
         Ok(schema)
     }
 
-    /// Of a query it is not known what its columns cost, or what else they do. SQLite, MariaDB and
-    /// MySQL give some columns in the order of an index that has them, not in that of the table.
+    /// Of a query it is not known what its columns cost, or what else they do.
     fn keep(&mut self, places: &[usize]) -> Result<bool> {
-        if !matches!(self.wanted.database, Database::Postgres(_)) {
-            return Ok(false);
-        }
-        let (Some(schema), Some(table)) = (&self.schema, &self.wanted.relation.table) else {
+        let Some(schema) = self.schema.as_ref().filter(|_| self.has_order) else {
             return Ok(false);
         };
         let kept = schema.project(places)?;
@@ -70,11 +74,13 @@ impl Extractor for Kept {
         if names.is_empty() || needs.is_some_and(|needed| !names.contains(&needed)) {
             return Ok(false);
         }
-        let columns: Vec<String> = names.iter().map(|name| quoted(name)).collect();
-        self.wanted.relation.select = format!("SELECT {} FROM {table}", columns.join(", "));
+        let Some(relation) = self.wanted.relation.keep(&names) else { return Ok(false) };
+        self.wanted.relation = relation;
         self.wanted.columns.retain(|name, _| names.contains(&name.as_str()));
         self.inner = None;
-        let inner = self.inner.insert(open(&self.wanted, &self.context)?);
+        let (inner, has_order) = open(&self.wanted, &self.context)?;
+        self.has_order = has_order;
+        let inner = self.inner.insert(inner);
         match inner.begin(None)? == Arc::new(kept) {
             true => Ok(true),
             false => Err(Error::new(

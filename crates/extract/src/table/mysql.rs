@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use super::cells::{Cell, Rows};
 use super::cursor::Column;
 use super::rows::Columns;
-use super::source::{Wanted, declared};
+use super::source::{Relation, Wanted, declared};
 use super::stepped::{Begin, Pieces, Source, Step, Stepped, alone, one_turn};
 use key::Key;
 use parts::Moment;
@@ -28,12 +28,13 @@ const BEGIN: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
 /// So many bytes of `limits.memory` pay for one connection of several.
 const MEMORY: u64 = 32 << 20;
 
-/// Connects, and asks which columns there are.
+/// Connects, and asks which columns there are. Answers as well whether a table has an order, whatever
+/// columns of it are read.
 pub(super) fn open(
     wanted: &Wanted,
     address: &Address,
     context: &ExtractContext,
-) -> Result<Stepped> {
+) -> Result<(Stepped, bool)> {
     let relation = &wanted.relation;
     let what = format!("cannot read `{}` of `{}`", relation.name, address.name());
     let failed = |error| read_error_of(&what, error);
@@ -55,7 +56,7 @@ pub(super) fn open(
         (Some(table), None) => Key::find(&client, table),
         _ => None,
     };
-    let select = key.as_ref().map(|key| key.select(&(None, None)));
+    let select = key.as_ref().map(|key| key.select(&relation.columns, &(None, None)));
     let select = select.unwrap_or_else(|| relation.select.clone());
     let (mut select, mut bookmark, mut notes) = (select, None, Vec::new());
     if let Some(cursor) = &wanted.cursor {
@@ -93,11 +94,16 @@ pub(super) fn open(
         types,
         longest: longest_record(context.memory),
     };
+    let has_order = key.is_some();
     let reading = Reading { client, select, found, what };
     let (begin, note) = match (&relation.table, wanted.connections) {
         (Some(table), Some(many)) if many.get() > 1 => {
             let most = usize::try_from(context.memory.0 / MEMORY).unwrap_or(usize::MAX).max(2);
-            let split = Split { table, select: &relation.select, others: many.get().min(most) - 1 };
+            let split = Split {
+                relation: relation.clone(),
+                table: table.clone(),
+                others: many.get().min(most) - 1,
+            };
             let alone = format!("`{}` is read by one connection", relation.name);
             match (&wanted.cursor, key) {
                 (Some(_), _) => (reading.alone(), Some(format!("{alone}: {CURSOR}"))),
@@ -108,7 +114,7 @@ pub(super) fn open(
         _ => (reading.alone(), None),
     };
     notes.extend(note);
-    Ok(Stepped::new(source, begin, None, notes, bookmark))
+    Ok((Stepped::new(source, begin, None, notes, bookmark), has_order))
 }
 
 /// Why a table is read by one connection, though a pipeline asks for more.
@@ -118,10 +124,9 @@ const NO_KEY: &str = "it is no table of InnoDB in one part with a primary key, o
 const NO_RANGES: &str = "its key does not begin with a whole number or a time, in ascending order";
 
 /// A table for several connections.
-struct Split<'a> {
-    table: &'a str,
-    /// The statement whose columns are known.
-    select: &'a str,
+struct Split {
+    relation: Relation,
+    table: String,
     /// How many connections there are to be beside the first one.
     others: usize,
 }
@@ -144,20 +149,20 @@ impl Reading {
         self,
         address: &Address,
         key: Key,
-        split: Split<'_>,
+        split: Split,
         alone: String,
     ) -> Result<(Begin, Option<String>)> {
         let writing = key.writing(&self.client);
         let Some(writing) = writing.map_err(|error| read_error_of(&self.what, error))? else {
             return Ok((self.alone(), Some(format!("{alone}: {NO_RANGES}"))));
         };
-        let (table, select, address) =
-            (split.table.to_owned(), split.select.to_owned(), address.clone());
+        let address = address.clone();
         let begin: Begin = Box::new(move || {
-            let moment = Moment::begin(&self.client, &address, &table, split.others);
-            self.check(&select)?;
+            let Split { relation, table, others } = split;
+            let moment = Moment::begin(&self.client, &address, &table, others);
+            self.check(&relation.select)?;
             Ok(match moment {
-                Ok(moment) => (moment.steps(self, &key, writing), None),
+                Ok(moment) => (moment.steps(self, &key, writing, &relation.columns), None),
                 Err(why) => (vec![self.step()], Some(format!("{alone}: {why}"))),
             })
         });

@@ -74,6 +74,8 @@ pub(super) struct Relation {
     pub(super) name: Arc<str>,
     /// A statement that gives its records.
     pub(super) select: String,
+    /// The columns of a table that it names.
+    pub(super) columns: String,
     /// The table's name as SQL writes it; `None` for a query, which may be anything.
     pub(super) table: Option<String>,
 }
@@ -90,7 +92,16 @@ impl Relation {
         let quoted: Vec<String> = parts.iter().map(|part| quoted(part)).collect();
         let table = quoted.join(".");
         let select = format!("SELECT * FROM {table}");
-        Ok(Self { name: name.into(), select, table: Some(table) })
+        Ok(Self { name: name.into(), select, columns: "*".to_owned(), table: Some(table) })
+    }
+
+    /// The same table with these columns only; `None` for a query.
+    pub(super) fn keep(&self, columns: &[&str]) -> Option<Self> {
+        let table = self.table.clone()?;
+        let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+        let columns = columns.join(", ");
+        let select = format!("SELECT {columns} FROM {table}");
+        Some(Self { name: Arc::clone(&self.name), select, columns, table: Some(table) })
     }
 
     pub(super) fn query(sql: &str) -> Result<Self, Mistake> {
@@ -104,7 +115,12 @@ impl Relation {
             Some((end, _)) => format!("{}…", &words[..end]),
             None => words,
         };
-        Ok(Self { name: name.into(), select: select.to_owned(), table: None })
+        Ok(Self {
+            name: name.into(),
+            select: select.to_owned(),
+            columns: String::new(),
+            table: None,
+        })
     }
 }
 

@@ -49,8 +49,8 @@ impl Key {
         })
     }
 
-    /// The statement for the records of a range, in order.
-    pub(super) fn select(&self, (above, until): &Range) -> String {
+    /// The statement for these columns of the records of a range, in order.
+    pub(super) fn select(&self, columns: &str, (above, until): &Range) -> String {
         let first = &self.first;
         let above = above.iter().map(|value| format!("{first} > {value}"));
         let until = until.iter().map(|value| format!("{first} <= {value}"));
@@ -60,7 +60,7 @@ impl Key {
         } else {
             format!(" WHERE {}", within.join(" AND "))
         };
-        format!("SELECT * {}{within} ORDER BY {}", self.from, self.order)
+        format!("SELECT {columns} {}{within} ORDER BY {}", self.from, self.order)
     }
 
     /// The statement for the value that the key has so many records further on, and for its type.

@@ -61,13 +61,19 @@ impl Moment {
     }
 
     /// The step of each connection.
-    pub(super) fn steps(self, first: Reading, key: &Key, writing: Writing) -> Vec<Step> {
+    pub(super) fn steps(
+        self,
+        first: Reading,
+        key: &Key,
+        writing: Writing,
+        columns: &str,
+    ) -> Vec<Step> {
         let Reading { client: first, found, what, .. } = first;
         let plan = Plan { above: None, is_over: false, records: 0, bytes: 0 };
         let plan = Arc::new(Mutex::new(plan));
         let step = |client: Client| -> Step {
             let (plan, key) = (Arc::clone(&plan), key.clone());
-            let (found, what) = (found.clone(), what.clone());
+            let (found, what, columns) = (found.clone(), what.clone(), columns.to_owned());
             Box::new(move |pieces| {
                 let failed = |error| read_error_of(&what, error);
                 let plan = || {
@@ -84,7 +90,7 @@ impl Moment {
                     };
                     let before = pieces.size();
                     let mut records = 0;
-                    let read = client.stream(&key.select(&range), |values| {
+                    let read = client.stream(&key.select(&columns, &range), |values| {
                         records += 1;
                         put(values, &found, pieces)
                     });
