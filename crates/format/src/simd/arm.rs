@@ -59,7 +59,15 @@ impl Simd for Neon {
 
     #[inline(always)]
     fn prefix_xor(self, mask: u64) -> u64 {
-        // SAFETY: `self` proves polynomial multiplication of 64 bits. The product's low half.
-        unsafe { vmull_p64(mask, u64::MAX) as u64 }
+        // SAFETY: `self` proves polynomial multiplication of 64 bits.
+        unsafe { product(mask) }
     }
+}
+
+/// The low half of the product with all ones. It is inlined where the features are, which the
+/// intrinsic itself would not be.
+#[inline]
+#[target_feature(enable = "neon,aes")]
+fn product(mask: u64) -> u64 {
+    vmull_p64(mask, u64::MAX) as u64
 }
