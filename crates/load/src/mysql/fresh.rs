@@ -100,7 +100,7 @@ pub(crate) fn recover(
             hidden: format!("{}.{}", quoted(schema), quoted(hidden)),
             table: format!("{}.{}", quoted(schema), quoted(table)),
         };
-        match loads::has(client, &comment.run, Some(name)).map_err(refused)? {
+        match loads::has(client, &comment.run, &[name.to_owned()]).map_err(refused)? {
             true => show(client, &[fresh]).map_err(refused)?,
             false => drop(client, &[fresh]),
         }

@@ -4,8 +4,9 @@ use gristmill_core::{Error, ErrorKind, Loaded, Result};
 use gristmill_database::literal;
 use gristmill_database::mysql::{Address, Client, DatabaseError, error_of};
 
-use super::session::Session;
+use super::session::{self, Session};
 use crate::merge::Outcome;
+use crate::session::Transactions;
 use crate::table::Mode;
 
 /// The table's name.
@@ -56,19 +57,23 @@ pub(crate) fn record(
         .map_err(|e| error_of(&format!("cannot write the table `{TABLE}`"), e))
 }
 
-/// Whether a run has loaded a table, or any.
-pub(crate) fn has(client: &Client, run: &str, table: Option<&str>) -> Result<bool, DatabaseError> {
-    if !is_there(client)? {
+/// Whether a run has loaded one of these tables. Others of the run may be committed, or not, that
+/// went to the same database by another address.
+pub(crate) fn has(client: &Client, run: &str, tables: &[String]) -> Result<bool, DatabaseError> {
+    if tables.is_empty() || !is_there(client)? {
         return Ok(false);
     }
-    let table =
-        table.map_or_else(String::new, |table| format!(" AND destination = {}", literal(table)));
-    let sql = format!("SELECT count(*) FROM {TABLE} WHERE run = {}{table}", literal(run));
+    let tables: Vec<String> = tables.iter().map(|table| literal(table)).collect();
+    let sql = format!(
+        "SELECT count(*) FROM {TABLE} WHERE run = {} AND destination IN ({})",
+        literal(run),
+        tables.join(", ")
+    );
     Ok(client.numbers(&sql, &[])? != [[0]])
 }
 
 /// Whether a run has loaded a table of a MariaDB or MySQL database, and what it made of the
-/// records: to tell on which side of the commit a run died.
+/// records: to tell on which side of the commit a run died. Waits while a run loads that table.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -77,6 +82,10 @@ pub fn committed(url: &str, run: &str, table: &str) -> Result<Option<Loaded>> {
         .map_err(|mistake| Error::new(ErrorKind::Configuration, mistake.to_string()))?;
     let client = Client::connect(&address)?;
     let reading = |e| error_of(&format!("cannot read the table `{TABLE}`"), e);
+    // What the run asked for last may still be on its way; its lock goes when that is over.
+    if !session::wait_for(&client, table).map_err(reading)? {
+        return Err(Transactions::new(address.name(), run).busy(table));
+    }
     if !is_there(&client).map_err(reading)? {
         return Ok(None);
     }

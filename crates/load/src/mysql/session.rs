@@ -209,7 +209,7 @@ impl Session {
                     return Ok(None);
                 }
             }
-            let committed = loads::has(client, &transactions.run, None)?;
+            let committed = loads::has(client, &transactions.run, &transactions.tables)?;
             match committed {
                 true => fresh::show(client, &fresh::left(client, fresh)?)?,
                 false => fresh::drop(client, fresh),
@@ -224,6 +224,13 @@ impl Session {
         self.transactions.end(false);
         Err(self.transactions.not_committed())
     }
+}
+
+/// Waits until the lock of a table is free; answers whether it is.
+pub(crate) fn wait_for(client: &Client, table: &str) -> Result<bool, DatabaseError> {
+    let is_free = lock(client, table, PATIENCE)?;
+    client.batch(&format!("DO RELEASE_LOCK({})", name_of_lock(table)))?;
+    Ok(is_free)
 }
 
 /// Waits for the lock of a table; answers whether it is ours.

@@ -33,12 +33,32 @@ pub(crate) fn check(client: &Client) -> Result<()> {
 
 /// Creates it unless it is there: in the transaction of the first load. Another first load waits
 /// until this one has committed.
-fn create(client: &Client) -> Result<(), DatabaseError> {
-    if is_there(client)? {
+///
+/// # Errors
+/// When the transaction is one of this run, which commits none before all are prepared.
+fn create(session: &Session) -> Result<()> {
+    let client = session.client()?;
+    let writing = |e| error_of(&format!("cannot write the table `{TABLE}`"), e);
+    if is_there(client).map_err(writing)? {
         return Ok(());
     }
-    client.batch(&format!("SELECT pg_advisory_xact_lock(hashtextextended('{TABLE}', 0))"))?;
-    if is_there(client)? { Ok(()) } else { client.batch(CREATE) }
+    let key = format!("hashtextextended('{TABLE}', 0)");
+    if session.has_sibling() {
+        let sql = format!("SELECT pg_try_advisory_xact_lock({key})");
+        let locked: bool = client.row(&sql, &[]).map_err(writing)?.get(0);
+        if !locked {
+            let message = format!("the table `{TABLE}` is being created by another load");
+            return Err(Error::new(ErrorKind::Transient, message).hint(
+                "run again when it is done; several destinations in one database need one URL",
+            ));
+        }
+    } else {
+        client.batch(&format!("SELECT pg_advisory_xact_lock({key})")).map_err(writing)?;
+    }
+    match is_there(client).map_err(writing)? {
+        true => Ok(()),
+        false => client.batch(CREATE).map_err(writing),
+    }
 }
 
 fn is_there(client: &Client) -> Result<bool, DatabaseError> {
@@ -54,7 +74,7 @@ pub(crate) fn record(
 ) -> Result<()> {
     let account = serde_json::to_string(outcome).unwrap_or_default();
     let writing = |e| error_of(&format!("cannot write the table `{TABLE}`"), e);
-    create(client).map_err(writing)?;
+    create(session)?;
     client
         .execute(
             "INSERT INTO gristmill_loads (run, pipeline, destination, mode, account) \
@@ -65,12 +85,15 @@ pub(crate) fn record(
     Ok(())
 }
 
-/// Whether a run's loads are committed.
-pub(crate) fn has(client: &Client, run: &str) -> Result<bool, DatabaseError> {
+/// Whether a run's loads of tables are committed: those of one transaction. Others of the run may
+/// be, or not, that went to the same database by another address.
+pub(crate) fn has(client: &Client, run: &str, tables: &[String]) -> Result<bool, DatabaseError> {
     if !is_there(client)? {
         return Ok(false);
     }
-    Ok(client.row("SELECT EXISTS (SELECT 1 FROM gristmill_loads WHERE run = $1)", &[&run])?.get(0))
+    let sql = "SELECT EXISTS (SELECT 1 FROM gristmill_loads \
+               WHERE run = $1 AND destination = ANY ($2))";
+    Ok(client.row(sql, &[&run, &tables])?.get(0))
 }
 
 /// Whether a run has loaded a table of a PostgreSQL database, and what it made of the records: to

@@ -4,6 +4,7 @@
 //! while a commit is on its way, a new one waits until the old one's locks are gone, and looks in
 //! `gristmill_loads` for what became of it.
 
+use std::cell::Cell;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -37,12 +38,17 @@ pub(crate) struct Session {
     client: Option<Client>,
     pipeline: String,
     pub(crate) transactions: Transactions,
+    /// Whether the run had another session when this one was opened.
+    has_sibling: bool,
 }
 
 /// The run's session with a database, opened if this is its first table.
 pub(crate) fn join(address: &Address, context: &LoadContext<'_>) -> Result<Shared<Session>> {
+    let has_sibling = Cell::new(false);
     let is_wanted = |session: &Session| {
-        session.transactions.run == context.run && session.address.is_same(address)
+        let is_ours = session.transactions.run == context.run;
+        has_sibling.set(has_sibling.get() || is_ours);
+        is_ours && session.address.is_same(address)
     };
     Shared::join(&SESSIONS, is_wanted, || {
         let client = Client::connect(address)?;
@@ -53,6 +59,7 @@ pub(crate) fn join(address: &Address, context: &LoadContext<'_>) -> Result<Share
             client: Some(client),
             pipeline: context.pipeline.to_owned(),
             transactions: Transactions::new(address.name(), context.run),
+            has_sibling: has_sibling.get(),
         })
     })
 }
@@ -68,6 +75,11 @@ impl Session {
 
     pub(crate) fn pipeline(&self) -> &str {
         &self.pipeline
+    }
+
+    /// Whether the run may have another transaction in the same database.
+    pub(crate) fn has_sibling(&self) -> bool {
+        self.has_sibling
     }
 
     /// Opens the transaction unless it is open, locks a table against other runs, and answers the
@@ -148,7 +160,7 @@ impl Session {
         let connect = || Client::connect(&self.address);
         self.client = transactions.find_out(loads::TABLE, connect, |client| {
             wait_for(client, transactions.tables.iter().map(String::as_str))?;
-            loads::has(client, &transactions.run).map(Some)
+            loads::has(client, &transactions.run, &transactions.tables).map(Some)
         })?;
         let committed = self.client.is_some();
         transactions.end(committed);

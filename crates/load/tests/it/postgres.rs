@@ -248,3 +248,20 @@ fn types_of_extensions_take_their_texts() {
         [r#"1 "a"=>"1", "b"=>"2" Ann a.b"#, r#"2 "x"=>NULL Bob a"#, r#"3 "a"=>"3" Cid a.c"#]
     );
 }
+
+#[test]
+fn two_addresses_of_one_database_do_not_wait_for_each_other() {
+    let Some(warehouse) = Warehouse::postgres() else { return };
+    let input = batch(1, vec![("id", ints([1]))]);
+    let context = context(warehouse.folder(), "1");
+    let mut findings = Findings::default();
+    let urls = [warehouse.url().to_owned(), warehouse.url().replace("127.0.0.1", "localhost")];
+    let mut loaders = [0, 1].map(|i| {
+        let item = json!({"table": format!("t{i}"), "database": urls[i]});
+        open(&item, &input.schema(), &context).unwrap()
+    });
+    // None of them commits before all are prepared, and the first one makes the table of loads.
+    loaders[0].prepare(&mut findings).unwrap();
+    let error = loaders[1].prepare(&mut findings).unwrap_err();
+    assert!(error.is_transient() && error.hint_text().unwrap().contains("one URL"), "{error:?}");
+}

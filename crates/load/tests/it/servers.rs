@@ -272,6 +272,8 @@ fn what_cannot_be_loaded_is_said_when_opening(warehouse: &Warehouse) {
 enum Cut {
     /// It ends before this piece of what the client sends reaches the server.
     Before(usize),
+    /// It ends before the server is to commit.
+    BeforeCommit,
     /// It ends after the server committed, and before the client hears of it.
     AfterCommit,
 }
@@ -310,6 +312,7 @@ fn forward(mut client: TcpStream, mut server: TcpStream, cut: Option<Cut>, count
         let piece = count.fetch_add(1, Ordering::SeqCst) + 1;
         match cut {
             Some(Cut::Before(at)) if piece == at => break,
+            Some(Cut::BeforeCommit) if is_commit(&buffer[..n]) => break,
             Some(Cut::AfterCommit) if is_commit(&buffer[..n]) => {
                 client.shutdown(Shutdown::Write).unwrap();
                 server.write_all(&buffer[..n]).unwrap();
@@ -399,6 +402,38 @@ fn a_commit_that_is_not_answered_is_found_out(warehouse: &Warehouse) {
     assert_eq!(known.map(|loaded| loaded.inserted), Some(3));
 }
 
+/// Two addresses of one database are two transactions: that one is committed says nothing of the
+/// other.
+fn a_lost_commit_is_not_taken_for_another_of_its_run(warehouse: &Warehouse) {
+    let input = people(1, &[Some(1)], &[Some("a")]);
+    for table in ["a", "b"] {
+        let item = warehouse.append_to(table);
+        load(&item, &[people(1, &[], &[])], &context(warehouse.folder(), "0")).unwrap();
+    }
+    for (run, cut, expected) in
+        [("1", Cut::BeforeCommit, ["1", "0"]), ("2", Cut::AfterCommit, ["2", "1"])]
+    {
+        let (url, _) = proxy(warehouse.url(), cut);
+        let context = context(warehouse.folder(), run);
+        let mut findings = Findings::default();
+        let mut loaders = [("a", warehouse.url()), ("b", &url)].map(|(table, url)| {
+            let item = json!({"table": table, "database": url});
+            open(&item, &input.schema(), &context).unwrap()
+        });
+        for loader in &mut loaders {
+            append(loader.as_mut(), std::slice::from_ref(&input), &mut findings).unwrap();
+            loader.prepare(&mut findings).unwrap();
+        }
+        let [first, second] = loaders.each_mut().map(|loader| loader.publish());
+        first.unwrap();
+        assert_eq!(second.is_ok(), run == "2", "{second:?}");
+        drop(loaders);
+        let counts = ["a", "b"]
+            .map(|table| warehouse.lines(&format!("SELECT count(*) FROM {table}")).remove(0));
+        assert_eq!(counts, expected, "{second:?}");
+    }
+}
+
 on!(postgres, mysql: [
     values_are_stored_exactly,
     exactly_the_refused_records_are_rejected,
@@ -410,4 +445,5 @@ on!(postgres, mysql: [
     what_cannot_be_loaded_is_said_when_opening,
     wherever_the_connection_is_cut_all_or_nothing_is_loaded,
     a_commit_that_is_not_answered_is_found_out,
+    a_lost_commit_is_not_taken_for_another_of_its_run,
 ]);
