@@ -2,11 +2,17 @@
 //! each.
 
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use arrow_array::{
     ArrayRef, BinaryViewArray, Decimal128Array, Float64Array, TimestampMicrosecondArray,
 };
 use gristmill_core::{Batch, Findings};
+use gristmill_database::mysql;
+use gristmill_scratch::server::{MARIADB, Server, Setup};
+use serde_json::json;
+use tempfile::tempdir;
 
 use crate::support::{append, batch, context, ints, load, open, rejects, texts};
 use crate::warehouse::Warehouse;
@@ -255,18 +261,19 @@ fn a_transaction_that_something_committed_is_noticed() {
 
 #[test]
 fn rows_get_in_without_files_too() {
-    let Some(warehouse) = Warehouse::mysql() else { return };
+    // A server of its own: all others would lose them, too.
+    let setup = Setup { before: "", options: "--local-infile=0" };
+    let Some(server) = Server::own(&MARIADB, setup) else { return };
+    let folder = tempdir().unwrap();
     let one = "x".repeat(300_000);
     let long = [one.as_str(), "it's\\", "a\tb\nc\\N", "", &one, &one];
     let bytes: ArrayRef =
         Arc::new(BinaryViewArray::from(vec![Some(&b"\x00'"[..]), None, None, None, None, None]));
     let input = batch(1, vec![("id", ints(1..7)), ("text", texts(long)), ("bytes", bytes)]);
-    warehouse.run("SET GLOBAL local_infile = 0");
-    let item = warehouse.append_to("t");
-    let loaded = load(&item, &[input], &context(warehouse.folder(), "1"));
-    warehouse.run("SET GLOBAL local_infile = 1");
-    assert_eq!(loaded.unwrap().0.inserted, 6);
-    let rows = warehouse.rows("SELECT text, hex(bytes) FROM t ORDER BY id");
+    let item = json!({"table": "t", "database": server.url});
+    let (loaded, _) = load(&item, &[input], &context(folder.path(), "1")).unwrap();
+    assert_eq!(loaded.inserted, 6);
+    let rows = gristmill_scratch::texts(&server.url, "SELECT text, hex(bytes) FROM t ORDER BY id");
     let texts: Vec<&str> = rows.iter().map(|row| row[0].as_deref().unwrap()).collect();
     assert_eq!(texts, long);
     assert_eq!(rows[0][1].as_deref(), Some("0027"));
@@ -326,4 +333,32 @@ fn rows_that_go_straight_in_are_those_that_statements_would_add() {
     });
     assert_eq!(found[0], found[1]);
     assert!(found[0].0 > 400 && found[0].2.len() > 50, "{} {}", found[0].0, found[0].2.len());
+}
+
+/// A table that is to change is waited for while somebody uses it.
+#[test]
+fn a_change_waits_for_whoever_uses_the_table() {
+    let Some(warehouse) = Warehouse::mysql() else { return };
+    warehouse.run("CREATE TABLE t (id int); INSERT INTO t VALUES (1)");
+    let address = mysql::Address::parse(warehouse.url()).unwrap();
+    let reader = mysql::Client::connect(&address).unwrap();
+    reader.batch("START TRANSACTION").unwrap();
+    reader.texts("SELECT * FROM t").unwrap();
+    let mut item = warehouse.append_to("t");
+    item["schema_changes"] = "widen".into();
+    let input = batch(1, vec![("id", ints([5_000_000_000])), ("new", texts(["a"]))]);
+    thread::scope(|scope| {
+        let load =
+            scope.spawn(|| load(&item, &[input], &context(warehouse.folder(), "1")).unwrap());
+        let waiting = "SELECT count(*) FROM information_schema.processlist \
+                       WHERE db = database() AND state = 'Waiting for table metadata lock'";
+        while warehouse.lines(waiting) == ["0"] {
+            assert!(!load.is_finished(), "the table was changed while it was read");
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(warehouse.lines("SHOW COLUMNS FROM t").len(), 1);
+        reader.batch("COMMIT").unwrap();
+        assert_eq!(load.join().unwrap().0.inserted, 1);
+    });
+    assert_eq!(warehouse.lines("SELECT id, new FROM t ORDER BY id"), ["1 -", "5000000000 a"]);
 }
