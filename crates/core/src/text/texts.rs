@@ -261,6 +261,7 @@ impl Texts {
         let Parts { shared, blocks: complete, heap, mut memo } = std::mem::take(&mut self.parts);
         memo.clear();
         self.parts.memo = memo;
+        self.parts.heap = Vec::with_capacity(fixed::like(heap.len()));
         let mut blocks = Vec::new();
         if let Some((text, used)) = shared {
             // Not kept for nothing.

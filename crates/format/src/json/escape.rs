@@ -1,28 +1,42 @@
 //! Escapes of JSON strings.
 
-/// Appends the text that a checked string's content stands for.
-pub(super) fn unescape(mut text: &[u8], out: &mut Vec<u8>) {
-    while let Some(at) = memchr::memchr(b'\\', text) {
-        out.extend_from_slice(&text[..at]);
-        let escape = text[at + 1];
-        text = &text[at + 2..];
-        out.push(match escape {
-            b'b' => 0x08,
-            b'f' => 0x0c,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'u' => {
-                if let Some((char, len)) = character(text) {
-                    out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
-                    text = &text[len..];
+use std::ops::Range;
+
+/// A part of what a string's content stands for.
+pub(super) enum Piece {
+    /// Content that stands for itself.
+    Same(Range<usize>),
+    /// The character of an escape.
+    Char(char),
+}
+
+/// The text that a checked string's content stands for, one piece after the other.
+#[inline]
+pub(super) fn pieces(content: &[u8], mut each: impl FnMut(Piece)) {
+    let mut at = 0;
+    while let Some(len) = memchr::memchr(b'\\', &content[at..]) {
+        if len > 0 {
+            each(Piece::Same(at..at + len));
+        }
+        let escape = content[at + len + 1];
+        at += len + 2;
+        each(Piece::Char(match escape {
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => match character(&content[at..]) {
+                Some((char, len)) => {
+                    at += len;
+                    char
                 }
-                continue;
-            }
-            other => other,
-        });
+                None => continue,
+            },
+            other => char::from(other),
+        }));
     }
-    out.extend_from_slice(text);
+    each(Piece::Same(at..content.len()));
 }
 
 /// Four hexadecimal digits.

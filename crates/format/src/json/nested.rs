@@ -75,6 +75,7 @@ struct General {
     field_type: FieldType,
     formats: Vec<String>,
     scratch: Vec<u8>,
+    unescaped: String,
 }
 
 pub(super) struct List {
@@ -143,7 +144,7 @@ impl Node {
         let is_null = field_type != FieldType::String && plan.clean.default.is_none();
         Node::Leaf(Box::new(Leaf {
             builder: ColumnBuilder::new(plan, 0),
-            general: General { field_type, formats, scratch: Vec::new() },
+            general: General { field_type, formats, scratch: Vec::new(), unescaped: String::new() },
             missing: if is_null { EMPTY } else { NOWHERE },
             places: Vec::new(),
         }))
@@ -315,9 +316,9 @@ impl General {
                 builder.push_str(token.content(record.text))
             }
             Kind::Escaped if self.field_type != FieldType::Json => {
-                self.scratch.clear();
-                token.string_into(record.text, &mut self.scratch);
-                builder.push(&self.scratch)
+                self.unescaped.clear();
+                token.string_into(record.text, &mut self.unescaped);
+                builder.push_str(&self.unescaped)
             }
             _ => builder.push_str(token.text(record.text)),
         }

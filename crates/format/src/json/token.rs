@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::escape::{character, hex, unescape};
+use super::escape::{Piece, character, hex, pieces};
 use super::fault::{Checked, Fault, WHOLE};
 use super::keys::{Keys, UNKNOWN};
 use super::lanes;
@@ -100,15 +100,24 @@ impl Token {
         let content = &record[self.start as usize + 1..self.end as usize - 1];
         if self.kind == Kind::Escaped {
             let mut value = Vec::new();
-            unescape(content, &mut value);
+            pieces(content, |piece| match piece {
+                Piece::Same(range) => value.extend_from_slice(&content[range]),
+                Piece::Char(char) => {
+                    value.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+            });
             return Cow::Owned(value);
         }
         Cow::Borrowed(content)
     }
 
     /// Appends a string's value.
-    pub(super) fn string_into(self, record: &str, out: &mut Vec<u8>) {
-        unescape(self.content(record).as_bytes(), out);
+    pub(super) fn string_into(self, record: &str, out: &mut String) {
+        let content = self.content(record);
+        pieces(content.as_bytes(), |piece| match piece {
+            Piece::Same(range) => out.push_str(&content[range]),
+            Piece::Char(char) => out.push(char),
+        });
     }
 
     /// Appends the value without the white space between its tokens.

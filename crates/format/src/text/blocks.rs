@@ -138,7 +138,7 @@ pub(crate) fn extend(block: &mut Vec<u8>, at: usize, need: usize) {
 
 #[cold]
 fn grow(block: &mut Vec<u8>, len: usize) {
-    block.resize(len.max(2 * block.len()), 0);
+    block.resize(len.max(block.len() + block.len() / 4), 0);
 }
 
 #[cfg(test)]
