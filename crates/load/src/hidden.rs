@@ -57,7 +57,7 @@ impl Beside {
 
     /// Creates the hidden file of a run, open for writing.
     pub(crate) fn file(&self, run: &str) -> Result<(File, Hidden)> {
-        self.create(run, |path| {
+        self.create(run, nothing, |path| {
             let file = OpenOptions::new()
                 .write(true)
                 .create_new(true)
@@ -67,9 +67,14 @@ impl Beside {
         })
     }
 
-    /// Creates the hidden folder of a run.
-    pub(crate) fn folder(&self, run: &str) -> Result<Hidden> {
-        let ((), hidden) = self.create(run, |path| {
+    /// Creates the hidden folder of a run. `before` is called for each killed run that left
+    /// something, before that goes.
+    pub(crate) fn folder(
+        &self,
+        run: &str,
+        before: impl FnMut(&str, &Path) -> Result<()>,
+    ) -> Result<Hidden> {
+        let ((), hidden) = self.create(run, before, |path| {
             loop {
                 fs::create_dir(path)?;
                 match File::open(path) {
@@ -85,10 +90,11 @@ impl Beside {
     fn create<T>(
         &self,
         run: &str,
+        before: impl FnMut(&str, &Path) -> Result<()>,
         make: impl Fn(&Path) -> io::Result<(T, File)>,
     ) -> Result<(T, Hidden)> {
         let made = self.make_folder()?;
-        self.clean()?;
+        self.clean(before)?;
         let path = self.folder.join(format!("{}{run}{END}", self.prefix));
         loop {
             let (thing, lock) = make(&path).map_err(|e| self.refused(&path, e))?;
@@ -118,11 +124,17 @@ impl Beside {
     }
 
     /// Removes what killed runs left, and puts back a destination that one of them had put aside.
-    fn clean(&self) -> Result<()> {
-        self.each_dead(|_, path| {
-            remove(path);
-            Ok(())
-        })?;
+    fn clean(&self, mut before: impl FnMut(&str, &Path) -> Result<()>) -> Result<()> {
+        for (name, path) in self.names()? {
+            let run = name[self.prefix.len()..].strip_suffix(END);
+            // Nobody else takes it away meanwhile.
+            if let Some(run) = run
+                && let Some(_lock) = dead(&path)
+            {
+                before(run, &path)?;
+                remove(&path);
+            }
+        }
         for (name, path) in self.names()? {
             if let Some(database) = name.strip_suffix("-journal") {
                 if !self.folder.join(database).exists() {
@@ -134,20 +146,6 @@ impl Beside {
                 } else {
                     let _ = fs::rename(&path, &self.destination);
                 }
-            }
-        }
-        Ok(())
-    }
-
-    /// Calls `see` with each killed run that left something, and with what it left. Nobody else
-    /// takes that away meanwhile.
-    pub(crate) fn each_dead(&self, mut see: impl FnMut(&str, &Path) -> Result<()>) -> Result<()> {
-        for (name, path) in self.names()? {
-            let run = name[self.prefix.len()..].strip_suffix(END);
-            if let Some(run) = run
-                && let Some(_lock) = dead(&path)
-            {
-                see(run, &path)?;
             }
         }
         Ok(())
@@ -352,6 +350,11 @@ fn remove(path: &Path) {
     };
 }
 
+/// For what a killed run left that only has to go.
+pub(crate) fn nothing(_: &str, _: &Path) -> Result<()> {
+    Ok(())
+}
+
 /// Makes the names in a path's folder durable.
 pub(crate) fn sync_parent(path: &Path) -> Result<()> {
     let folder = match path.parent() {
@@ -419,7 +422,7 @@ mod tests {
         let aside = folder.path().join(".out.gristmill-0.old");
         fs::create_dir(&aside).unwrap();
         fs::write(aside.join("part-00000.csv"), "old").unwrap();
-        drop(Beside::new(&destination).unwrap().folder("1").unwrap());
+        drop(Beside::new(&destination).unwrap().folder("1", nothing).unwrap());
         assert!(destination.join("part-00000.csv").exists() && !aside.exists());
     }
 
@@ -428,7 +431,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let destination = folder.path().join("out");
         for n in ["old", "new"] {
-            let mut hidden = Beside::new(&destination).unwrap().folder(n).unwrap();
+            let mut hidden = Beside::new(&destination).unwrap().folder(n, nothing).unwrap();
             fs::write(hidden.path().join(n), n).unwrap();
             let cannot = |_: &Path, _: &Path| Err(io::ErrorKind::Unsupported.into());
             hidden.replace_folder_by(cannot, &destination).unwrap();

@@ -45,14 +45,11 @@ fn has(folder: &Path, start: &str) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Takes out what killed runs have shown of their files.
-pub(super) fn take_out_dead(folder: &Path) -> Result<()> {
-    Beside::new(folder)?.each_dead(|run, hidden| {
-        take_out(hidden, folder, &start(run)).map_err(|e| {
-            let message = format!("cannot take files of run {run} out of `{}`", folder.display());
-            Error::io(message, e)
-                .hint("the run was killed while it published; they are not to be read")
-        })
+/// Takes out what a killed run has shown of its files, by the hidden folder that it left.
+pub(super) fn take_out_dead(folder: &Path, run: &str, hidden: &Path) -> Result<()> {
+    take_out(hidden, folder, &start(run)).map_err(|e| {
+        let message = format!("cannot take files of run {run} out of `{}`", folder.display());
+        Error::io(message, e).hint("the run was killed while it published; they are not to be read")
     })
 }
 

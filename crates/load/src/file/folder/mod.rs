@@ -65,10 +65,9 @@ pub(crate) struct Plan<'a> {
 impl Folder {
     pub(crate) fn open(plan: Plan<'_>, schema: &Schema, writer: Arc<dyn Writer>) -> Result<Self> {
         refuse_what_is_not_ours(plan.name, &plan.path, plan.mode)?;
-        if plan.mode == Mode::Append {
-            appended::take_out_dead(&plan.path)?;
-        }
-        let hidden = Beside::new(&plan.path)?.folder(plan.run)?;
+        // In mode `replace`, too: this run may fail, and leave the folder as it is.
+        let hidden = Beside::new(&plan.path)?
+            .folder(plan.run, |run, hidden| appended::take_out_dead(&plan.path, run, hidden))?;
         let place = Place {
             name: plan.name.to_owned(),
             folder: hidden.path().to_owned(),
